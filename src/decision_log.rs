@@ -1,0 +1,290 @@
+//! The record of every decision: what it says, how it is written, how it is asked for.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::oci::{Digest, RepositoryName};
+use crate::signature::{Format, Source};
+use crate::verify::TransparencyLog;
+
+/// One decision with its evidence, in the one spelling used in files, the admin API and the command line
+/// (`design.md` §6). Every key is always present.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Sorts by time.
+    pub id: Ulid,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// Which process decided.
+    pub replica: String,
+    /// The canonical name.
+    pub repository: String,
+    /// Tag or digest as asked for.
+    pub reference: String,
+    /// The digest decided about; absent when none was known (a tag that could not be resolved).
+    pub digest: Option<Digest>,
+    /// What the tag pointed at before, if it moved.
+    pub previous_digest: Option<Digest>,
+    /// The manifest's media type, once known.
+    pub media_type: Option<String>,
+    /// The outcome.
+    pub decision: Outcome,
+    /// `enforce` or `audit`.
+    pub mode: Mode,
+    /// Why it was admitted.
+    pub basis: Option<Basis>,
+    /// Whether evidence or tag are older than they should be because the upstream could not be asked.
+    pub stale: bool,
+    /// What each source of signatures gave.
+    pub sources: Vec<SourceReport>,
+    /// Why it was refused, or would have been.
+    pub denial: Option<DenialReport>,
+    /// The policies that cover the name.
+    pub policies: Vec<PolicyReport>,
+    /// Every signature tried.
+    pub attempts: Vec<AttemptReport>,
+    /// The parent that endorsed it.
+    pub endorsed_by: Option<Digest>,
+    /// Digests of the trusted roots that were used.
+    pub trusted_root: Option<String>,
+    /// Hash of the policies, keys and roots in force.
+    pub configuration: Digest,
+    /// The program's version.
+    pub verifier: String,
+    /// Who asked first.
+    pub client: Client,
+    /// Where the time went.
+    pub timing_ms: Timing,
+    /// Pulls that reused the decision, as last written.
+    pub count: u64,
+}
+
+/// The outcome of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Served.
+    Admit,
+    /// Refused.
+    Deny,
+    /// Could not be decided.
+    Unavailable,
+}
+
+/// Whether a refusal counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It does.
+    Enforce,
+    /// It is only recorded.
+    Audit,
+}
+
+/// Why something was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// Signatures of this digest satisfy every policy.
+    Signature,
+    /// An admitted index lists it.
+    Endorsement,
+    /// It is signature material.
+    SignatureArtifact,
+    /// Refused, and served because the policy only audits.
+    Audit,
+}
+
+/// What a source of signatures gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// The source.
+    pub source: Source,
+    /// `found`, `none` or `failed`.
+    pub outcome: SourceOutcome,
+    /// How many artifacts.
+    pub found: usize,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// How asking a source ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceOutcome {
+    /// It has artifacts.
+    Found,
+    /// It has none.
+    None,
+    /// It is not known.
+    Failed,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenialReport {
+    /// The fixed word.
+    pub kind: String,
+    /// The sentence the client saw.
+    pub message: String,
+}
+
+/// How a policy fared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    /// Its name.
+    pub name: String,
+    /// Its hash.
+    pub hash: Digest,
+    /// Whether it was satisfied.
+    pub satisfied: bool,
+    /// Its authorities.
+    pub authorities: Vec<AuthorityReport>,
+}
+
+/// How an authority fared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityReport {
+    /// Its name.
+    pub name: String,
+    /// Whether it vouched.
+    pub satisfied: bool,
+}
+
+/// One signature tried against one authority.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// Where it was found.
+    pub source: Source,
+    /// The artifact's manifest digest.
+    pub artifact: Digest,
+    /// Its format.
+    pub format: Format,
+    /// The authority's name.
+    pub authority: String,
+    /// `verified` or `failed`.
+    pub outcome: AttemptOutcome,
+    /// The kind of the check that failed first.
+    pub kind: Option<String>,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// The predicate type, for DSSE content.
+    pub predicate_type: Option<String>,
+    /// What the certificate says.
+    pub certificate: Option<CertificateReport>,
+    /// The key.
+    pub key: Option<KeyReport>,
+    /// The log entry.
+    pub transparency_log: Option<TransparencyLog>,
+    /// The RFC 3161 time.
+    pub signed_timestamp: Option<Timestamp>,
+}
+
+/// The outcome of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// It proves what the authority demands.
+    Verified,
+    /// It does not.
+    Failed,
+}
+
+/// A certificate in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateReport {
+    /// The subject alternative name.
+    pub identity: String,
+    /// The OIDC issuer.
+    pub oidc_issuer: String,
+    /// In hex.
+    pub serial: String,
+    /// Start of validity.
+    pub not_before: Timestamp,
+    /// End of validity.
+    pub not_after: Timestamp,
+    /// Fulcio extensions by name.
+    pub extensions: BTreeMap<String, String>,
+}
+
+/// A key in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyReport {
+    /// How the configuration names it.
+    pub reference: String,
+    /// Its version at the key service, if it has one.
+    pub version: Option<String>,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub fingerprint: Digest,
+}
+
+/// Who asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// The peer's address.
+    pub address: Option<String>,
+    /// The `User-Agent`.
+    pub user_agent: Option<String>,
+    /// The authenticated name.
+    pub identity: Option<String>,
+}
+
+/// Where the time of a decision went, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Waiting for the manifest.
+    pub upstream: f64,
+    /// Looking for signatures.
+    pub discovery: f64,
+    /// Fetching keys.
+    pub keys: f64,
+    /// Verifying.
+    pub verification: f64,
+    /// Everything.
+    pub total: f64,
+}
+
+/// What the log is asked for. Absent filters do not filter.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Canonical name, or a prefix ending in `*`.
+    pub repository: Option<String>,
+    /// Exactly this digest.
+    pub digest: Option<Digest>,
+    /// Exactly this outcome.
+    pub decision: Option<Outcome>,
+    /// Exactly this kind of denial.
+    pub kind: Option<String>,
+    /// A policy that covered the name.
+    pub policy: Option<String>,
+    /// A certificate identity or a key fingerprint that verified.
+    pub signer: Option<String>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// At most so many, newest first.
+    pub limit: usize,
+    /// Older than this record.
+    pub after: Option<Ulid>,
+}
+
+/// The name under which a decision is denied, for parsing query parameters.
+impl Query {
+    /// The number of records returned when the caller names none.
+    pub const LIMIT_DEFAULT: usize = 100;
+    /// The most records one answer has.
+    pub const LIMIT_MAX: usize = 1000;
+}
+
+/// A repository name and digest: what a decision is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// The canonical name.
+    pub repository: RepositoryName,
+    /// The digest.
+    pub digest: Digest,
+}

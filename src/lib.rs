@@ -1,0 +1,11 @@
+//! A pull-through registry proxy that serves only what an authority has signed.
+pub mod clock;
+pub mod decision_log;
+pub mod limits;
+pub mod oci;
+pub mod policy;
+pub mod signature;
+pub mod state;
+pub mod store;
+pub mod upstream;
+pub mod verify;

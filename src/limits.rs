@@ -1,0 +1,111 @@
+//! Every limit on what a peer may send, with its default, in one place (`verification.md` §8).
+//!
+//! What exceeds a count is refused, never truncated; what exceeds a size is not read to its end.
+
+use std::time::Duration;
+
+/// The limits in force. Names end in their unit; all can be set under `limits:` in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a manifest or index that are read at most.
+    pub manifest_bytes_max: u64,
+    /// Bytes of a legacy payload or attestation that are read at most.
+    pub payload_bytes_max: u64,
+    /// Bytes of a Sigstore bundle that are read at most.
+    pub bundle_bytes_max: u64,
+    /// Bytes of one page of a tag list or referrers list.
+    pub list_bytes_max: u64,
+    /// Bytes of a token answer.
+    pub token_bytes_max: u64,
+    /// Layers that a legacy signature manifest may list.
+    pub signature_layers_max: usize,
+    /// Referrers that all pages together may list.
+    pub referrers_listed_max: usize,
+    /// Referrers that are opened for one digest.
+    pub referrers_opened_max: usize,
+    /// Pages of a list that are followed.
+    pub list_pages_max: usize,
+    /// Signatures that are tried cryptographically for one decision.
+    pub attempts_max: usize,
+    /// Log entries in one bundle.
+    pub log_entries_max: usize,
+    /// Signed timestamps in one bundle.
+    pub signed_timestamps_max: usize,
+    /// Certificates in one chain.
+    pub chain_certificates_max: usize,
+    /// Subjects of one statement.
+    pub subjects_max: usize,
+    /// Manifests that one index may list.
+    pub index_manifests_max: usize,
+    /// Indexes between a manifest and the signed one that endorses it.
+    pub endorsement_depth_max: usize,
+    /// Parents that are asked for an endorsement.
+    pub endorsement_parents_max: usize,
+    /// Redirects that are followed for one request.
+    pub redirects_max: usize,
+    /// Requests that are under way at one upstream.
+    pub upstream_requests_max: usize,
+    /// Time to set up a connection.
+    pub connect_time_max: Duration,
+    /// Time to the headers of an answer.
+    pub header_time_max: Duration,
+    /// Time without a byte of a body.
+    pub body_idle_time_max: Duration,
+    /// Time for all that a decision asks of upstreams, retries included.
+    pub decision_time_max: Duration,
+    /// The same, where a stale answer may serve.
+    pub stale_decision_time_max: Duration,
+    /// Attempts at one upstream request.
+    pub upstream_attempts_max: u32,
+    /// Attempts at one blob transfer, each from where the last one stopped.
+    pub transfer_attempts_max: u32,
+    /// Bytes of manifests and small blobs kept in memory.
+    pub memory_bytes_max: u64,
+    /// A blob up to this size in bytes may be kept in memory.
+    pub memory_blob_bytes_max: u64,
+    /// Bytes of content kept on disk.
+    pub store_bytes_max: u64,
+    /// Client connections.
+    pub connections_max: usize,
+    /// Time for a client to send the headers of a request.
+    pub client_header_time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            manifest_bytes_max: 4 * MIB,
+            payload_bytes_max: 10 * MIB,
+            bundle_bytes_max: 10 * MIB,
+            list_bytes_max: 4 * MIB,
+            token_bytes_max: MIB,
+            signature_layers_max: 1000,
+            referrers_listed_max: 1000,
+            referrers_opened_max: 100,
+            list_pages_max: 50,
+            attempts_max: 100,
+            log_entries_max: 32,
+            signed_timestamps_max: 32,
+            chain_certificates_max: 10,
+            subjects_max: 1024,
+            index_manifests_max: 1000,
+            endorsement_depth_max: 3,
+            endorsement_parents_max: 32,
+            redirects_max: 5,
+            upstream_requests_max: 64,
+            connect_time_max: Duration::from_secs(3),
+            header_time_max: Duration::from_secs(5),
+            body_idle_time_max: Duration::from_secs(10),
+            decision_time_max: Duration::from_secs(10),
+            stale_decision_time_max: Duration::from_secs(2),
+            upstream_attempts_max: 3,
+            transfer_attempts_max: 5,
+            memory_bytes_max: 64 * MIB,
+            memory_blob_bytes_max: MIB / 4,
+            store_bytes_max: 100 * 1024 * MIB,
+            connections_max: 20_000,
+            client_header_time_max: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Image manifests and indexes, parsed so that they can mean one thing only.
+//!
+//! A manifest is judged by this parser and run by another one (mostly Go's `encoding/json`). Whatever two parsers could
+//! read differently is refused: a document that is image and index at once (CVE-2021-41190), a `mediaType` that is not
+//! the `Content-Type`, keys given twice, and keys that equal a known one but for letter case, which Go would accept.
+
+use std::collections::BTreeMap;
+
+use oci_spec::image::{Descriptor as SpecDescriptor, ImageIndex, ImageManifest};
+use serde_json::value::RawValue;
+
+use super::{Descriptor, Digest, media_type};
+
+/// A manifest that a runtime can only read as this parser did.
+#[derive(Debug, Clone)]
+pub enum Manifest {
+    /// An image or artifact: a config and layers.
+    Image(Image),
+    /// A list of manifests, usually one per platform.
+    Index(Index),
+}
+
+/// An image manifest.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The configuration blob.
+    pub config: Descriptor,
+    /// The layer blobs, in order.
+    pub layers: Vec<Descriptor>,
+    /// The manifest this one is about, for signatures and other referrers. It endorses nothing.
+    pub subject: Option<Descriptor>,
+    /// The kind of artifact; for a plain image absent.
+    pub artifact_type: Option<String>,
+    /// The manifest's own annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An image index.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// The manifests listed, in order.
+    pub manifests: Vec<Descriptor>,
+}
+
+/// Why bytes are no manifest that could be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// The `Content-Type` is none of the four manifest types.
+    #[error("`{0}` is not the media type of a manifest")]
+    MediaType(String),
+    /// The document names another type than the one it was served with.
+    #[error("the document says it is `{document}`, but it was served as `{served}`")]
+    MediaTypeMismatch {
+        /// The `mediaType` in the document.
+        document: String,
+        /// The `Content-Type` of the answer.
+        served: String,
+    },
+    /// The document could be read as an image and as an index.
+    #[error(
+        "the document has both `{0}` and `{1}`, so it could be read as an image and as an index (CVE-2021-41190)"
+    )]
+    Ambiguous(&'static str, &'static str),
+    /// A key that differs from a known one in letter case only.
+    #[error("the key `{0}` differs from a known key only in letter case")]
+    KeyCase(String),
+    /// A key that occurs twice.
+    #[error("the key `{0}` occurs twice")]
+    KeyTwice(String),
+    /// Not JSON, or not the shape that its type has.
+    #[error("the document is not a valid manifest")]
+    Json(#[source] serde_json::Error),
+    /// A digest of another algorithm or form.
+    #[error("`{0}` is not a sha256 or sha512 digest")]
+    Digest(String),
+}
+
+const KNOWN_KEYS: [&str; 9] = [
+    "schemaVersion",
+    "mediaType",
+    "artifactType",
+    "config",
+    "layers",
+    "manifests",
+    "subject",
+    "annotations",
+    "fsLayers",
+];
+
+impl Manifest {
+    /// Reads `bytes` as what `content_type` says they are.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly one manifest of that type, or could be read as something else.
+    pub fn parse(bytes: &[u8], content_type: &str) -> Result<Self, ParseError> {
+        let keys = top_level_keys(bytes)?;
+        if let Some(document) = keys.media_type.as_deref()
+            && document != content_type
+        {
+            return Err(ParseError::MediaTypeMismatch {
+                document: document.to_owned(),
+                served: content_type.to_owned(),
+            });
+        }
+        match content_type {
+            media_type::OCI_INDEX | media_type::DOCKER_MANIFEST_LIST => {
+                keys.forbid("manifests", &["layers", "config", "fsLayers"])?;
+                let index: ImageIndex = serde_json::from_slice(bytes).map_err(ParseError::Json)?;
+                let manifests = index
+                    .manifests()
+                    .iter()
+                    .map(descriptor)
+                    .collect::<Result<_, _>>()?;
+                Ok(Self::Index(Index { manifests }))
+            }
+            media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => {
+                keys.forbid("layers", &["manifests", "fsLayers"])?;
+                keys.forbid("config", &["manifests"])?;
+                let image: ImageManifest =
+                    serde_json::from_slice(bytes).map_err(ParseError::Json)?;
+                Ok(Self::Image(Image {
+                    config: descriptor(image.config())?,
+                    layers: image
+                        .layers()
+                        .iter()
+                        .map(descriptor)
+                        .collect::<Result<_, _>>()?,
+                    subject: image.subject().as_ref().map(descriptor).transpose()?,
+                    artifact_type: image.artifact_type().as_ref().map(ToString::to_string),
+                    annotations: image
+                        .annotations()
+                        .clone()
+                        .unwrap_or_default()
+                        .into_iter()
+                        .collect(),
+                }))
+            }
+            other => Err(ParseError::MediaType(other.to_owned())),
+        }
+    }
+
+    /// The manifests this one endorses when it is admitted: those an index lists. A `subject` is not endorsed.
+    #[must_use]
+    pub fn children(&self) -> &[Descriptor] {
+        match self {
+            Self::Image(_) => &[],
+            Self::Index(index) => &index.manifests,
+        }
+    }
+
+    /// The blobs this one endorses when it is admitted: an image's config and layers.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        let (config, layers) = match self {
+            Self::Image(image) => (Some(&image.config), image.layers.as_slice()),
+            Self::Index(_) => (None, [].as_slice()),
+        };
+        config.into_iter().chain(layers)
+    }
+}
+
+/// What the document's top level has, read without trusting any one parser's idea of it.
+struct TopLevel {
+    media_type: Option<String>,
+    keys: Vec<String>,
+}
+
+impl TopLevel {
+    fn forbid(&self, expected: &'static str, others: &[&'static str]) -> Result<(), ParseError> {
+        match others
+            .iter()
+            .find(|other| self.keys.iter().any(|key| key == *other))
+        {
+            Some(other) => Err(ParseError::Ambiguous(expected, other)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn top_level_keys(bytes: &[u8]) -> Result<TopLevel, ParseError> {
+    let KeysInOrder(entries) = serde_json::from_slice(bytes).map_err(ParseError::Json)?;
+    let mut top_level = TopLevel {
+        media_type: None,
+        keys: Vec::with_capacity(entries.len()),
+    };
+    for (key, value) in entries {
+        if let Some(known) = KNOWN_KEYS
+            .iter()
+            .find(|known| known.eq_ignore_ascii_case(&key) || folds_alike(known, &key))
+            && *known != key
+        {
+            return Err(ParseError::KeyCase(key));
+        }
+        if top_level.keys.contains(&key) {
+            return Err(ParseError::KeyTwice(key));
+        }
+        if key == "mediaType" {
+            top_level.media_type =
+                Some(serde_json::from_str(value.get()).map_err(ParseError::Json)?);
+        }
+        top_level.keys.push(key);
+    }
+    Ok(top_level)
+}
+
+/// Go folds U+017F to `s` and U+212A to `k` when it compares keys.
+fn folds_alike(known: &str, key: &str) -> bool {
+    key.contains(['\u{17f}', '\u{212a}'])
+        && key
+            .replace('\u{17f}', "s")
+            .replace('\u{212a}', "k")
+            .eq_ignore_ascii_case(known)
+}
+
+fn descriptor(spec: &SpecDescriptor) -> Result<Descriptor, ParseError> {
+    let digest: Digest = spec
+        .digest()
+        .to_string()
+        .parse()
+        .map_err(|_not_a_digest| ParseError::Digest(spec.digest().to_string()))?;
+    Ok(Descriptor {
+        media_type: spec.media_type().to_string(),
+        digest,
+        size: spec.size(),
+        artifact_type: spec.artifact_type().as_ref().map(ToString::to_string),
+        annotations: spec
+            .annotations()
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
+    })
+}
+
+/// A JSON object's entries in the order they stand in, twice if they stand there twice.
+struct KeysInOrder<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> serde::Deserialize<'de> for KeysInOrder<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = KeysInOrder<'de>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(KeysInOrder(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DESCRIPTOR: &str = r#"{"mediaType":"application/x","size":2,"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#;
+
+    fn image(extra: &str) -> String {
+        format!(r#"{{"schemaVersion":2{extra},"config":{DESCRIPTOR},"layers":[{DESCRIPTOR}]}}"#)
+    }
+
+    fn index(extra: &str) -> String {
+        format!(r#"{{"schemaVersion":2{extra},"manifests":[{DESCRIPTOR}]}}"#)
+    }
+
+    fn parse(text: &str, content_type: &str) -> Result<Manifest, ParseError> {
+        Manifest::parse(text.as_bytes(), content_type)
+    }
+
+    #[test]
+    fn reads_images_and_indexes() {
+        let parsed = parse(&image(""), media_type::OCI_MANIFEST).unwrap();
+        assert_eq!(parsed.blobs().count(), 2);
+        assert!(parsed.children().is_empty());
+        let parsed = parse(&index(""), media_type::DOCKER_MANIFEST_LIST).unwrap();
+        assert_eq!(parsed.children().len(), 1);
+        assert_eq!(parsed.blobs().count(), 0);
+    }
+
+    #[test]
+    fn refuses_two_meanings() {
+        let both =
+            format!(r#"{{"schemaVersion":2,"config":{DESCRIPTOR},"layers":[],"manifests":[]}}"#);
+        for content_type in [media_type::OCI_MANIFEST, media_type::OCI_INDEX] {
+            assert!(matches!(
+                parse(&both, content_type),
+                Err(ParseError::Ambiguous(..))
+            ));
+        }
+        let layers = format!(r#","layers":[{DESCRIPTOR}]"#);
+        assert!(matches!(
+            parse(&index(&layers), media_type::OCI_INDEX),
+            Err(ParseError::Ambiguous(..))
+        ));
+        assert!(matches!(
+            parse(&image(r#","layers":[]"#), media_type::OCI_MANIFEST),
+            Err(ParseError::KeyTwice(_))
+        ));
+        assert!(matches!(
+            parse(&image(r#","Layers":[]"#), media_type::OCI_MANIFEST),
+            Err(ParseError::KeyCase(_))
+        ));
+        assert!(matches!(
+            parse(&image(r#","manifest\u017f":[]"#), media_type::OCI_MANIFEST),
+            Err(ParseError::KeyCase(_))
+        ));
+    }
+
+    #[test]
+    fn refuses_a_type_that_is_not_the_one_served() {
+        let mismatched = image(&format!(r#","mediaType":"{}""#, media_type::OCI_INDEX));
+        assert!(matches!(
+            parse(&mismatched, media_type::OCI_MANIFEST),
+            Err(ParseError::MediaTypeMismatch { .. })
+        ));
+        assert!(matches!(
+            parse(&image(""), "text/html"),
+            Err(ParseError::MediaType(_))
+        ));
+        assert!(matches!(
+            parse(&image(""), media_type::OCI_INDEX),
+            Err(ParseError::Ambiguous(..))
+        ));
+        assert!(matches!(
+            parse("[]", media_type::OCI_INDEX),
+            Err(ParseError::Json(_))
+        ));
+        assert!(matches!(
+            parse(&format!("{} x", image("")), media_type::OCI_MANIFEST),
+            Err(ParseError::Json(_))
+        ));
+    }
+
+    #[test]
+    fn refuses_unknown_digests() {
+        let text = image("").replace("sha256:e3b0", "sha384:e3b0");
+        assert!(parse(&text, media_type::OCI_MANIFEST).is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! What a repository requires (pure).
+
+pub mod pattern;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::oci::{Digest, RepositoryName};
+use crate::verify::{PublicKey, TrustedRoot};
+pub use pattern::Pattern;
+
+/// The whole of what is required, as one immutable value; a change makes a new one.
+#[derive(Debug)]
+pub struct Policies {
+    /// In configuration order.
+    pub policies: Vec<Arc<Policy>>,
+    /// What happens to a name that no policy covers.
+    pub default: DefaultAction,
+    /// What is refused whatever vouches for it.
+    pub revoked: Revoked,
+    /// Digest over everything that decides: policies, keys, trusted roots, default, revoked, limits.
+    pub hash: Digest,
+}
+
+/// What happens to a name that no policy covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultAction {
+    /// Refused as `no_policy`.
+    Deny,
+    /// Served, with a warning, and logged as a would-be refusal.
+    Audit,
+}
+
+/// Whether a policy's refusal counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    Enforce,
+    /// It is logged and the content served.
+    Audit,
+}
+
+/// Requirements for the repositories that match.
+#[derive(Debug)]
+pub struct Policy {
+    /// The name in messages and in the log.
+    pub name: String,
+    /// Digest over the policy as configured, keys and roots included.
+    pub hash: Digest,
+    /// Patterns of canonical names it covers.
+    pub images: Vec<Pattern>,
+    /// Patterns of canonical names it does not cover after all.
+    pub exclude: Vec<Pattern>,
+    /// Enforce or audit.
+    pub mode: Mode,
+    /// Who must have signed; absent when only attestations are required.
+    pub signature: Option<SignatureRequirement>,
+    /// Attestations that must exist, all of them.
+    pub attestations: Vec<AttestationRequirement>,
+    /// A further repository in which signatures are looked for.
+    pub signature_repository: Option<RepositoryName>,
+    /// Whether the name inside the signature must be this repository.
+    pub signed_name_must_match: bool,
+    /// The age, from the verified time, after which a signature no longer counts.
+    pub max_signature_age: Option<Duration>,
+}
+
+/// Who must have signed.
+#[derive(Debug)]
+pub struct SignatureRequirement {
+    /// Any of these may vouch; never empty.
+    pub authorities: Vec<Arc<Authority>>,
+    /// How many distinct keys and identities must; at least 1.
+    pub threshold: usize,
+    /// Annotations every counted signature must carry.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An attestation that must exist.
+#[derive(Debug)]
+pub struct AttestationRequirement {
+    /// The predicate type, an URI.
+    pub predicate_type: String,
+    /// Any of these may vouch; never empty (the policy's own authorities where none are given).
+    pub authorities: Vec<Arc<Authority>>,
+    /// Which of several attestations of the type must hold.
+    pub quantifier: Quantifier,
+    /// CEL over `statement` and `predicate`; absent means that existence suffices.
+    pub condition: Option<Condition>,
+}
+
+/// Which of several attestations must hold (`match:`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantifier {
+    /// One.
+    Any,
+    /// Every one of the type; at least one.
+    All,
+    /// The one with the latest verified time.
+    Newest,
+}
+
+/// A compiled CEL expression.
+#[derive(Debug)]
+pub struct Condition {
+    /// As configured.
+    pub source: String,
+    // OWNER `config` adds the compiled program and `evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError>`
+}
+
+/// One key or one set of identities that may vouch.
+#[derive(Debug)]
+pub struct Authority {
+    /// The name in messages and in the log.
+    pub name: String,
+    /// Who it is.
+    pub signer: AuthoritySigner,
+    /// The configured name of the trusted root.
+    pub trusted_root_name: String,
+    /// The trusted root itself.
+    pub trusted_root: Arc<TrustedRoot>,
+    /// Whether a log entry is demanded.
+    pub transparency_log: bool,
+    /// Whether an RFC 3161 timestamp is demanded.
+    pub signed_timestamp: bool,
+    /// Whether an SCT is demanded (identities only).
+    pub sct: bool,
+}
+
+/// Who an authority is.
+#[derive(Debug)]
+pub enum AuthoritySigner {
+    /// The holder of this key.
+    Key {
+        /// How the configuration names it (path, or `inline`).
+        reference: String,
+        /// The key.
+        key: PublicKey,
+    },
+    /// Whoever the trusted root certifies under a matching identity and issuer.
+    Identity(IdentityRequirement),
+}
+
+/// Both matchers must match the whole value.
+#[derive(Debug)]
+pub struct IdentityRequirement {
+    /// The certificate's subject alternative name.
+    pub identity: Matcher,
+    /// Its OIDC issuer.
+    pub oidc_issuer: Matcher,
+    /// Fulcio extensions by name, compared exactly.
+    pub extensions: BTreeMap<String, String>,
+}
+
+/// How a value is compared. Expressions are anchored at both ends when they are built.
+#[derive(Debug)]
+pub enum Matcher {
+    /// Equal, letter case included.
+    Exact(String),
+    /// The expression matches the whole value.
+    Expression {
+        /// As configured.
+        source: String,
+        /// Compiled as `^(?:source)$`, `.` not matching line breaks, size limited.
+        expression: regex::Regex,
+    },
+}
+
+/// What is refused from the next request on.
+#[derive(Debug, Default)]
+pub struct Revoked {
+    /// Manifests and blobs.
+    pub digests: std::collections::HashSet<Digest>,
+    /// Fingerprints of keys.
+    pub keys: std::collections::HashSet<Digest>,
+    /// Identities, matched whole.
+    pub identities: Vec<Matcher>,
+}
+
+impl Policies {
+    /// The policies that cover `repository`, in configuration order.
+    pub fn matching<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+    ) -> impl Iterator<Item = &'a Arc<Policy>> {
+        self.policies
+            .iter()
+            .filter(|policy| policy.covers(repository))
+    }
+}
+
+impl Policy {
+    /// Whether one of `images` and none of `exclude` matches the canonical name.
+    #[must_use]
+    pub fn covers(&self, repository: &RepositoryName) -> bool {
+        let matches = |pattern: &Pattern| pattern.matches(repository.as_str());
+        self.images.iter().any(matches) && !self.exclude.iter().any(matches)
+    }
+}
+
+impl Matcher {
+    /// Whether the whole of `value` matches.
+    #[must_use]
+    pub fn matches(&self, value: &str) -> bool {
+        match self {
+            Self::Exact(expected) => expected == value,
+            Self::Expression { expression, .. } => expression.is_match(value),
+        }
+    }
+}

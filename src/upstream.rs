@@ -1,0 +1,227 @@
+//! The registries we pull from.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use tokio::time::Instant;
+
+use crate::oci::{Digest, Reference, RepositoryName};
+
+/// Why a request is made. Back-pressure on one purpose delays no other, and each counts for itself in the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Manifests that clients ask for.
+    Manifest,
+    /// Blobs that clients ask for.
+    Blob,
+    /// Tag lists.
+    Tags,
+    /// The referrers API, and manifests and blobs found through it.
+    Referrers,
+    /// The referrers tag, and manifests and blobs found through it.
+    ReferrersTag,
+    /// Legacy cosign tags, and blobs found through them.
+    CosignTag,
+}
+
+/// A manifest as the upstream sent it, complete.
+#[derive(Debug, Clone)]
+pub struct FetchedManifest {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Their digest, computed here (by the algorithm of the digest asked for; SHA-256 for a tag).
+    pub digest: Digest,
+    /// The `Content-Type` without parameters; empty when the upstream sent none.
+    pub content_type: String,
+}
+
+/// What a `HEAD` of a manifest says. Nothing here is verified.
+#[derive(Debug, Clone)]
+pub struct ManifestHead {
+    /// `Docker-Content-Digest`, if present and valid.
+    pub digest: Option<Digest>,
+}
+
+/// A blob on its way.
+pub struct FetchedBlob {
+    /// The offset of the first byte in the stream. 0 when the upstream ignored the range.
+    pub offset: u64,
+    /// The size of the whole blob, when the upstream says it.
+    pub size: Option<u64>,
+    /// The bytes. Ends with an error when the body ends early, stalls or breaks.
+    pub body: BoxStream<'static, Result<Bytes, Error>>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The body, complete.
+    pub bytes: Bytes,
+    /// The `Content-Type` without parameters.
+    pub content_type: String,
+    /// Where the next page is, if there is one: path and query at the same upstream, already checked.
+    pub next: Option<String>,
+}
+
+/// Why an upstream gave no usable answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// 404: there is no such thing.
+    #[error("{host} says that it does not exist")]
+    NotFound {
+        /// The upstream.
+        host: String,
+        /// Whether the upstream said `NAME_UNKNOWN`.
+        name_unknown: bool,
+    },
+    /// 401 or 403 after authenticating as configured.
+    #[error("{host} refused us with status {status}")]
+    Denied {
+        /// The upstream.
+        host: String,
+        /// 401 or 403.
+        status: u16,
+    },
+    /// The endpoint does not exist there: 400, 405, 406, 501 (only told apart for the referrers API and lists).
+    #[error("{host} does not support the request (status {status})")]
+    Unsupported {
+        /// The upstream.
+        host: String,
+        /// The status.
+        status: u16,
+    },
+    /// 429, or our own budget for this upstream is used up.
+    #[error("{host} asked us to slow down")]
+    Throttled {
+        /// The upstream.
+        host: String,
+        /// How long it asked us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// No answer in time, no connection, a 5xx, a broken body: it may work later.
+    #[error("{host} is not answering: {reason}")]
+    Failed {
+        /// The upstream.
+        host: String,
+        /// What happened, in a few words, without secrets.
+        reason: String,
+    },
+    /// The body is larger than the limit for it.
+    #[error("{host} sent more than {limit_bytes} bytes")]
+    TooLarge {
+        /// The upstream.
+        host: String,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The bytes do not have the digest asked for.
+    #[error("{host} sent bytes that do not have the digest asked for")]
+    WrongDigest {
+        /// The upstream.
+        host: String,
+    },
+    /// The body ended before the length that was announced.
+    #[error("{host} ended the body early")]
+    Truncated {
+        /// The upstream.
+        host: String,
+    },
+    /// The host is not among the configured upstreams.
+    #[error("{host} is not a configured upstream")]
+    NotConfigured {
+        /// The host.
+        host: String,
+    },
+}
+
+/// What we ask of registries. Every call ends by `deadline`, retries, redirects, tokens and waiting included.
+#[async_trait]
+pub trait Upstream: Debug + Send + Sync {
+    /// Whether requests to this host may be made at all.
+    fn is_configured(&self, host: &str) -> bool;
+
+    /// The manifest, read whole and bounded. By digest, the bytes have that digest.
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<FetchedManifest, Error>;
+
+    /// What the upstream says a manifest's digest is now.
+    async fn head_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<ManifestHead, Error>;
+
+    /// A blob from `offset` on. `deadline` covers the time to the headers; the body has an idle limit of its own.
+    async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        offset: u64,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<FetchedBlob, Error>;
+
+    /// A small blob, read whole, at most `limit_bytes`; the bytes have the digest.
+    async fn small_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        limit_bytes: u64,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<Bytes, Error>;
+
+    /// The size of a blob, and that the upstream has it.
+    async fn head_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        deadline: Instant,
+    ) -> Result<Option<u64>, Error>;
+
+    /// A page of the referrers of `digest`; `next` is what the last page said.
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        next: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Page, Error>;
+
+    /// A page of the tags; `query` is passed on as `n` and `last`.
+    async fn tags(
+        &self,
+        repository: &RepositoryName,
+        n: Option<u32>,
+        last: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Page, Error>;
+}
+
+impl Debug for FetchedBlob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("FetchedBlob")
+            .field("offset", &self.offset)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Error {
+    /// Whether asking again later may give an answer, so that nothing definite is known.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Throttled { .. } | Self::Failed { .. })
+    }
+}

@@ -1,0 +1,242 @@
+//! Signature material + trusted root + time → proof (pure: no I/O, no clock, no logging).
+//!
+//! [`verify`] proves *who* signed *which digest* and *when*; whether that signer suffices is for [`crate::policy`].
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::Limits;
+use crate::oci::{Digest, RepositoryName};
+use crate::signature::Candidate;
+
+/// A public key that may vouch for images, parsed and of a supported kind and size.
+#[derive(Debug, Clone)]
+pub struct PublicKey {
+    /// SHA-256 of the DER SubjectPublicKeyInfo; two keys are the same key if and only if these are equal.
+    pub fingerprint: Digest,
+    // OWNER `verify` adds private fields
+}
+
+/// The public-key text is not one usable key.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct KeyError(pub &'static str);
+
+impl PublicKey {
+    /// Parses one PEM `PUBLIC KEY` block.
+    ///
+    /// # Errors
+    /// When the text is not exactly one public key, or its algorithm or size is not supported.
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        let _ = text;
+        todo!("owner: verify")
+    }
+}
+
+/// Certificate authorities, transparency logs, certificate-transparency logs and timestamp authorities that are
+/// believed, prepared once for many verifications.
+#[derive(Debug)]
+pub struct TrustedRoot {
+    /// SHA-256 of the JSON it was read from.
+    pub digest: Digest,
+    // OWNER `verify` adds private fields
+}
+
+/// The bytes are not a usable trusted root.
+#[derive(Debug, thiserror::Error)]
+#[error("not a usable trusted root")]
+pub struct TrustedRootError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+impl TrustedRoot {
+    /// Reads a Sigstore `trusted_root.json`.
+    ///
+    /// # Errors
+    /// When it is not one, or a key, certificate or validity window in it is unusable.
+    pub fn from_json(text: &str) -> Result<Self, TrustedRootError> {
+        let _ = text;
+        todo!("owner: verify")
+    }
+
+    /// The public-good root that this version was built with.
+    ///
+    /// # Errors
+    /// Never in a released build; a test loads it.
+    pub fn public_good() -> Result<Self, TrustedRootError> {
+        todo!("owner: verify")
+    }
+}
+
+/// Whose signature is asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Signer<'a> {
+    /// This key's.
+    Key(&'a PublicKey),
+    /// That of any identity certified by the trusted root; policy decides which identity suffices.
+    Certificate,
+}
+
+/// What the signature must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose<'a> {
+    /// A cosign image signature: simple signing, or a bundle with predicate type `https://sigstore.dev/cosign/sign/v1`.
+    Signature,
+    /// An attestation with this predicate type: legacy `.att` DSSE or a bundle.
+    Attestation {
+        /// The predicate type as it must stand in the signed statement.
+        predicate_type: &'a str,
+    },
+}
+
+/// Everything demanded of one signature, except who the identity must be.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand<'a> {
+    /// Whose signature.
+    pub signer: Signer<'a>,
+    /// Signature or attestation.
+    pub purpose: Purpose<'a>,
+    /// What is believed about certificates, logs and time.
+    pub trusted_root: &'a TrustedRoot,
+    /// Whether an entry in a transparency log is demanded. What is present must be right in any case.
+    pub transparency_log: bool,
+    /// Whether an RFC 3161 timestamp is demanded.
+    pub signed_timestamp: bool,
+    /// Whether a signed certificate timestamp is demanded (certificates only).
+    pub sct: bool,
+    /// The name that the simple-signing payload must carry, if any (`signed_name: match`).
+    pub signed_name: Option<&'a RepositoryName>,
+}
+
+/// What a signing certificate says, once its chain is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The one subject alternative name.
+    pub identity: String,
+    /// Who vouched for the identity: Fulcio extension 1.3.6.1.4.1.57264.1.8, or .1.1.
+    pub oidc_issuer: String,
+    /// The serial number in hex.
+    pub serial: String,
+    /// Start of validity.
+    pub not_before: Timestamp,
+    /// End of validity.
+    pub not_after: Timestamp,
+    /// Fulcio extensions by name (`build_signer_uri`, `source_repository_ref`, …; see Fulcio's oid-info).
+    pub extensions: BTreeMap<String, String>,
+}
+
+/// The log entry of a signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransparencyLog {
+    /// The log's key id, in hex.
+    pub log_id: String,
+    /// The index of the entry in the log.
+    pub log_index: u64,
+    /// The log's claim of when the entry was made; Rekor v2 makes none.
+    pub integrated_time: Option<Timestamp>,
+}
+
+/// Who signed, proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProvenSigner {
+    /// The key with this fingerprint.
+    Key(Digest),
+    /// The identity in this certificate.
+    Certificate(Box<Certificate>),
+}
+
+/// The proof that a signer signed exactly the digest asked about.
+///
+/// Its fields are readable and it can only be made by [`verify`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Proof {
+    /// Who signed.
+    pub signer: ProvenSigner,
+    /// The log entry, if one was present and right.
+    pub transparency_log: Option<TransparencyLog>,
+    /// The time in the RFC 3161 timestamp, if one was present and right.
+    pub signed_timestamp: Option<Timestamp>,
+    /// The earliest verified time of signing, by timestamp or log; a key signature may have none.
+    pub verified_time: Option<Timestamp>,
+    /// Annotations under the signature (`optional` of the payload; `annotations` of the matching subject).
+    pub annotations: BTreeMap<String, String>,
+    /// The predicate type, for DSSE content.
+    pub predicate_type: Option<String>,
+    /// The whole signed in-toto statement, for attestations.
+    pub statement: Option<serde_json::Value>,
+}
+
+/// The check that failed first, in the order in which the checks of one attempt run (`design.md` §2).
+///
+/// A later variant got further than an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailedCheck {
+    /// A bundle or layer of the right shape that is broken.
+    Malformed,
+    /// More entries, timestamps, certificates or subjects than the limits allow.
+    LimitExceeded,
+    /// No key of the authority verifies it and nothing says whose it claims to be.
+    UntrustedKey,
+    /// It claims to be the authority's (key hint, certificate, log entry) and does not verify.
+    InvalidSignature,
+    /// It is for another digest.
+    WrongSubject,
+    /// The name inside is another one.
+    WrongName,
+    /// The log entry is missing, wrong, or for something else.
+    TransparencyLog,
+    /// The signed timestamp is missing or wrong, or no time is proven.
+    Timestamp,
+    /// The certificate, its chain, its usage, its SCT or its number of names.
+    InvalidCertificate,
+    /// The identity is not the one demanded (raised by policy).
+    WrongIdentity,
+    /// The issuer is not the one demanded (raised by policy), or is missing or contradictory.
+    WrongIssuer,
+    /// A demanded annotation is missing or different (raised by policy).
+    AnnotationMismatch,
+}
+
+/// Why a candidate does not prove what was demanded.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The check that failed first.
+    pub check: FailedCheck,
+    /// One sentence, without the final stop, in the terms of the policy: what was expected and what was found.
+    pub reason: String,
+    /// What the certificate says, if there is a readable one; nothing in it is proven.
+    pub certificate: Option<Box<Certificate>>,
+    /// What the log entry says, if there is one; nothing in it is proven.
+    pub transparency_log: Option<TransparencyLog>,
+    /// The predicate type it claims, if it has one.
+    pub predicate_type: Option<String>,
+}
+
+/// The outcome of one attempt.
+#[derive(Debug, Clone)]
+pub enum Attempt {
+    /// The candidate is of another purpose (an attestation where a signature is asked for, another predicate type):
+    /// no attempt at all.
+    NotApplicable,
+    /// It proves what was demanded.
+    Proven(Box<Proof>),
+    /// It does not.
+    Failed(Box<Failure>),
+}
+
+/// Tries `candidate` as a signature of exactly `subject`.
+///
+/// Steps, in this order: shape and limits, signature, subject, name, log, time, certificate. The first that fails is
+/// the outcome. `now` only bounds times from above.
+#[must_use]
+pub fn verify(
+    candidate: &Candidate,
+    subject: &Digest,
+    demand: &Demand<'_>,
+    limits: &Limits,
+    now: Timestamp,
+) -> Attempt {
+    let _ = (candidate, subject, demand, limits, now);
+    todo!("owner: verify")
+}
