@@ -136,7 +136,8 @@ pub(crate) async fn send(port: u16, method: &str, path: &str, headers: &[(&str, 
         Ok::<_, String>((opened.status, opened.headers.clone(), body, broken))
     };
     let exchange = tokio::time::timeout(PATIENCE, exchange).await;
-    let exchange = exchange.unwrap_or_else(|_| panic!("{method} {path}: no answer in {PATIENCE:?}"));
+    let exchange =
+        exchange.unwrap_or_else(|_| panic!("{method} {path}: no answer in {PATIENCE:?}"));
     let (status, headers, body, broken) =
         exchange.unwrap_or_else(|error| (0, HeaderMap::new(), Bytes::new(), Some(error)));
     Answer {

@@ -176,7 +176,11 @@ fn authority(neutral: &Value, position: usize, roots: &mut Value) -> Value {
     }
     let demand = |wanted: &Value, default: bool| {
         let is_required = wanted.as_bool().unwrap_or(default);
-        json!(if is_required { "required" } else { "not_required" })
+        json!(if is_required {
+            "required"
+        } else {
+            "not_required"
+        })
     };
     authority["transparency_log"] = demand(&neutral["require_tlog"], true);
     if let Some(path) = neutral["key"].as_str() {

@@ -37,7 +37,11 @@ impl Image {
     /// An image unlike any other: its configuration and two small layers are made from `seed`.
     pub(crate) fn new(seed: &str) -> Self {
         let layers = ["first", "second"].map(|layer| {
-            Bytes::from(format!("{layer} layer of {seed}\n").repeat(200).into_bytes())
+            Bytes::from(
+                format!("{layer} layer of {seed}\n")
+                    .repeat(200)
+                    .into_bytes(),
+            )
         });
         Self::with_layers(seed, &layers)
     }
@@ -70,20 +74,21 @@ impl Image {
 
     /// An index that lists these as its platforms.
     pub(crate) fn index(children: &[&Self]) -> Self {
-        let listed = children
+        let listed: Vec<Value> = children
             .iter()
             .enumerate()
             .map(|(position, child)| {
                 let mut listed = child.descriptor();
-                listed["platform"] = json!({"os": "linux", "architecture": format!("arch{position}")});
+                listed["platform"] =
+                    json!({"os": "linux", "architecture": format!("arch{position}")});
                 listed
             })
             .collect();
-        Self::index_of(listed)
+        Self::index_of(&listed)
     }
 
     /// An index with these entries.
-    pub(crate) fn index_of(entries: Vec<Value>) -> Self {
+    pub(crate) fn index_of(entries: &[Value]) -> Self {
         let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries});
         Self::raw(OCI_INDEX, index.to_string())
     }

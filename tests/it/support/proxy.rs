@@ -139,6 +139,10 @@ impl Proxy {
 
     // Its end.
 
+    #[expect(
+        clippy::unwrap_in_result,
+        reason = "a test ends where something cannot be"
+    )]
     fn exited(&self) -> Option<ExitStatus> {
         let mut child = self.child.lock().unwrap();
         child.as_mut().unwrap().try_wait().unwrap()

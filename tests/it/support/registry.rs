@@ -188,10 +188,6 @@ impl FakeRegistry {
         self.with(repository, |repository| repository.blobs.remove(digest));
     }
 
-    pub(crate) fn remove_tag(&self, repository: &str, tag: &str) {
-        self.with(repository, |repository| repository.tags.remove(tag));
-    }
-
     pub(crate) fn set_referrers_api(&self, repository: &str, present: bool) {
         self.with(repository, |repository| {
             repository.has_referrers_api = present;

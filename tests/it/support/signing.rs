@@ -74,11 +74,16 @@ impl SigningKey {
     /// What cosign files under `sha256-<hex>.sig` for `digest`.
     pub(crate) fn legacy_signature(&self, digest: &str) -> Image {
         let (layer, payload) = self.simple_signing(digest);
-        legacy_manifest(vec![layer], &[payload])
+        legacy_manifest(&[layer], &[payload])
     }
 
     /// A bundle that says `subject` has this predicate.
-    pub(crate) fn bundle(&self, subject: &Image, predicate_type: &str, predicate: &Value) -> Vec<u8> {
+    pub(crate) fn bundle(
+        &self,
+        subject: &Image,
+        predicate_type: &str,
+        predicate: &Value,
+    ) -> Vec<u8> {
         let statement = json!({
             "_type": "https://in-toto.io/Statement/v1",
             "subject": [{"digest": {"sha256": subject.hex()}}],
@@ -114,7 +119,7 @@ impl SigningKey {
 }
 
 /// A legacy signature manifest with these layers.
-pub(crate) fn legacy_manifest(layers: Vec<Value>, payloads: &[Vec<u8>]) -> Image {
+pub(crate) fn legacy_manifest(layers: &[Value], payloads: &[Vec<u8>]) -> Image {
     let config = b"{\"architecture\":\"\",\"os\":\"\",\"config\":{}}".to_vec();
     let manifest = json!({
         "schemaVersion": 2, "mediaType": OCI_MANIFEST,

@@ -39,7 +39,7 @@ impl Proxy {
 
     /// The file that holds the content with this digest, if it is stored.
     pub(crate) fn content_file(&self, digest: &str) -> Option<PathBuf> {
-        let (_, hex) = digest.split_once(':').unwrap();
+        let hex = hex_of(digest);
         self.content_files()
             .into_iter()
             .find(|path| path.file_name().unwrap().to_str() == Some(hex))
@@ -51,7 +51,11 @@ impl Proxy {
         for path in self.content_files() {
             let bytes = fs::read(&path).unwrap();
             let name = path.file_name().unwrap().to_str().unwrap();
-            let digest = if name.len() == 64 { sha256(&bytes) } else { sha512(&bytes) };
+            let digest = if name.len() == 64 {
+                sha256(&bytes)
+            } else {
+                sha512(&bytes)
+            };
             assert!(digest.ends_with(name), "{} holds {digest}", path.display());
         }
     }

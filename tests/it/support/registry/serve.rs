@@ -178,7 +178,10 @@ fn route(shared: &Shared, request: &Request<Incoming>) -> Plain {
     }
     if let Some(tokens) = &shared.tokens {
         let wanted = format!("Bearer {}", tokens.token);
-        if request.headers().get("authorization").map(http::HeaderValue::as_bytes)
+        if request
+            .headers()
+            .get("authorization")
+            .map(http::HeaderValue::as_bytes)
             != Some(wanted.as_bytes())
         {
             let mut refusal = error(401, "UNAUTHORIZED");
@@ -232,7 +235,10 @@ fn manifest(repository: &Repository, reference: &str) -> Plain {
 }
 
 fn blob(repository: &Repository, digest: &str, headers: &HeaderMap) -> Plain {
-    let bytes = match (repository.blobs.get(digest), repository.manifests.get(digest)) {
+    let bytes = match (
+        repository.blobs.get(digest),
+        repository.manifests.get(digest),
+    ) {
         (Some(bytes), _) | (None, Some((_, bytes))) => bytes.clone(),
         (None, None) => return error(404, "BLOB_UNKNOWN"),
     };
@@ -245,7 +251,9 @@ fn blob(repository: &Repository, digest: &str, headers: &HeaderMap) -> Plain {
         .get("range")
         .and_then(|range| range.to_str().ok()?.strip_prefix("bytes="))
         .and_then(|range| range.split_once('-'));
-    let Some((first, last)) = range else { return plain };
+    let Some((first, last)) = range else {
+        return plain;
+    };
     let Ok(first) = first.parse::<usize>() else {
         return plain;
     };
