@@ -102,11 +102,23 @@ async fn keys_and_files_that_cannot_be_used() {
 
 #[tokio::test]
 async fn a_listener_beyond_loopback_needs_clients_in_front_of_a_private_upstream() {
-    // The listener is fixed by the tests: the same rule by command line and file is the configuration's own test.
-    let open = json!({"upstreams": {"ghcr.io": {"credentials": {"username": "robot", "password": "p"}}},
-        "policies": [policy()]});
-    let proxy = Proxy::start(Configuration(open)).await;
+    let listen = json!({"listen": format!("0.0.0.0:{}", ports::free_port())});
+    let private = json!({"ghcr.io": {"credentials": {"username": "robot", "password": "p"}}});
+    let log = refusal(json!({
+        "server": listen, "upstreams": private, "policies": [policy()],
+    }))
+    .await;
+    assert!(log.contains("clients"), "{log}");
+    // On loopback, whoever reaches the listener may pull.
+    let here = json!({"upstreams": private, "policies": [policy()]});
+    let proxy = Proxy::start(Configuration(here)).await;
     assert_eq!(proxy.get("/v2/").await.status, 200);
+    // Without credentials there is nothing to give away.
+    let public = json!({
+        "server": listen, "upstreams": {"ghcr.io": {}}, "policies": [policy()],
+    });
+    let proxy = Proxy::start(Configuration(public)).await;
+    assert_eq!(proxy.admin("/readyz").await.status, 200);
 }
 
 #[tokio::test]

@@ -305,7 +305,7 @@ async fn records_are_lines_of_json() {
     let image = scene.signed("apps/web", "v1");
     assert_serves(&scene.manifest("apps/web", "v1").await, &image);
     scene.proxy.stop().await;
-    let lines = scene.proxy.stdout();
+    let lines = scene.proxy.lines();
     let record = lines
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())

@@ -99,7 +99,9 @@ const PRIVATE_TO: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &["oci", "signature", "verify", "policy"];
 const IMPURE: &[&str] = &[
     "std::fs",
-    "std::net",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "ToSocketAddrs",
     "std::env",
     "std::process",
     "tokio::",
@@ -108,7 +110,7 @@ const IMPURE: &[&str] = &[
     "rusqlite::",
     "Timestamp::now",
     "SystemTime",
-    "Instant",
+    "Instant::now",
 ];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

@@ -45,8 +45,9 @@ async fn credentials_go_to_the_upstream_and_its_token_service_only() {
         .to_vec()
         .into();
     let mut configuration = Configuration::new(&[&registry, &other]).policy(policy);
-    configuration.0["upstreams"][registry.name()]["credentials"] =
-        json!({"username": "robot", "password": "sesame-open"});
+    let upstream = &mut configuration.0["upstreams"][registry.name()];
+    upstream["credentials"] = json!({"username": "robot", "password": "sesame-open"});
+    upstream["token_hosts"] = json!([service.name()]);
     let proxy = Proxy::start(configuration).await;
     for registry in [&registry, &other] {
         let answer = proxy
@@ -65,4 +66,25 @@ async fn credentials_go_to_the_upstream_and_its_token_service_only() {
         );
     }
     assert!(!proxy.log().contains("sesame-open"), "a secret in the log");
+}
+
+#[tokio::test]
+async fn credentials_do_not_go_where_the_upstream_points() {
+    let (registry, service) = FakeRegistry::start_with_tokens().await;
+    let key = SigningKey::generate();
+    registry.push_tagged("apps/web", "v1", &Image::new("private"));
+    let images = format!("{}/apps/**", registry.name());
+    let mut configuration =
+        Configuration::new(&[&registry]).policy(key_policy("apps", &images, &[&key]));
+    configuration.0["upstreams"][registry.name()]["credentials"] =
+        json!({"username": "robot", "password": "sesame-open"});
+    let proxy = Proxy::start(configuration).await;
+    let path = format!("/v2/{}/apps/web/manifests/v1", registry.name());
+    let answer = proxy.get(&path).await;
+    assert!(matches!(answer.status, 403 | 503), "{answer}");
+    // CVE-2026-33540: the realm is whatever the upstream, or whoever speaks for it, wrote there.
+    for request in service.requests() {
+        let names_secret = request.headers.contains_key("authorization");
+        assert!(!names_secret, "{}", request.line());
+    }
 }

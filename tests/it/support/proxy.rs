@@ -70,7 +70,9 @@ impl Proxy {
         if configuration["server"].is_null() {
             configuration["server"] = json!({});
         }
-        configuration["server"]["listen"] = json!(format!("127.0.0.1:{}", self.listen));
+        if configuration["server"]["listen"].is_null() {
+            configuration["server"]["listen"] = json!(format!("127.0.0.1:{}", self.listen));
+        }
         configuration["server"]["admin_listen"] = json!(format!("127.0.0.1:{}", self.admin));
         configuration["data_dir"] = json!(self.data_dir());
         let text = serde_json::to_string_pretty(&configuration).unwrap();
@@ -112,15 +114,10 @@ impl Proxy {
         std::fs::write(self.directory.path().join(name), text).unwrap();
     }
 
-    /// What it wrote to standard output.
-    pub(crate) fn stdout(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("stdout.log")).unwrap()
-    }
-
     /// What it wrote to standard output and standard error.
     pub(crate) fn log(&self) -> String {
-        let errors = std::fs::read_to_string(self.directory.path().join("stderr.log")).unwrap();
-        format!("{}{errors}", self.stdout())
+        let read = |name| std::fs::read_to_string(self.directory.path().join(name)).unwrap();
+        format!("{}{}", read("stdout.log"), read("stderr.log"))
     }
 
     /// Its process id.

@@ -45,6 +45,18 @@ impl Proxy {
             .find(|path| path.file_name().unwrap().to_str() == Some(hex))
     }
 
+    /// What it logged as lines: standard output, standard error, and files of lines.
+    pub(crate) fn lines(&self) -> String {
+        let mut lines = self.log();
+        for path in files(&self.data_dir()) {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if matches!(extension, Some("jsonl" | "ndjson" | "log")) {
+                lines.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+        lines
+    }
+
     /// Everything stored under a digest has that digest.
     #[track_caller]
     pub(crate) fn assert_content_is_right(&self) {
