@@ -1,7 +1,10 @@
 //! A pull-through registry proxy that serves only what an authority has signed.
+pub mod admission;
 pub mod clock;
 pub mod decision_log;
+pub mod discovery;
 pub mod limits;
+pub mod manifests;
 pub mod oci;
 pub mod policy;
 pub mod signature;

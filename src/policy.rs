@@ -109,6 +109,22 @@ pub struct Condition {
     // OWNER `config` adds the compiled program and `evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError>`
 }
 
+/// The condition could not be evaluated to a truth value.
+#[derive(Debug, thiserror::Error)]
+#[error("placeholder")]
+pub struct ConditionError;
+
+impl Condition {
+    /// Whether the condition is true of a signed statement.
+    ///
+    /// # Errors
+    /// When it cannot be evaluated, or is no truth value.
+    pub fn evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError> {
+        let _ = statement;
+        todo!("owner: config")
+    }
+}
+
 /// One key or one set of identities that may vouch.
 #[derive(Debug)]
 pub struct Authority {
@@ -206,6 +222,15 @@ impl Matcher {
         match self {
             Self::Exact(expected) => expected == value,
             Self::Expression { expression, .. } => expression.is_match(value),
+        }
+    }
+}
+
+impl std::fmt::Display for Matcher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact(expected) => formatter.write_str(expected),
+            Self::Expression { source, .. } => write!(formatter, "a match of {source}"),
         }
     }
 }

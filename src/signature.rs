@@ -37,9 +37,11 @@ pub enum Blob {
     Missing,
     /// Larger than the limit for its format, or than its descriptor says; not read to its end.
     TooLarge,
+    /// Its media type is none that signatures are written with, so it was not fetched.
+    OtherType,
 }
 
-/// One signature artifact: an image manifest found in a source, with the blobs of its layers.
+/// One signature artifact: an image manifest found in a source, with the blobs of all its layers.
 #[derive(Debug, Clone)]
 pub struct Artifact {
     /// Where it was found.
@@ -62,6 +64,17 @@ pub struct Candidate {
     /// The wire format.
     pub format: Format,
     // OWNER `verify` adds: the parsed content (simple signing / legacy DSSE attestation / bundle / malformed with reason).
+}
+
+/// Whether a layer's media type is one that cosign writes signatures or attestations with.
+///
+/// Nothing is believed because of it; it only keeps file systems from being downloaded as if they were signatures.
+#[must_use]
+pub fn is_worth_reading(layer: &Descriptor) -> bool {
+    use crate::oci::media_type::{DSSE_ENVELOPE, SIGSTORE_BUNDLE_PREFIX, SIMPLE_SIGNING};
+    let media_type = layer.media_type.as_str();
+    matches!(media_type, SIMPLE_SIGNING | DSSE_ENVELOPE)
+        || media_type.starts_with(SIGSTORE_BUNDLE_PREFIX)
 }
 
 /// The candidates in `artifact`, in layer order. A layer of another shape yields none; a broken layer of the right
