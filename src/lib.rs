@@ -7,6 +7,7 @@ pub mod limits;
 pub mod manifests;
 pub mod oci;
 pub mod policy;
+pub mod pull;
 pub mod signature;
 pub mod state;
 pub mod store;

@@ -90,7 +90,7 @@ impl Admission {
         let endorsement = self.endorsement(subject, asked).await?;
         if let Some(endorsement) = endorsement {
             match self.arrived(subject, &arriving, draft).await? {
-                Err(denial) => return Ok(refuse(denial, budget.now)),
+                Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, budget.now)),
                 Ok(document) => {
                     if endorsement.covers(&document) {
                         return Ok(endorsement.admit(document, draft));
@@ -104,7 +104,8 @@ impl Admission {
             .gather(subject, &matching, asked, &arriving, budget, draft)
             .await?;
         let document = match self.arrived(subject, &arriving, draft).await? {
-            Err(denial) => return Ok(refuse(denial, budget.now)),
+            // What is broken now may be mended the next moment, and nothing was stored.
+            Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, budget.now)),
             Ok(document) => document,
         };
         Ok(match basics {
@@ -376,9 +377,13 @@ impl Endorsement {
 }
 
 fn refuse(denial: Denial, now: Timestamp) -> Conclusion {
+    refuse_for(denial, REFUSAL_MEMORY, now)
+}
+
+fn refuse_for(denial: Denial, memory: Duration, now: Timestamp) -> Conclusion {
     Conclusion {
         outcome: Outcome::Deny(denial),
-        until: later(now, REFUSAL_MEMORY),
+        until: later(now, memory),
         endorsement_depth: 0,
     }
 }
