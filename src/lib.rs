@@ -1,5 +1,7 @@
 //! A pull-through registry proxy that serves only what an authority has signed.
+pub mod clients;
 pub mod clock;
+pub mod config;
 pub mod decision_log;
 pub mod limits;
 pub mod oci;
@@ -7,5 +9,6 @@ pub mod policy;
 pub mod signature;
 pub mod state;
 pub mod store;
+pub mod trust;
 pub mod upstream;
 pub mod verify;
