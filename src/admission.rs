@@ -20,6 +20,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
+pub use crate::config::Freshness;
 use crate::decision_log::{Record, Subject};
 use crate::discovery::Discovery;
 use crate::limits::Limits;
@@ -55,17 +56,6 @@ struct Inner {
     flights: Flights,
 }
 
-/// How long things that were true may be taken to be true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Freshness {
-    /// A tag is looked up again after this.
-    pub tag_ttl: std::time::Duration,
-    /// Signatures are looked for again after this.
-    pub reverify_after: std::time::Duration,
-    /// When the upstream cannot be asked, tags and evidence up to this age still serve.
-    pub stale_for: std::time::Duration,
-}
-
 /// What an admission is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -92,9 +82,10 @@ pub struct Parts {
 }
 
 /// Sees every decision record once it is durable: log files and metrics.
+#[async_trait::async_trait]
 pub trait Sink: std::fmt::Debug + Send + Sync {
     /// A decision was recorded.
-    fn recorded(&self, record: &Record);
+    async fn recorded(&self, record: &Record);
 }
 
 /// On whose behalf and how a decision is asked for.

@@ -175,7 +175,7 @@ impl Admission {
             reused: AtomicU64::new(0),
         });
         self.remember(&decision);
-        self.inner.sink.recorded(&record);
+        self.inner.sink.recorded(&record).await;
         Ok(decision)
     }
 
@@ -309,7 +309,7 @@ impl Admission {
                 ..Batch::default()
             })
             .await?;
-        self.inner.sink.recorded(&record);
+        self.inner.sink.recorded(&record).await;
         Ok(id)
     }
 }

@@ -10,7 +10,7 @@ use crate::admission::denial::Kind;
 use crate::decision_log::{AttemptReport, Subject};
 use crate::limits::Limits;
 use crate::oci::Digest;
-use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, Policies, Policy};
+use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, Matcher, Policies, Policy};
 use crate::signature::Candidate;
 use crate::verify::{
     self, Attempt, Certificate, Demand, FailedCheck, Proof, ProvenSigner, Purpose, Signer,
@@ -275,7 +275,10 @@ fn judge_identity(
     if !requirement.identity.matches(&certificate.identity) {
         return Err(refusal(
             FailedCheck::WrongIdentity,
-            format!("signed by {signer}, expected {}", requirement.identity),
+            format!(
+                "signed by {signer}, expected {}",
+                words(&requirement.identity)
+            ),
         ));
     }
     if !requirement.oidc_issuer.matches(&certificate.oidc_issuer) {
@@ -283,7 +286,7 @@ fn judge_identity(
             FailedCheck::WrongIssuer,
             format!(
                 "signed by {signer}, expected the issuer {}",
-                requirement.oidc_issuer
+                words(&requirement.oidc_issuer)
             ),
         ));
     }
@@ -303,6 +306,13 @@ fn judge_identity(
         identity: certificate.identity.clone(),
         oidc_issuer: certificate.oidc_issuer.clone(),
     })
+}
+
+fn words(expected: &Matcher) -> String {
+    match expected {
+        Matcher::Exact(value) => value.clone(),
+        Matcher::Expression { source, .. } => format!("a match of {source}"),
+    }
 }
 
 fn refusal(check: FailedCheck, reason: String) -> Refusal {

@@ -125,10 +125,10 @@ fn holds(requirement: &AttestationRequirement, proof: &Proof) -> Result<(), Stri
     };
     match condition.evaluate(statement) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(format!("`{}` is false", condition.source)),
+        Ok(false) => Err(format!("`{}` is false", condition.source())),
         Err(error) => Err(format!(
             "`{}` cannot be evaluated: {error}",
-            condition.source
+            condition.source()
         )),
     }
 }
