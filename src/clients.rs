@@ -114,6 +114,12 @@ impl Clients {
         }
     }
 
+    /// Whether any rule asks for a password.
+    #[must_use]
+    pub fn has_passwords(&self) -> bool {
+        !self.inner.files.is_empty()
+    }
+
     /// Whether a request with this `Authorization` header may have `repository` (`None` for `/v2/` itself).
     ///
     /// The first rule that covers the repository and lets the client in decides. Wrong credentials are refused even
