@@ -304,7 +304,9 @@ impl State {
         let read = move |connection: &Connection| {
             let mut select = connection.prepare_cached(sql)?;
             select
-                .query_row(keys, |row| Ok(std::array::from_fn(|column| text(row, column))))
+                .query_row(keys, |row| {
+                    Ok(std::array::from_fn(|column| text(row, column)))
+                })
                 .optional()
         };
         self.database.read(read).await

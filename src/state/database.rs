@@ -137,7 +137,11 @@ impl Writer {
 
     /// Writes all in one transaction; when that fails, each in one of its own, so that one bad batch fails alone.
     fn write_group(&mut self, group: &mut Vec<Write>) {
-        if group.len() > 1 && self.write_all(group.iter().map(|write| &write.batch)).is_ok() {
+        if group.len() > 1
+            && self
+                .write_all(group.iter().map(|write| &write.batch))
+                .is_ok()
+        {
             group.drain(..).for_each(|write| write.answer(Ok(())));
         }
         for write in group.drain(..) {
@@ -185,7 +189,12 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch, hint: &mut i64) -> rusql
         execute(
             transaction,
             "INSERT OR REPLACE INTO manifests (repository, digest, media_type, confirmed_at) VALUES (?1, ?2, ?3, ?4)",
-            (repository, digest, &row.media_type, row.confirmed_at.to_string()),
+            (
+                repository,
+                digest,
+                &row.media_type,
+                row.confirmed_at.to_string(),
+            ),
         )?;
     }
     for (parent, children) in &batch.parents {
@@ -195,7 +204,12 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch, hint: &mut i64) -> rusql
         execute(
             transaction,
             "INSERT OR REPLACE INTO tags (repository, tag, digest, resolved_at) VALUES (?1, ?2, ?3, ?4)",
-            (repository.as_str(), tag.as_str(), row.digest.to_string(), row.resolved_at.to_string()),
+            (
+                repository.as_str(),
+                tag.as_str(),
+                row.digest.to_string(),
+                row.resolved_at.to_string(),
+            ),
         )?;
     }
     for subject in &batch.confirmed_blobs {

@@ -180,8 +180,10 @@ fn name(decision: Outcome) -> &'static str {
 }
 
 fn nanoseconds(time: Timestamp) -> i64 {
-    // Beyond the year 2262 all times are equally far.
-    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+    // Before the year 1678 and after 2262 all times are equally far.
+    let range = i128::from(i64::MIN)..=i128::from(i64::MAX);
+    let clamped = time.as_nanosecond().clamp(*range.start(), *range.end());
+    i64::try_from(clamped).unwrap_or_default()
 }
 
 fn clamp(count: u64) -> i64 {
@@ -205,7 +207,10 @@ impl Retention {
             .query_row((), |row| row.get(0))?;
         let newest = newest.unwrap_or(0);
         let interval = clamp(PRUNE_INTERVAL.min(self.decisions_max / 10));
-        if self.looked_at_row.is_some_and(|row| newest - row <= interval) {
+        if self
+            .looked_at_row
+            .is_some_and(|row| newest - row <= interval)
+        {
             return Ok(());
         }
         self.looked_at_row = Some(newest);

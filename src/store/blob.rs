@@ -86,7 +86,8 @@ impl Buffers {
         position: u64,
         end: u64,
     ) -> io::Result<Bytes> {
-        let wanted = usize::try_from(end - position).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+        let wanted =
+            usize::try_from(end - position).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
         let mut chunk = self.chunk(wanted);
         // Whatever is not at once there is read by a thread that may wait; it also tells the end of the file from
         // "nothing without waiting", which some kernels spell the same.
@@ -123,7 +124,11 @@ impl Buffers {
     }
 }
 
-fn read_without_waiting(file: &File, buffer: &mut [u8], position: u64) -> rustix::io::Result<usize> {
+fn read_without_waiting(
+    file: &File,
+    buffer: &mut [u8],
+    position: u64,
+) -> rustix::io::Result<usize> {
     rustix::io::preadv2(
         file,
         &mut [IoSliceMut::new(buffer)],

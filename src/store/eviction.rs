@@ -156,7 +156,8 @@ impl Index {
         let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
         self.stored_bytes.fetch_add(size, Ordering::Relaxed);
         if let Some(previous) = shard.insert(*digest, entry) {
-            self.stored_bytes.fetch_sub(previous.size, Ordering::Relaxed);
+            self.stored_bytes
+                .fetch_sub(previous.size, Ordering::Relaxed);
         }
     }
 
@@ -177,15 +178,12 @@ impl Index {
         let mut candidates = Vec::new();
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            candidates.extend(
-                shard
-                    .iter()
-                    .filter(|(digest, _)| !is_exempt(digest))
-                    .map(|(digest, entry)| {
-                        let used_at_ms = entry.used_at_ms.load(Ordering::Relaxed);
-                        (used_at_ms, entry.size, *digest)
-                    }),
-            );
+            candidates.extend(shard.iter().filter(|(digest, _)| !is_exempt(digest)).map(
+                |(digest, entry)| {
+                    let used_at_ms = entry.used_at_ms.load(Ordering::Relaxed);
+                    (used_at_ms, entry.size, *digest)
+                },
+            ));
         }
         candidates
     }
