@@ -29,7 +29,7 @@ use crate::policy::{DefaultAction, Policies};
 use crate::state::State;
 use crate::store::Store;
 pub use blob::BlobGrant;
-pub use decision::{Admitted, Decision, Error, Outcome};
+pub use decision::{Admitted, Decision, Described, Error, Outcome};
 pub use denial::{Denial, Kind};
 use flights::Flights;
 

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, Asked, Decision, Denial, Error, Freshness, Kind, Outcome};
+use crate::admission::{
+    Admission, Asked, Decision, Denial, Described, Error, Freshness, Kind, Outcome,
+};
 use crate::decision_log::{Client, Subject};
 use crate::limits::Limits;
 use crate::manifests::Manifests;
@@ -77,6 +79,8 @@ pub enum Refusal {
         denial: Denial,
         /// The record of it.
         decision: Option<ulid::Ulid>,
+        /// The refused manifest, where there is one.
+        described: Option<Described>,
     },
     /// The upstream says there is no such thing: 404.
     NotFound(Missing),
@@ -206,6 +210,7 @@ impl Pull {
             return Refusal::Denied {
                 denial,
                 decision: Some(id),
+                described: None,
             };
         }
         let asked = Asked {
@@ -234,7 +239,11 @@ impl Pull {
                 None
             }
         };
-        Refusal::Denied { denial, decision }
+        Refusal::Denied {
+            denial,
+            decision,
+            described: None,
+        }
     }
 
     /// What the admission's lack of a decision means for the client.
@@ -337,6 +346,7 @@ impl Refusal {
             Outcome::Deny(denial) => Some(Self::Denied {
                 denial: denial.clone(),
                 decision: Some(decision.id),
+                described: decision.described.clone(),
             }),
             Outcome::Unavailable {
                 missing,

@@ -215,7 +215,8 @@ impl Metrics {
     /// # Errors
     /// When a number cannot be rendered: a bug.
     pub fn render(&self, gauges: Gauges) -> Result<Vec<u8>, prometheus::Error> {
-        let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let set =
+            |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.store_bytes, gauges.store_bytes);
         set(&self.store_files, gauges.store_files);
         set(&self.access_lines_dropped, gauges.access_lines_dropped);

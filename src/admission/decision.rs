@@ -22,6 +22,8 @@ pub struct Decision {
     pub subject: Subject,
     /// What was decided.
     pub outcome: Outcome,
+    /// The manifest it is about, once that is known.
+    pub described: Option<Described>,
     /// The hash of the policies, keys and roots it was made under.
     pub(super) configuration: Digest,
     /// The first time at which one of its conditions ends.
@@ -30,6 +32,17 @@ pub struct Decision {
     pub(super) endorsement_depth: usize,
     /// Pulls that reused it and are not yet written to its record.
     pub(super) reused: AtomicU64,
+}
+
+/// What a refused manifest is, without any of its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// What was decided.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ulid::Ulid;
 
-use super::decision::{Decision, Error, Outcome, StorageError};
+use super::decision::{Decision, Described, Error, Outcome, StorageError};
 use super::denial::Denial;
 use super::evaluate::Evaluation;
 use super::judge::Conclusion;
@@ -162,6 +162,11 @@ impl Admission {
                 source: StorageError::State(error),
             });
         }
+        let described = draft.document.as_ref().map(|(document, _)| Described {
+            digest: document.subject.digest,
+            media_type: document.media_type.clone(),
+            bytes: u64::try_from(document.bytes.len()).unwrap_or(u64::MAX),
+        });
         if let Some((document, Origin::Upstream)) = draft.document {
             self.keep_document(document);
         }
@@ -169,6 +174,7 @@ impl Admission {
             id,
             subject: subject.clone(),
             outcome: conclusion.outcome,
+            described,
             configuration: draft.configuration,
             until: conclusion.until,
             endorsement_depth: conclusion.endorsement_depth,

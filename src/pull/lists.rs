@@ -24,10 +24,6 @@ pub struct ReferrersList {
     pub bytes: Bytes,
 }
 
-/// An OCI index that lists nothing.
-const NO_REFERRERS: &[u8] =
-    br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-
 impl Pull {
     /// A page of the repository's tags.
     ///
@@ -71,6 +67,7 @@ impl Pull {
     pub async fn referrers(
         &self,
         subject: &Subject,
+        artifact_type: Option<&str>,
         client: Client,
     ) -> Result<ReferrersList, Refusal> {
         self.covered(&subject.repository, "referrers", &client)
@@ -82,7 +79,19 @@ impl Pull {
             Err(error) => Err(error),
         };
         match listed {
-            Ok(bytes) => Ok(ReferrersList { bytes }),
+            Ok(mut listed) => {
+                if let Some(wanted) = artifact_type {
+                    listed.retain(|descriptor| {
+                        descriptor
+                            .get("artifactType")
+                            .and_then(|value| value.as_str())
+                            == Some(wanted)
+                    });
+                }
+                Ok(ReferrersList {
+                    bytes: render_index(listed),
+                })
+            }
             Err(error) => Err(self
                 .from_upstream(
                     error,
@@ -119,7 +128,7 @@ impl Pull {
         &self,
         subject: &Subject,
         deadline: Instant,
-    ) -> Result<Option<Bytes>, upstream::Error> {
+    ) -> Result<Option<Vec<serde_json::Value>>, upstream::Error> {
         let mut listed: Vec<serde_json::Value> = Vec::new();
         let mut next: Option<String> = None;
         for _page in 0..self.inner.limits.list_pages_max {
@@ -151,16 +160,16 @@ impl Pull {
                 break;
             }
         }
-        Ok(Some(render_index(listed)))
+        Ok(Some(listed))
     }
 
     async fn referrers_from_tag(
         &self,
         subject: &Subject,
         deadline: Instant,
-    ) -> Result<Bytes, upstream::Error> {
+    ) -> Result<Vec<serde_json::Value>, upstream::Error> {
         let Ok(tag) = subject.digest.to_tag_prefix().parse::<Tag>() else {
-            return Ok(Bytes::from_static(NO_REFERRERS));
+            return Ok(Vec::new());
         };
         let fetched = self
             .inner
@@ -178,9 +187,9 @@ impl Pull {
                 let listed = matches!(index, Ok(Manifest::Index(_)))
                     .then(|| parse_index(&manifest.bytes))
                     .flatten();
-                Ok(listed.map_or(Bytes::from_static(NO_REFERRERS), render_index))
+                Ok(listed.unwrap_or_default())
             }
-            Err(upstream::Error::NotFound { .. }) => Ok(Bytes::from_static(NO_REFERRERS)),
+            Err(upstream::Error::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }

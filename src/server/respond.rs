@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::route;
-use crate::admission::Denial;
+use crate::admission::{Denial, Described};
 use crate::oci::{Digest, ErrorCode};
 use crate::pull::{Missing, Refusal};
 
@@ -30,7 +30,8 @@ fn error(
     message: &str,
     detail: &serde_json::Value,
 ) -> Response<Body> {
-    let body = json!({ "errors": [{ "code": code.as_str(), "message": message, "detail": detail }] });
+    let body =
+        json!({ "errors": [{ "code": code.as_str(), "message": message, "detail": detail }] });
     json_body(status, body.to_string())
 }
 
@@ -94,14 +95,27 @@ pub(super) fn unauthenticated(challenge: &'static str) -> Response<Body> {
 /// A pull that is not served.
 pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     match refusal {
-        Refusal::Denied { denial, decision } => denied(denial, *decision),
+        Refusal::Denied {
+            denial, decision, ..
+        } => denied(denial, *decision),
         Refusal::NotFound(missing) => {
             let (code, message) = match missing {
-                Missing::Manifest => (ErrorCode::ManifestUnknown, "the upstream has no such manifest"),
+                Missing::Manifest => (
+                    ErrorCode::ManifestUnknown,
+                    "the upstream has no such manifest",
+                ),
                 Missing::Blob => (ErrorCode::BlobUnknown, "the upstream has no such blob"),
-                Missing::Name => (ErrorCode::NameUnknown, "the upstream has no such repository"),
+                Missing::Name => (
+                    ErrorCode::NameUnknown,
+                    "the upstream has no such repository",
+                ),
             };
-            error(StatusCode::NOT_FOUND, code, message, &serde_json::Value::Null)
+            error(
+                StatusCode::NOT_FOUND,
+                code,
+                message,
+                &serde_json::Value::Null,
+            )
         }
         Refusal::Unavailable {
             message,
@@ -114,7 +128,10 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
             &serde_json::Value::Null,
         ),
         Refusal::Internal(cause) => {
-            tracing::error!(error = cause.as_ref() as &dyn std::error::Error, "A pull failed");
+            tracing::error!(
+                error = cause.as_ref() as &dyn std::error::Error,
+                "A pull failed"
+            );
             internal()
         }
     }
@@ -184,12 +201,9 @@ pub(super) fn content_headers(
     media_type: &str,
     bytes: u64,
 ) {
-    let mut text = [0_u8; 160];
     let headers = response.headers_mut();
-    if let Some(value) = digest_value(&mut text, digest) {
-        if let Ok(value) = HeaderValue::from_bytes(value) {
-            headers.insert(DOCKER_CONTENT_DIGEST, value);
-        }
+    if let Ok(value) = HeaderValue::try_from(digest.to_string()) {
+        headers.insert(DOCKER_CONTENT_DIGEST, value);
     }
     if let Ok(etag) = HeaderValue::try_from(format!("\"{digest}\"")) {
         headers.insert(http::header::ETAG, etag);
@@ -218,11 +232,26 @@ pub(super) fn warn(response: &mut Response<Body>, denial: &Denial) {
     }
 }
 
-fn digest_value<'t>(text: &'t mut [u8; 160], digest: &Digest) -> Option<&'t [u8]> {
-    use std::io::Write;
-    let mut rest = text.as_mut_slice();
-    let before = rest.len();
-    write!(rest, "{digest}").ok()?;
-    let written = before - rest.len();
-    text.get(..written)
+/// 200 for a `HEAD` of a refused manifest (`compat.head_allows`): what it is, and none of it.
+pub(super) fn head_allowed(described: &Described) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    content_headers(
+        &mut response,
+        &described.digest,
+        &described.media_type,
+        described.bytes,
+    );
+    response
+}
+
+/// Whether `If-None-Match` names this content.
+pub(super) fn has_etag(if_none_match: Option<&str>, digest: &Digest) -> bool {
+    let Some(etags) = if_none_match else {
+        return false;
+    };
+    let own = digest.to_string();
+    etags
+        .split(',')
+        .map(|etag| etag.trim().trim_start_matches("W/").trim_matches('"'))
+        .any(|etag| etag == own || etag == "*")
 }

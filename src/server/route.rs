@@ -110,7 +110,10 @@ impl Route {
         let (name, endpoint) = rest.rsplit_once('/').ok_or(Error::Path)?;
         let query = Query::parse(uri.query().unwrap_or_default())?;
         let repository = || canonical_name(name, query.namespace.as_deref(), routes);
-        let digest = || last.parse::<Digest>().map_err(|_not_a_digest| Error::Digest);
+        let digest = || {
+            last.parse::<Digest>()
+                .map_err(|_not_a_digest| Error::Digest)
+        };
         let action = match (endpoint, last) {
             ("tags", "list") => Action::Tags {
                 repository: repository()?,
@@ -283,13 +286,22 @@ mod tests {
                 "/v2/apps/web/manifests/v1",
                 "us-docker.pkg.dev/project123/apps/web",
             ),
-            ("/v2/docker.io/nginx/manifests/v1", "docker.io/library/nginx"),
+            (
+                "/v2/docker.io/nginx/manifests/v1",
+                "docker.io/library/nginx",
+            ),
             (
                 "/v2/index.docker.io/library/nginx/tags/list",
                 "docker.io/library/nginx",
             ),
-            ("/v2/nginx/tags/list?ns=docker.io", "docker.io/library/nginx"),
-            ("/v2/a.io/manifests/blobs/manifests/v1", "a.io/manifests/blobs"),
+            (
+                "/v2/nginx/tags/list?ns=docker.io",
+                "docker.io/library/nginx",
+            ),
+            (
+                "/v2/a.io/manifests/blobs/manifests/v1",
+                "a.io/manifests/blobs",
+            ),
             ("/v2/x/manifests/v1?ns=127.0.0.1%3A5000", "127.0.0.1:5000/x"),
             // With `?ns=`, even what looks like a host or a route is a repository of that host.
             ("/v2/apps/web/manifests/v1?ns=ghcr.io", "ghcr.io/apps/web"),
@@ -337,7 +349,10 @@ mod tests {
         assert_eq!(parse("/v2/_catalog"), Err(Error::Path));
         assert_eq!(parse("/v2/ghcr.io/a/manifests/"), Err(Error::Tag));
         assert_eq!(parse("/v2/ghcr.io/a/manifests/a%20b"), Err(Error::Tag));
-        assert_eq!(parse("/v2/ghcr.io/a/manifests/sha256:1"), Err(Error::Digest));
+        assert_eq!(
+            parse("/v2/ghcr.io/a/manifests/sha256:1"),
+            Err(Error::Digest)
+        );
         assert_eq!(parse("/v2/ghcr.io/a/blobs/latest"), Err(Error::Digest));
         assert_eq!(
             parse("/v2/org/app/manifests/v1"),
