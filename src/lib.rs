@@ -1,5 +1,8 @@
 //! A pull-through registry proxy that serves only what an authority has signed.
+pub mod admin;
 pub mod admission;
+pub mod app;
+pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod config;
