@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -41,6 +42,8 @@ struct PeerResolver {
 }
 
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
+
+const H2_PING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The certificates that the platform trusts, or Mozilla's where it has none, as in an image made from scratch.
 pub(super) fn platform_roots() -> RootCertStore {
@@ -106,6 +109,9 @@ fn builder(
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
+        // Requests of all purposes share an HTTP/2 connection; a dead one must not hang them all.
+        .http2_keep_alive_interval(H2_PING_INTERVAL)
+        .http2_keep_alive_timeout(limits.connect_time_max)
         .connect_timeout(limits.connect_time_max);
     let Proxy::Explicit {
         http,

@@ -52,17 +52,12 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
 
 impl Host {
-    /// Asks until there is an answer other than "later", or no time or attempt is left.
+    /// Asks until there is an answer other than "later", or no attempt is left, or the next would come after `deadline`,
+    /// at which the caller stops waiting.
     ///
     /// # Errors
     /// `Throttled`, `Failed`, and `Denied` when no token is to be had. Other refusals are answers.
     pub(super) async fn ask(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Answer, Error> {
-        let asking = Box::pin(self.ask_repeatedly(ask, deadline));
-        let answer = tokio::time::timeout_at(deadline, asking).await;
-        answer.unwrap_or_else(|_elapsed| Err(self.failed("no answer in time")))
-    }
-
-    async fn ask_repeatedly(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Answer, Error> {
         let retries = self.limits.upstream_attempts_max.saturating_sub(1);
         let mut delays = ExponentialBuilder::default()
             .with_min_delay(RETRY_DELAY_MIN)

@@ -102,10 +102,8 @@ impl HttpUpstream {
         let answer = status::check(&host.name, Kind::List, answer).await?;
         let headers = answer.response.headers();
         let content_type = content_type(headers);
-        let next = link::next_page(headers, answer.response.url());
+        let next = link::next_page(headers, answer.response.url(), &host.base);
         let next = next.map_err(|error| host.failed(error.to_string()))?;
-        // A redirect to storage is fine, a list that goes on there is not: its pages would be asked of the upstream.
-        let next = next.filter(|_| answer.response.url().origin() == host.base.origin());
         let bytes = self.read(host, answer, self.limits.list_bytes_max).await?;
         Ok(Page {
             bytes,
@@ -275,8 +273,8 @@ impl Upstream for HttpUpstream {
             let host = self.host(repository)?;
             let mut url = url(host, repository, &format!("referrers/{digest}"))?;
             if let Some(next) = next {
-                let next =
-                    link::resolve(next, &url).map_err(|error| host.failed(error.to_string()))?;
+                let next = link::resolve(next, &url, &host.base)
+                    .map_err(|error| host.failed(error.to_string()))?;
                 url = url
                     .join(&next)
                     .map_err(|_url| host.failed("the next page is nowhere"))?;

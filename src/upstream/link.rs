@@ -9,11 +9,15 @@ use url::Url;
 #[error("the next page is at another host")]
 pub(super) struct ForeignLink(());
 
-/// Path and query of the next page, if there is one.
+/// Path and query of the page after `page`, if there is one.
 ///
 /// # Errors
-/// When there is one at another origin than `page`'s.
-pub(super) fn next_page(headers: &HeaderMap, page: &Url) -> Result<Option<String>, ForeignLink> {
+/// When there is one at another origin than the upstream's.
+pub(super) fn next_page(
+    headers: &HeaderMap,
+    page: &Url,
+    upstream: &Url,
+) -> Result<Option<String>, ForeignLink> {
     let links = headers
         .get_all(LINK)
         .iter()
@@ -21,18 +25,18 @@ pub(super) fn next_page(headers: &HeaderMap, page: &Url) -> Result<Option<String
     let Some(target) = links.into_iter().find_map(next_target) else {
         return Ok(None);
     };
-    resolve(target, page).map(Some)
+    resolve(target, page, upstream).map(Some)
 }
 
-/// `target` as path and query at the origin of `page`.
+/// `target`, as a link on `page`, as path and query at the upstream.
 ///
 /// # Errors
 /// When it is anywhere else.
-pub(super) fn resolve(target: &str, page: &Url) -> Result<String, ForeignLink> {
+pub(super) fn resolve(target: &str, page: &Url, upstream: &Url) -> Result<String, ForeignLink> {
     let next = page
         .join(target)
         .ok()
-        .filter(|next| next.origin() == page.origin());
+        .filter(|next| next.origin() == upstream.origin());
     let next = next.ok_or(ForeignLink(()))?;
     Ok(next.query().map_or_else(
         || next.path().to_owned(),
@@ -70,14 +74,16 @@ mod tests {
     use super::*;
 
     fn next(values: &[&str]) -> Result<Option<String>, ForeignLink> {
+        next_on("https://ghcr.io/v2/a/tags/list?n=2", values)
+    }
+
+    fn next_on(page: &str, values: &[&str]) -> Result<Option<String>, ForeignLink> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(LINK, value.parse().unwrap());
         }
-        next_page(
-            &headers,
-            &"https://ghcr.io/v2/a/tags/list?n=2".parse().unwrap(),
-        )
+        let upstream = "https://ghcr.io/".parse().unwrap();
+        next_page(&headers, &page.parse().unwrap(), &upstream)
     }
 
     #[test]
@@ -114,5 +120,8 @@ mod tests {
         ] {
             assert_eq!(next(&[value]), Err(ForeignLink(())), "{value}");
         }
+        // A list that a redirect led to must not go on there.
+        let redirected = next_on("https://storage.example/list", &["<more>; rel=next"]);
+        assert_eq!(redirected, Err(ForeignLink(())));
     }
 }
