@@ -1,9 +1,9 @@
 use super::*;
 use crate::policy::{AuthoritySigner, Matcher, Mode, Quantifier};
 
-mod clients;
-mod policies;
+mod client_rules;
 mod reference;
+mod requirements;
 mod sections;
 
 /// Two P-256 keys made for this test with `openssl ecparam -name prime256v1 -genkey`.
