@@ -134,7 +134,7 @@ fn read_trusted_root(
         None => {
             let known: Vec<_> = roots.names().collect();
             reader.problem(
-                field.as_ref().unwrap_or(section.field()),
+                field.as_ref().unwrap_or_else(|| section.field()),
                 format!("there is no trusted root `{name}`"),
                 format!(
                     "known: {}; more can be named under `trusted_roots`",
