@@ -172,10 +172,7 @@ pub(crate) enum LogEvidence {
 /// Nothing is believed because of it; it only keeps file systems from being downloaded as if they were signatures.
 #[must_use]
 pub fn is_worth_reading(layer: &Descriptor) -> bool {
-    use crate::oci::media_type::{DSSE_ENVELOPE, SIGSTORE_BUNDLE_PREFIX, SIMPLE_SIGNING};
-    let media_type = layer.media_type.as_str();
-    matches!(media_type, SIMPLE_SIGNING | DSSE_ENVELOPE)
-        || media_type.starts_with(SIGSTORE_BUNDLE_PREFIX)
+    Shape::of(&layer.media_type).is_some()
 }
 
 /// The candidates in `artifact`, in layer order. A layer of another shape yields none; a broken layer of the right
@@ -271,6 +268,11 @@ fn parse(
         Blob::Missing => {
             return Err(ParseFailure::malformed(
                 "the registry does not have the blob that the signature manifest refers to",
+            ));
+        }
+        Blob::OtherType => {
+            return Err(ParseFailure::malformed(
+                "the blob of the signature was not fetched",
             ));
         }
         Blob::TooLarge => {
