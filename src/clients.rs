@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::oci::RepositoryName;
 use crate::policy::Pattern;
-pub use htpasswd::{HtpasswdError, Users};
+pub use htpasswd::{HtpasswdError, HtpasswdProblem, Users};
 use memory::Memory;
 
 /// The rules, in order. Cheap to clone; clones share what they remember.
@@ -161,13 +161,10 @@ impl Clients {
         authorization: Option<&str>,
         repository: Option<&RepositoryName>,
     ) -> Option<Access> {
-        let Some(authorization) = authorization else {
+        // Without password files there is nothing to check credentials against: they are somebody else's.
+        let Some(authorization) = authorization.filter(|_| self.has_passwords()) else {
             return Some(self.without_credentials(repository));
         };
-        if self.inner.files.is_empty() {
-            // There is nothing to check credentials against: they are somebody else's.
-            return Some(self.without_credentials(repository));
-        }
         let Some(credentials) = Credentials::from_header(authorization) else {
             return Some(Access::Unauthenticated);
         };
@@ -186,7 +183,7 @@ impl Clients {
         authorization: Option<&str>,
         repository: Option<&RepositoryName>,
     ) -> Access {
-        let Some(authorization) = authorization else {
+        let Some(authorization) = authorization.filter(|_| self.has_passwords()) else {
             return self.without_credentials(repository);
         };
         let Some(Credentials { user, password }) = Credentials::from_header(authorization) else {

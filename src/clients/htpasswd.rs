@@ -74,9 +74,9 @@ impl Users {
         if !errors.is_empty() {
             return Err(errors);
         }
-        // A hash that nothing has: its last part is not the hash of anything in particular. Only its cost matters.
+        // Well-formed, so that checking against it does all the work, and the hash of nothing in particular.
         let cost = if cost_max == 0 { 10 } else { cost_max };
-        let dummy = format!("$2b${cost:02}$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234");
+        let dummy = format!("$2b${cost:02}$abcdefghijklmnopqrstu.ABCDEFGHIJKLMNOPQRSTUVWXYZ0123.");
         Ok(Self { hashes, dummy })
     }
 

@@ -1,7 +1,7 @@
 //! `clients:`
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::policies::read_patterns;
@@ -110,7 +110,7 @@ fn read_users(field: &Field<'_>, files: &mut Files, reader: &mut Reader) -> Opti
     users
 }
 
-fn load_users(field: &Field<'_>, path: &PathBuf, reader: &mut Reader) -> Option<Arc<Users>> {
+fn load_users(field: &Field<'_>, path: &Path, reader: &mut Reader) -> Option<Arc<Users>> {
     let text = match trust::read_text(path) {
         Ok(text) => text,
         Err(error) => {

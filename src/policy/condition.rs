@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use cel::common::ast::{EntryExpr, Expr};
 use cel::objects::{Key, Map};
-use cel::{Context, Program, Value};
+use cel::{Context, IdedExpr, Program, Value};
 
 /// A compiled expression over `statement`, the whole signed statement, and `predicate`, its predicate.
 #[derive(Debug)]
@@ -51,16 +52,8 @@ impl Condition {
             return Err(ConditionSyntaxError::TooLong);
         }
         let program = Program::compile(source).map_err(ConditionSyntaxError::Parse)?;
-        let mut unknown: Vec<_> = program
-            .references()
-            .variables()
-            .into_iter()
-            .filter(|name| !KNOWN_NAMES.contains(name) && !is_generated(name))
-            .map(str::to_owned)
-            .collect();
-        unknown.sort();
-        if let Some(name) = unknown.into_iter().next() {
-            return Err(ConditionSyntaxError::UnknownVariable(name));
+        if let Some(name) = unknown_variable(program.expression(), &mut Vec::new()) {
+            return Err(ConditionSyntaxError::UnknownVariable(name.to_owned()));
         }
         Ok(Self {
             source: source.to_owned(),
@@ -98,7 +91,12 @@ impl Condition {
             }
             Value::List(_) => Err(ConditionError::NotBoolean("a list")),
             Value::Map(_) => Err(ConditionError::NotBoolean("a map")),
-            _ => Err(ConditionError::NotBoolean("something else")),
+            Value::Function(..)
+            | Value::Bytes(_)
+            | Value::Duration(_)
+            | Value::Timestamp(_)
+            | Value::Opaque(_)
+            | Value::Struct(_) => Err(ConditionError::NotBoolean("something else")),
         }
     }
 }
@@ -123,9 +121,68 @@ const KNOWN_NAMES: [&str; 16] = [
     "optional_type",
 ];
 
-/// Macros such as `all` expand to loops over names that no source can contain.
-fn is_generated(name: &str) -> bool {
-    name.starts_with('@')
+/// The first name that neither is known nor bound by a macro such as `all(m, …)` around it.
+fn unknown_variable<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>) -> Option<&'e str> {
+    match &expression.expr {
+        Expr::Unspecified | Expr::Literal(_) => None,
+        Expr::Ident(name) => {
+            // Macros expand to accumulators whose names begin with `@`, which no source can contain.
+            let known = name.starts_with('@')
+                || KNOWN_NAMES.contains(&name.as_str())
+                || bound.contains(&name.as_str());
+            (!known).then_some(name)
+        }
+        Expr::Select(select) => unknown_variable(&select.operand, bound),
+        Expr::Call(call) => call
+            .target
+            .iter()
+            .map(|target| &**target)
+            .chain(&call.args)
+            .find_map(|part| unknown_variable(part, bound)),
+        Expr::List(list) => list
+            .elements
+            .iter()
+            .find_map(|element| unknown_variable(element, bound)),
+        Expr::Map(map) => map
+            .entries
+            .iter()
+            .find_map(|entry| unknown_in_entry(&entry.expr, bound)),
+        Expr::Struct(structure) => structure
+            .entries
+            .iter()
+            .find_map(|entry| unknown_in_entry(&entry.expr, bound)),
+        Expr::Comprehension(comprehension) => {
+            let outside = [&comprehension.iter_range, &comprehension.accu_init];
+            if let Some(name) = outside
+                .into_iter()
+                .find_map(|part| unknown_variable(part, bound))
+            {
+                return Some(name);
+            }
+            let bound_outside = bound.len();
+            bound.push(&comprehension.iter_var);
+            bound.extend(comprehension.iter_var2.as_deref());
+            bound.push(&comprehension.accu_var);
+            let unknown = [
+                &comprehension.loop_cond,
+                &comprehension.loop_step,
+                &comprehension.result,
+            ]
+            .into_iter()
+            .find_map(|part| unknown_variable(part, bound));
+            bound.truncate(bound_outside);
+            unknown
+        }
+    }
+}
+
+fn unknown_in_entry<'e>(entry: &'e EntryExpr, bound: &mut Vec<&'e str>) -> Option<&'e str> {
+    match entry {
+        EntryExpr::StructField(field) => unknown_variable(&field.value, bound),
+        EntryExpr::MapEntry(entry) => {
+            unknown_variable(&entry.key, bound).or_else(|| unknown_variable(&entry.value, bound))
+        }
+    }
 }
 
 /// JSON as CEL sees it. Whole numbers are `int`, so that `predicate.count > 3` works as written; the crate's own
@@ -159,16 +216,19 @@ mod tests {
 
     use super::*;
 
-    fn evaluate(source: &str) -> Result<bool, ConditionError> {
-        let statement = json!({
+    fn statement() -> serde_json::Value {
+        json!({
             "predicateType": "https://slsa.dev/provenance/v1",
             "subject": [{"name": "app", "digest": {"sha256": "00"}}],
             "predicate": {
                 "buildDefinition": {"externalParameters": {"workflow": {"ref": "refs/heads/main"}}, "runs": 3, "load": 0.5},
                 "materials": [{"uri": "git+https://github.com/org/app"}, {"uri": "pkg:docker/base"}],
             },
-        });
-        Condition::new(source).unwrap().evaluate(&statement)
+        })
+    }
+
+    fn condition(source: &str) -> Condition {
+        Condition::new(source).unwrap()
     }
 
     #[test]
@@ -187,9 +247,13 @@ mod tests {
             "predicate.materials[0].uri.matches('^git[+]https://github[.]com/')",
             "statement.subject.map(s, s.name) == ['app']",
         ] {
-            assert!(evaluate(source).unwrap(), "{source}");
+            assert!(
+                condition(source).evaluate(&statement()).unwrap(),
+                "{source}"
+            );
         }
-        assert!(!evaluate("predicate.buildDefinition.runs > 3").unwrap());
+        let false_one = condition("predicate.buildDefinition.runs > 3");
+        assert!(!false_one.evaluate(&statement()).unwrap());
     }
 
     #[test]
@@ -202,13 +266,19 @@ mod tests {
             "'x' + 1 == 'x1'",
         ] {
             assert!(
-                matches!(evaluate(source), Err(ConditionError::Execution(_))),
+                matches!(
+                    condition(source).evaluate(&statement()),
+                    Err(ConditionError::Execution(_))
+                ),
                 "{source}"
             );
         }
         for source in ["'true'", "1", "null", "predicate", "predicate.materials"] {
             assert!(
-                matches!(evaluate(source), Err(ConditionError::NotBoolean(_))),
+                matches!(
+                    condition(source).evaluate(&statement()),
+                    Err(ConditionError::NotBoolean(_))
+                ),
                 "{source}"
             );
         }
@@ -233,6 +303,10 @@ mod tests {
         assert!(matches!(
             Condition::new("predicat.x == 1"),
             Err(ConditionSyntaxError::UnknownVariable(name)) if name == "predicat"
+        ));
+        assert!(matches!(
+            Condition::new("predicate.all(m, m > 0) && m == 1"),
+            Err(ConditionSyntaxError::UnknownVariable(name)) if name == "m"
         ));
         let long = format!("'{}' == ''", "a".repeat(Condition::SOURCE_BYTES_MAX));
         assert!(matches!(

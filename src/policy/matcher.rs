@@ -101,7 +101,9 @@ fn compile(source: &str) -> Result<Regex, MatcherError> {
         .build()
         .map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => MatcherError::TooLarge,
-            error => MatcherError::Syntax(one_line(&error.to_string())),
+            error @ (regex::Error::Syntax(_) | _) => {
+                MatcherError::Syntax(one_line(&error.to_string()))
+            }
         })
 }
 
