@@ -13,9 +13,9 @@ class Demo(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="countersign-demo-") as work:
             done = subprocess.run(
                 [os.environ["COUNTERSIGN"], "demo", "--once"], cwd=work, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=DEMO_SECONDS,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=DEMO_SECONDS,
             )
         output = done.stdout.decode(errors="replace")
-        self.assertEqual(done.returncode, 0, output + done.stderr.decode(errors="replace"))
+        self.assertEqual(done.returncode, 0, output)
         for step in ("unsigned", "identity", "tampered"):
             self.assertIn(step, output.lower())
