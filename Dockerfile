@@ -7,12 +7,12 @@ RUN apt-get update \
 WORKDIR /build
 COPY . .
 RUN cargo build --release --locked --bin countersign \
- && install -D target/release/countersign /out/usr/local/bin/countersign \
- && install -d -o 65532 -g 65532 /out/var/lib/countersign
+ && mkdir /data
 
 # Nothing but glibc, the C runtime of the compiler, CA certificates and a user without rights.
 FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=build /out /
+COPY --from=build /build/target/release/countersign /usr/local/bin/countersign
+COPY --from=build --chown=nonroot:nonroot /data /var/lib/countersign
 WORKDIR /var/lib/countersign
 VOLUME /var/lib/countersign
 EXPOSE 5080 5081
