@@ -111,7 +111,7 @@ def concurrent_pulls(server, upstream, images, effort):
         first_bytes, totals = zip(*pulls)
         counts = upstream.counts()
         rows.append((
-            counts["large_gets"], counts["bytes"] / 1e6, statistics.quantiles(totals, n=100)[98],
+            counts["large_gets"], counts["bytes"] / 1e6, statistics.quantiles(totals, n=100, method="inclusive")[98],
             statistics.median(first_bytes) * 1e3, server.peak_megabytes(),
         ))
     gets, megabytes, p99, first_byte, peak = (statistics.median(column) for column in zip(*rows))
