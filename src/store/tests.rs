@@ -27,6 +27,11 @@ fn content(length: usize, seed: u64) -> Bytes {
         .collect()
 }
 
+/// An offset as an index.
+fn at(offset: u64) -> usize {
+    usize::try_from(offset).unwrap()
+}
+
 async fn open(directory: &TempDir, capacity_bytes: u64) -> Store {
     let tasks = TaskTracker::new();
     let store = Store::open(directory.path(), capacity_bytes, &tasks)

@@ -103,7 +103,7 @@ async fn a_blob_is_streamed_in_whole_and_in_ranges() {
         (0, size + 5),
         (size + 5, size + 9),
     ] {
-        let (from, to) = (start.min(size) as usize, end.min(size) as usize);
+        let (from, to) = (at(start.min(size)), at(end.min(size)));
         assert!(read_blob(&store, &digest, start, end).await == bytes[from..to]);
     }
 }

@@ -16,7 +16,7 @@ async fn fifty_followers_read_one_transfer() {
                 let start = number * 1000;
                 let (read, end) = read(&transfer, start, bytes.len() as u64).await;
                 end.unwrap();
-                assert!(read == bytes[start as usize..]);
+                assert!(read == bytes[at(start)..]);
             })
         })
         .collect();
@@ -80,7 +80,7 @@ async fn the_last_piece_of_content_and_of_ranges_waits_for_the_digest() {
     for (start, end) in [(0, 200_000), (100, 50_000), (499_999, 500_000)] {
         let (read, outcome) = read(&transfer, start, end).await;
         outcome.unwrap();
-        assert!(read == bytes[start as usize..end as usize]);
+        assert!(read == bytes[at(start)..at(end)]);
     }
 }
 
