@@ -1,5 +1,11 @@
 //! The record of every decision: what it says, how it is written, how it is asked for.
 
+mod access;
+mod json_lines;
+mod output;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -9,6 +15,10 @@ use ulid::Ulid;
 use crate::oci::{Digest, RepositoryName};
 use crate::signature::{Format, Source};
 use crate::verify::TransparencyLog;
+
+pub use access::{AccessLine, AccessLog};
+pub use json_lines::{Closed, JsonLines};
+pub use output::{Destination, OpenError};
 
 /// One decision with its evidence, in the one spelling used in files, the admin API and the command line
 /// (`design.md` §6). Every key is always present.
@@ -248,7 +258,7 @@ pub struct Timing {
 }
 
 /// What the log is asked for. Absent filters do not filter.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Query {
     /// Canonical name, or a prefix ending in `*`.
     pub repository: Option<String>,
@@ -272,12 +282,29 @@ pub struct Query {
     pub after: Option<Ulid>,
 }
 
-/// The name under which a decision is denied, for parsing query parameters.
 impl Query {
     /// The number of records returned when the caller names none.
     pub const LIMIT_DEFAULT: usize = 100;
     /// The most records one answer has.
     pub const LIMIT_MAX: usize = 1000;
+}
+
+/// No filter, and as many records as when the caller names no number.
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            repository: None,
+            digest: None,
+            decision: None,
+            kind: None,
+            policy: None,
+            signer: None,
+            since: None,
+            until: None,
+            limit: Self::LIMIT_DEFAULT,
+            after: None,
+        }
+    }
 }
 
 /// A repository name and digest: what a decision is about.

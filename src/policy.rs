@@ -1,13 +1,19 @@
 //! What a repository requires (pure).
 
+pub mod condition;
+mod hash;
+pub mod matcher;
 pub mod pattern;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
 use crate::verify::{PublicKey, TrustedRoot};
+pub use condition::{Condition, ConditionError};
+pub use matcher::Matcher;
 pub use pattern::Pattern;
 
 /// The whole of what is required, as one immutable value; a change makes a new one.
@@ -19,7 +25,8 @@ pub struct Policies {
     pub default: DefaultAction,
     /// What is refused whatever vouches for it.
     pub revoked: Revoked,
-    /// Digest over everything that decides: policies, keys, trusted roots, default, revoked, limits.
+    /// Digest over everything that decides: policies, keys (by fingerprint), trusted roots (by digest), default,
+    /// revoked, limits. The same after a restart.
     pub hash: Digest,
 }
 
@@ -46,7 +53,8 @@ pub enum Mode {
 pub struct Policy {
     /// The name in messages and in the log.
     pub name: String,
-    /// Digest over the policy as configured, keys and roots included.
+    /// Digest over the policy as configured, keys and roots included; the same after a restart. Set by
+    /// [`Policy::with_hash`].
     pub hash: Digest,
     /// Patterns of canonical names it covers.
     pub images: Vec<Pattern>,
@@ -101,14 +109,6 @@ pub enum Quantifier {
     Newest,
 }
 
-/// A compiled CEL expression.
-#[derive(Debug)]
-pub struct Condition {
-    /// As configured.
-    pub source: String,
-    // OWNER `config` adds the compiled program and `evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError>`
-}
-
 /// One key or one set of identities that may vouch.
 #[derive(Debug)]
 pub struct Authority {
@@ -153,20 +153,6 @@ pub struct IdentityRequirement {
     pub extensions: BTreeMap<String, String>,
 }
 
-/// How a value is compared. Expressions are anchored at both ends when they are built.
-#[derive(Debug)]
-pub enum Matcher {
-    /// Equal, letter case included.
-    Exact(String),
-    /// The expression matches the whole value.
-    Expression {
-        /// As configured.
-        source: String,
-        /// Compiled as `^(?:source)$`, `.` not matching line breaks, size limited.
-        expression: regex::Regex,
-    },
-}
-
 /// What is refused from the next request on.
 #[derive(Debug, Default)]
 pub struct Revoked {
@@ -179,6 +165,22 @@ pub struct Revoked {
 }
 
 impl Policies {
+    /// The policies with their hash. `limits` decide too: what exceeds one is refused.
+    #[must_use]
+    pub fn new(
+        policies: Vec<Arc<Policy>>,
+        default: DefaultAction,
+        revoked: Revoked,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            hash: hash::of_policies(&policies, default, &revoked, limits),
+            policies,
+            default,
+            revoked,
+        }
+    }
+
     /// The policies that cover `repository`, in configuration order.
     pub fn matching<'a>(
         &'a self,
@@ -191,21 +193,17 @@ impl Policies {
 }
 
 impl Policy {
+    /// The policy with its hash computed from everything else in it.
+    #[must_use]
+    pub fn with_hash(mut self) -> Self {
+        self.hash = hash::of_policy(&self);
+        self
+    }
+
     /// Whether one of `images` and none of `exclude` matches the canonical name.
     #[must_use]
     pub fn covers(&self, repository: &RepositoryName) -> bool {
         let matches = |pattern: &Pattern| pattern.matches(repository.as_str());
         self.images.iter().any(matches) && !self.exclude.iter().any(matches)
-    }
-}
-
-impl Matcher {
-    /// Whether the whole of `value` matches.
-    #[must_use]
-    pub fn matches(&self, value: &str) -> bool {
-        match self {
-            Self::Exact(expected) => expected == value,
-            Self::Expression { expression, .. } => expression.is_match(value),
-        }
     }
 }

@@ -1,10 +1,30 @@
 //! The Sigstore vocabulary: what registries hold as signatures, parsed and not yet believed (pure).
+//!
+//! [`candidates`] parses everything once; nothing here is a verdict. A layer whose shape is right and whose content is
+//! broken stays visible as a broken candidate, so that a refusal can say so.
+
+mod bundle;
+mod certificate;
+mod json;
+mod legacy;
+mod log_entry;
+mod material;
+mod simple_signing;
+mod statement;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
-use crate::oci::{Descriptor, Digest};
+use crate::oci::{Descriptor, Digest, media_type};
+
+pub(crate) use certificate::{Intermediate, SigningCertificate};
+pub(crate) use log_entry::{EntryKind, LogEntry, LoggedVerifier, SignedPart};
+pub use material::is_signature_material;
+pub(crate) use simple_signing::Payload;
+pub(crate) use statement::Statement;
 
 /// Where signature material was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,9 +57,11 @@ pub enum Blob {
     Missing,
     /// Larger than the limit for its format, or than its descriptor says; not read to its end.
     TooLarge,
+    /// Its media type is none that signatures are written with, so it was not fetched.
+    OtherType,
 }
 
-/// One signature artifact: an image manifest found in a source, with the blobs of its layers.
+/// One signature artifact: an image manifest found in a source, with the blobs of all its layers.
 #[derive(Debug, Clone)]
 pub struct Artifact {
     /// Where it was found.
@@ -61,21 +83,245 @@ pub struct Candidate {
     pub layer: usize,
     /// The wire format.
     pub format: Format,
-    // OWNER `verify` adds: the parsed content (simple signing / legacy DSSE attestation / bundle / malformed with reason).
+    /// What the layer holds, shared by all attempts.
+    pub(crate) content: Arc<Content>,
+}
+
+/// What a layer of a known shape holds.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Something with a signature over it.
+    Signed(Box<Signed>),
+    /// Nothing that could be tried.
+    Broken(Broken),
+}
+
+/// Why a layer of the right shape cannot be tried.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) defect: Defect,
+    /// One sentence without the final stop.
+    pub(crate) reason: String,
+    /// What it would have been, as far as the layer's type says.
+    pub(crate) role: Role,
+}
+
+/// The two ways of being broken that a refusal tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Defect {
+    Malformed,
+    LimitExceeded,
+}
+
+/// What a layer can serve as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Signature,
+    Attestation,
+    /// A bundle is what its statement says.
+    Either,
+}
+
+/// Why parsing stopped, before it is known which role the layer has.
+#[derive(Debug)]
+pub(crate) struct ParseFailure {
+    pub(crate) defect: Defect,
+    pub(crate) reason: String,
+}
+
+/// A claim, the signature over it and everything that came along; nothing in it is proven.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    /// What its carrier allows it to be.
+    pub(crate) role: Role,
+    pub(crate) claim: Claim,
+    /// The bytes of the claim: the simple-signing payload or the in-toto statement.
+    pub(crate) payload: Bytes,
+    /// The bytes that the signature covers: the payload itself, or its DSSE pre-authentication encoding.
+    pub(crate) message: Bytes,
+    pub(crate) signature: Vec<u8>,
+    pub(crate) certificate: Option<SigningCertificate>,
+    /// The hint of a bundle signed with a key; cosign writes the base64 SHA-256 of the key.
+    pub(crate) key_hint: Option<String>,
+    pub(crate) log_entries: Vec<LogEntry>,
+    /// What every log entry must come with.
+    pub(crate) log_evidence: LogEvidence,
+    pub(crate) signed_timestamps: Vec<sigstore_types::TimestampToken>,
+    /// The same as a bundle with a certificate, for the verifier of certificates and times.
+    pub(crate) certificate_bundle: Option<sigstore_types::Bundle>,
+}
+
+/// What is signed.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    SimpleSigning(Payload),
+    Statement(Statement),
+}
+
+/// What a log entry must come with, by the version of its carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogEvidence {
+    /// A signed entry timestamp: cosign annotations, bundles v0.1.
+    Promise,
+    /// An inclusion proof with a checkpoint: bundles from v0.2.
+    Proof,
+}
+
+/// Whether a layer's media type is one that cosign writes signatures or attestations with.
+///
+/// Nothing is believed because of it; it only keeps file systems from being downloaded as if they were signatures.
+#[must_use]
+pub fn is_worth_reading(layer: &Descriptor) -> bool {
+    Shape::of(&layer.media_type).is_some()
 }
 
 /// The candidates in `artifact`, in layer order. A layer of another shape yields none; a broken layer of the right
 /// shape yields a candidate that every attempt refuses as malformed.
 #[must_use]
 pub fn candidates(artifact: &Artifact, limits: &Limits) -> Vec<Candidate> {
-    let _ = (artifact, limits);
-    todo!("owner: verify")
+    let shapes: Vec<_> = artifact
+        .layers
+        .iter()
+        .enumerate()
+        .filter_map(|(layer, (descriptor, blob))| {
+            Shape::of(&descriptor.media_type).map(|shape| (layer, shape, descriptor, blob))
+        })
+        .collect();
+    let candidate = |layer, format, content| Candidate {
+        source: artifact.source,
+        artifact: artifact.digest,
+        layer,
+        format,
+        content: Arc::new(content),
+    };
+    if let Some(&(layer, shape, ..)) = shapes.first()
+        && artifact.layers.len() > limits.signature_layers_max
+    {
+        let failure = ParseFailure::limit(format!(
+            "the signature manifest has {} layers, more than {} are not read",
+            artifact.layers.len(),
+            limits.signature_layers_max
+        ));
+        return vec![candidate(
+            layer,
+            shape.format(),
+            failure.content(shape.role()),
+        )];
+    }
+    let lone = artifact.layers.len() == 1;
+    shapes
+        .into_iter()
+        .map(|(layer, shape, descriptor, blob)| {
+            let content = parse(shape, descriptor, blob, lone, limits).map_or_else(
+                |failure| failure.content(shape.role()),
+                |signed| Content::Signed(Box::new(signed)),
+            );
+            candidate(layer, shape.format(), content)
+        })
+        .collect()
 }
 
-/// Whether a blob is signature material by its content: a simple-signing payload, a DSSE envelope, a Sigstore bundle,
-/// an SPDX or a CycloneDX document (JSON). Names and declared types do not count.
-#[must_use]
-pub fn is_signature_material(blob: &[u8]) -> bool {
-    let _ = blob;
-    todo!("owner: verify")
+/// The known shapes of a layer, told by its media type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    SimpleSigning,
+    DsseEnvelope,
+    Bundle,
 }
+
+impl Shape {
+    fn of(media_type: &str) -> Option<Self> {
+        match media_type {
+            media_type::SIMPLE_SIGNING => Some(Self::SimpleSigning),
+            media_type::DSSE_ENVELOPE => Some(Self::DsseEnvelope),
+            other => other
+                .starts_with(media_type::SIGSTORE_BUNDLE_PREFIX)
+                .then_some(Self::Bundle),
+        }
+    }
+
+    fn format(self) -> Format {
+        match self {
+            Self::SimpleSigning | Self::DsseEnvelope => Format::SimpleSigning,
+            Self::Bundle => Format::Bundle,
+        }
+    }
+
+    fn role(self) -> Role {
+        match self {
+            Self::SimpleSigning => Role::Signature,
+            Self::DsseEnvelope => Role::Attestation,
+            Self::Bundle => Role::Either,
+        }
+    }
+}
+
+fn parse(
+    shape: Shape,
+    descriptor: &Descriptor,
+    blob: &Blob,
+    lone: bool,
+    limits: &Limits,
+) -> Result<Signed, ParseFailure> {
+    let bytes = match blob {
+        Blob::Present(bytes) => bytes,
+        Blob::Missing => {
+            return Err(ParseFailure::malformed(
+                "the registry does not have the blob that the signature manifest refers to",
+            ));
+        }
+        Blob::OtherType => {
+            return Err(ParseFailure::malformed(
+                "the blob of the signature was not fetched",
+            ));
+        }
+        Blob::TooLarge => {
+            return Err(ParseFailure::limit(
+                "the blob of the signature is larger than its limit or than its descriptor says",
+            ));
+        }
+    };
+    let found = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if found != descriptor.size {
+        return Err(ParseFailure::malformed(format!(
+            "the blob of the signature has {found} bytes, its descriptor says {}",
+            descriptor.size
+        )));
+    }
+    match shape {
+        Shape::SimpleSigning => legacy::simple_signing(descriptor, bytes, limits),
+        Shape::DsseEnvelope => legacy::attestation(descriptor, bytes, limits),
+        // One bundle, one manifest: cosign reads only the first layer, so a second one would be read by us alone.
+        Shape::Bundle if !lone => Err(ParseFailure::malformed(
+            "the manifest of a Sigstore bundle must have exactly one layer",
+        )),
+        Shape::Bundle => bundle::parse(&descriptor.media_type, bytes, limits),
+    }
+}
+
+impl ParseFailure {
+    pub(crate) fn malformed(reason: impl Into<String>) -> Self {
+        Self {
+            defect: Defect::Malformed,
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn limit(reason: impl Into<String>) -> Self {
+        Self {
+            defect: Defect::LimitExceeded,
+            reason: reason.into(),
+        }
+    }
+
+    fn content(self, role: Role) -> Content {
+        Content::Broken(Broken {
+            defect: self.defect,
+            reason: self.reason,
+            role,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,16 @@
 //! Nothing in here is a verdict. Evidence is verified again by each process; "this index lists that child" is a hint
 //! that is read again from the parent's verified bytes.
 
-use std::path::Path;
-use std::sync::Arc;
+mod database;
+mod decisions;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -14,11 +20,12 @@ use crate::decision_log::{Query, Record, SourceReport, Subject};
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::signature::Source;
 
+use database::Database;
+
 /// The state. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct State {
-    // OWNER `state`
-    _private: Arc<()>,
+    database: Database,
 }
 
 /// The database failed. A caller cannot decide without it.
@@ -27,6 +34,25 @@ pub enum Error {
     /// SQLite refused.
     #[error("state database")]
     Sqlite(#[from] rusqlite::Error),
+    /// The file could not be opened as our database: damaged, something else, or not accessible.
+    #[error("open state database {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A newer program wrote it; an older one would misread it.
+    #[error("state database {} has version {found}; this program knows up to {known}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
     /// The directory could not be used.
     #[error("state directory")]
     Io(#[from] std::io::Error),
@@ -119,24 +145,36 @@ pub struct Batch {
     pub counts: Vec<(Ulid, u64)>,
 }
 
+/// Decisions that are kept when nothing else is asked for; the oldest go first.
+pub const DECISIONS_MAX: u64 = 1_000_000;
+
 impl State {
     /// Opens the database under `data_dir`, creating it if absent. Reads and writes run on threads of their own.
+    /// Keeps [`DECISIONS_MAX`] decisions.
     ///
     /// # Errors
     /// When the directory or the database cannot be used, or is of a newer version.
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
-        let _ = data_dir;
-        todo!("owner: state")
+        Self::open_keeping(data_dir, DECISIONS_MAX)
+    }
+
+    /// As [`State::open`], with a number of decisions to keep. The oldest beyond it are removed now and then, so that
+    /// for a while there may be some more.
+    ///
+    /// # Errors
+    /// As [`State::open`].
+    pub fn open_keeping(data_dir: &Path, decisions_max: u64) -> Result<Self, Error> {
+        let database = Database::open(data_dir, decisions_max)?;
+        Ok(Self { database })
     }
 
     /// Writes all rows in one transaction, together with what other callers write at the time (group commit), and
     /// returns when it is durable (`synchronous=FULL`).
     ///
     /// # Errors
-    /// When the database refuses (disk full, for instance); then none of the rows is written.
+    /// When the database refuses (disk full, a decision with an id that exists); then none of the rows is written.
     pub async fn write(&self, batch: Batch) -> Result<(), Error> {
-        let _ = batch;
-        todo!("owner: state")
+        self.database.write(batch).await
     }
 
     /// What was found for a subject.
@@ -144,17 +182,35 @@ impl State {
     /// # Errors
     /// When the database fails. A row that cannot be read as evidence counts as absent.
     pub async fn evidence(&self, subject: &Subject) -> Result<Option<Evidence>, Error> {
-        let _ = subject;
-        todo!("owner: state")
+        let row = self.row(
+            "SELECT body FROM evidence WHERE repository = ?1 AND digest = ?2",
+            subject,
+        );
+        Ok(row.await?.and_then(|[body]| {
+            let body = body?;
+            serde_json::from_str(&body)
+                .inspect_err(|error| {
+                    tracing::warn!(%error, repository = %subject.repository, digest = %subject.digest, "Unreadable evidence counts as absent");
+                })
+                .ok()
+        }))
     }
 
     /// The manifest row of a subject.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails. An unreadable row counts as absent.
     pub async fn manifest(&self, subject: &Subject) -> Result<Option<ManifestRow>, Error> {
-        let _ = subject;
-        todo!("owner: state")
+        let row = self.row(
+            "SELECT media_type, confirmed_at FROM manifests WHERE repository = ?1 AND digest = ?2",
+            subject,
+        );
+        Ok(row.await?.and_then(|[media_type, confirmed_at]| {
+            Some(ManifestRow {
+                media_type: media_type?,
+                confirmed_at: confirmed_at?.parse().ok()?,
+            })
+        }))
     }
 
     /// Manifests of the repository that are said to list `child`, latest hint first, at most `limit`.
@@ -162,21 +218,43 @@ impl State {
     /// # Errors
     /// When the database fails.
     pub async fn parents(&self, child: &Subject, limit: usize) -> Result<Vec<Digest>, Error> {
-        let _ = (child, limit);
-        todo!("owner: state")
+        let (repository, child) = keys(child);
+        let read = move |connection: &Connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT parent FROM parents WHERE repository = ?1 AND child = ?2 ORDER BY hint DESC",
+            )?;
+            let parents = select.query_map((repository, child), |row| Ok(text(row, 0)))?;
+            parents
+                .filter_map(|parent| match parent {
+                    Ok(parent) => Some(Ok(parent?.parse().ok()?)),
+                    Err(error) => Some(Err(error)),
+                })
+                .take(limit)
+                .collect()
+        };
+        self.database.read(read).await
     }
 
     /// What a tag last pointed at.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails. An unreadable row counts as absent.
     pub async fn tag(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<Option<TagRow>, Error> {
-        let _ = (repository, tag);
-        todo!("owner: state")
+        let keys = (repository.as_str().to_owned(), tag.as_str().to_owned());
+        let row = self.row_by(
+            "SELECT digest, resolved_at FROM tags WHERE repository = ?1 AND tag = ?2",
+            keys,
+        );
+        Ok(row.await?.and_then(|[digest, resolved_at]| {
+            Some(TagRow {
+                digest: digest?.parse().ok()?,
+                resolved_at: resolved_at?.parse().ok()?,
+            })
+        }))
     }
 
     /// Whether this repository's upstream has confirmed that it holds the blob.
@@ -184,25 +262,65 @@ impl State {
     /// # Errors
     /// When the database fails.
     pub async fn is_blob_confirmed(&self, subject: &Subject) -> Result<bool, Error> {
-        let _ = subject;
-        todo!("owner: state")
+        let row = self.row(
+            "SELECT digest FROM confirmed_blobs WHERE repository = ?1 AND digest = ?2",
+            subject,
+        );
+        let row: Option<[Option<String>; 1]> = row.await?;
+        Ok(row.is_some())
     }
 
-    /// Decisions that match, newest first.
+    /// Decisions that match, newest first. Rows that cannot be read as decisions are passed over.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn records(&self, query: Query) -> Result<Vec<Record>, Error> {
-        let _ = query;
-        todo!("owner: state")
+        let read = move |connection: &Connection| decisions::select(connection, &query);
+        self.database.read(read).await
     }
 
     /// One decision.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails. An unreadable row counts as absent.
     pub async fn record(&self, id: Ulid) -> Result<Option<Record>, Error> {
-        let _ = id;
-        todo!("owner: state")
+        let read = move |connection: &Connection| decisions::select_one(connection, id);
+        self.database.read(read).await
     }
+
+    async fn row<const COLUMNS: usize>(
+        &self,
+        sql: &'static str,
+        subject: &Subject,
+    ) -> Result<Option<[Option<String>; COLUMNS]>, Error> {
+        self.row_by(sql, keys(subject)).await
+    }
+
+    async fn row_by<const COLUMNS: usize>(
+        &self,
+        sql: &'static str,
+        keys: (String, String),
+    ) -> Result<Option<[Option<String>; COLUMNS]>, Error> {
+        let read = move |connection: &Connection| {
+            let mut select = connection.prepare_cached(sql)?;
+            select
+                .query_row(keys, |row| {
+                    Ok(std::array::from_fn(|column| text(row, column)))
+                })
+                .optional()
+        };
+        self.database.read(read).await
+    }
+}
+
+fn keys(subject: &Subject) -> (String, String) {
+    (
+        subject.repository.as_str().to_owned(),
+        subject.digest.to_string(),
+    )
+}
+
+/// A column as text; `None` when somebody has put something else there.
+fn text(row: &Row<'_>, column: usize) -> Option<String> {
+    row.get(column).ok()
 }

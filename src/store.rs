@@ -2,22 +2,49 @@
 //!
 //! Layout: `content/<algorithm>/<first two hex>/<hex>`, and `incoming/` for what is not yet known to be right. A file
 //! gets its final name only after its bytes had the digest and were synced, so whatever has a final name was whole
-//! (a kill at any point leaves at most files in `incoming/`, which the next start removes). Small content is hashed
-//! again whenever it enters memory: a file altered behind our back is removed and counts as absent.
+//! (a kill at any point leaves at most files in `incoming/`, which the next start removes). Directories are not synced:
+//! a name that a power failure takes with it is a copy to fetch again, and syncing it would double the cost of each of
+//! the small files that a cold pull stores.
+//!
+//! Small content is hashed again whenever it enters memory: a file altered behind our back is removed and counts as
+//! absent.
+
+mod blob;
+mod eviction;
+mod files;
+#[cfg(test)]
+mod tests;
+mod transfer;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use tokio_util::task::TaskTracker;
 
 use crate::oci::Digest;
+
+pub use blob::StoredBlob;
+pub use transfer::{Begin, Filling, Transfer, TransferError};
+
+use blob::Buffers;
+use eviction::Index;
+use files::Files;
+use transfer::Transfers;
 
 /// The content store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    // OWNER `store`
-    _private: Arc<()>,
+    shared: Arc<Shared>,
+}
+
+/// What all clones of a [`Store`] and its transfers share.
+#[derive(Debug)]
+struct Shared {
+    files: Files,
+    index: Index,
+    transfers: Transfers,
+    buffers: Arc<Buffers>,
 }
 
 /// Why the store did not do what was asked.
@@ -37,51 +64,19 @@ pub enum Error {
     WrongDigest(Digest),
 }
 
-/// Stored content opened for streaming; it stays readable to its end even if evicted meanwhile.
-#[derive(Debug)]
-pub struct StoredBlob {
-    /// Its size in bytes.
-    pub size: u64,
-    // OWNER `store`: the file
-}
-
-/// A transfer into the store that is under way, which any number of readers may follow.
-#[derive(Debug, Clone)]
-pub struct Transfer {
-    // OWNER `store`
-    _private: Arc<()>,
-}
-
-/// The writing end of a [`Transfer`]. Dropping it before [`Filling::finish`] fails the transfer.
-#[derive(Debug)]
-pub struct Filling {
-    // OWNER `store`
-}
-
-/// Why a transfer gave its readers no more bytes.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum TransferError {
-    /// The upstream failed for good; the reason was given to [`Filling::fail`].
-    #[error("{0}")]
-    Upstream(#[source] crate::upstream::Error),
-    /// The disk failed (full, for instance).
-    #[error("the content store could not take the bytes")]
-    Store(#[source] Arc<Error>),
-    /// The bytes are complete and are not the right ones.
-    #[error("the upstream's bytes do not have the digest asked for")]
-    WrongDigest,
-    /// The writing end went away.
-    #[error("the transfer was given up")]
-    Abandoned,
-}
-
-/// Whether a transfer was begun or is already under way.
-#[derive(Debug)]
-pub enum Begin {
-    /// Nobody was fetching it: fill it.
-    Lead(Filling, Transfer),
-    /// Somebody is: follow.
-    Follow(Transfer),
+/// How full the store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// The bytes of stored content. Below the truth while existing files are still being counted after the start.
+    pub bytes: u64,
+    /// The number of stored files.
+    pub files: u64,
+    /// The bytes above which content is evicted.
+    pub capacity_bytes: u64,
+    /// Content evicted since the start.
+    pub evicted: u64,
+    /// Transfers under way.
+    pub transfers: usize,
 }
 
 impl Store {
@@ -93,10 +88,21 @@ impl Store {
     pub async fn open(
         data_dir: &Path,
         capacity_bytes: u64,
-        tasks: &tokio_util::task::TaskTracker,
+        tasks: &TaskTracker,
     ) -> Result<Self, Error> {
-        let _ = (data_dir, capacity_bytes, tasks);
-        todo!("owner: store")
+        let data_dir = data_dir.to_owned();
+        let files = blocking(OPEN, move || Files::open(&data_dir)).await??;
+        let store = Self {
+            shared: Arc::new(Shared {
+                files,
+                index: Index::new(capacity_bytes),
+                transfers: Transfers::default(),
+                buffers: Arc::default(),
+            }),
+        };
+        let shared = Arc::clone(&store.shared);
+        tasks.spawn_blocking(move || shared.count_existing());
+        Ok(store)
     }
 
     /// Stores small content: digest check, temporary file, fsync, rename. Already present content is left alone.
@@ -104,8 +110,8 @@ impl Store {
     /// # Errors
     /// [`Error::WrongDigest`], or the file system's refusal.
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<(), Error> {
-        let _ = (digest, bytes);
-        todo!("owner: store")
+        let (digest, shared) = (*digest, Arc::clone(&self.shared));
+        blocking("store content", move || shared.put(&digest, &bytes)).await?
     }
 
     /// Small content, read whole and hashed; absent, larger than `limit_bytes` or altered content is `None`.
@@ -113,99 +119,175 @@ impl Store {
     /// # Errors
     /// The file system's refusal other than absence.
     pub async fn get(&self, digest: &Digest, limit_bytes: u64) -> Result<Option<Bytes>, Error> {
-        let _ = (digest, limit_bytes);
-        todo!("owner: store")
+        let (digest, shared) = (*digest, Arc::clone(&self.shared));
+        blocking("read content", move || shared.get(&digest, limit_bytes)).await?
     }
 
     /// Opens stored content for streaming; `None` if absent.
     ///
+    /// The bytes are not hashed again. Whoever knows the size compares it with [`StoredBlob::size`] and calls
+    /// [`Store::remove`] when they differ.
+    ///
     /// # Errors
     /// The file system's refusal other than absence.
     pub async fn open_blob(&self, digest: &Digest) -> Result<Option<StoredBlob>, Error> {
-        let _ = digest;
-        todo!("owner: store")
+        // A thread hop costs more than the whole warm request; it is needed only when a directory is not in memory.
+        let opened = match self.shared.files.open_without_waiting(digest) {
+            Some(opened) => Some(opened),
+            None => {
+                let (digest, shared) = (*digest, Arc::clone(&self.shared));
+                blocking("open content", move || shared.files.open_content(&digest)).await??
+            }
+        };
+        let Some((file, size)) = opened else {
+            return Ok(None);
+        };
+        if self.shared.index.touch(digest, size) {
+            files::mark_used(&file);
+        }
+        Ok(Some(StoredBlob::new(
+            Arc::new(file),
+            size,
+            Arc::clone(&self.shared.buffers),
+        )))
     }
 
-    /// Joins the transfer of `digest`, or begins it. `size` is what a descriptor verified earlier says.
+    /// Removes content that was found to be wrong. Absent content is no error.
+    ///
+    /// # Errors
+    /// The file system's refusal.
+    pub async fn remove(&self, digest: &Digest) -> Result<(), Error> {
+        let (digest, shared) = (*digest, Arc::clone(&self.shared));
+        blocking("remove content", move || shared.remove(&digest)).await?
+    }
+
+    /// Joins the transfer of `digest`, or begins it. `size` is what a descriptor verified earlier says; the transfer
+    /// joined is of the size its leader said, see [`Transfer::size`].
+    ///
+    /// Content that was stored between the caller's [`Store::open_blob`] and this call is followed as a transfer that
+    /// is already complete.
     ///
     /// # Errors
     /// The file system's refusal.
     pub async fn begin(&self, digest: &Digest, size: u64) -> Result<Begin, Error> {
-        let _ = (digest, size);
-        todo!("owner: store")
+        transfer::begin(&self.shared, digest, size).await
     }
 
     /// The transfer of `digest` under way, if any.
     #[must_use]
     pub fn transfer(&self, digest: &Digest) -> Option<Transfer> {
-        let _ = digest;
-        todo!("owner: store")
+        self.shared.transfers.get(digest)
+    }
+
+    /// How full the store is.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let index = &self.shared.index;
+        let (bytes, files) = index.stored();
+        Usage {
+            bytes,
+            files,
+            capacity_bytes: index.capacity_bytes(),
+            evicted: index.evicted(),
+            transfers: self.shared.transfers.len(),
+        }
     }
 }
 
-impl StoredBlob {
-    /// The bytes from `start` (inclusive) to `end` (exclusive), in chunks, from the page cache without a thread hop
-    /// where possible.
-    #[must_use]
-    pub fn into_stream(self, start: u64, end: u64) -> BoxStream<'static, std::io::Result<Bytes>> {
-        let _ = (start, end);
-        todo!("owner: store")
-    }
+const OPEN: &str = "open the data directory";
+
+/// Runs file work on the blocking pool, so that a slow disk stops no other request.
+async fn blocking<T: Send + 'static>(
+    action: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|ended| Error::Io {
+            action,
+            source: std::io::Error::other(ended),
+        })
 }
 
-impl Filling {
-    /// Takes the next bytes: hashed, written, and readable by followers except for the held-back last piece.
-    ///
-    /// # Errors
-    /// The file system's refusal, or more bytes than the size allows ([`Error::WrongDigest`]).
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
-        let _ = bytes;
-        todo!("owner: store")
+// === impl Shared: blocking file work ===
+
+impl Shared {
+    fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        if !digest.matches(bytes) {
+            return Err(Error::WrongDigest(*digest));
+        }
+        let size = bytes.len() as u64;
+        if let Some((_, stored)) = self.files.open_content(digest)?
+            && stored == size
+        {
+            self.index.touch(digest, size);
+            return Ok(());
+        }
+        let incoming = self.files.incoming()?;
+        incoming.write(bytes)?;
+        self.commit(incoming, digest, size)
     }
 
-    /// The number of bytes taken so far: where a broken-off upstream transfer resumes.
-    #[must_use]
-    pub fn offset(&self) -> u64 {
-        todo!("owner: store")
+    /// Gives checked content its final name and makes room for it.
+    fn commit(&self, incoming: files::Incoming, digest: &Digest, size: u64) -> Result<(), Error> {
+        incoming.sync()?;
+        {
+            let _renaming = self.index.changing();
+            self.files.keep(incoming, digest)?;
+            self.index.insert(digest, size);
+        }
+        self.make_room();
+        Ok(())
     }
 
-    /// Checks size and digest, syncs and renames, and lets the readers have the rest.
-    ///
-    /// # Errors
-    /// [`Error::WrongDigest`] (the readers' responses break), or the file system's refusal.
-    pub async fn finish(self) -> Result<(), Error> {
-        todo!("owner: store")
+    fn get(&self, digest: &Digest, limit_bytes: u64) -> Result<Option<Bytes>, Error> {
+        let Some((file, size)) = self.files.open_content(digest)? else {
+            return Ok(None);
+        };
+        if size > limit_bytes {
+            return Ok(None);
+        }
+        let bytes = files::read_whole(&file, size)?;
+        if !digest.matches(&bytes) {
+            tracing::warn!(%digest, "Stored content was altered: removed");
+            self.remove(digest)?;
+            return Ok(None);
+        }
+        if self.index.touch(digest, size) {
+            files::mark_used(&file);
+        }
+        Ok(Some(bytes))
     }
 
-    /// Gives up; the readers' responses break with this reason.
-    pub fn fail(self, reason: crate::upstream::Error) {
-        let _ = reason;
-        todo!("owner: store")
-    }
-}
-
-impl Transfer {
-    /// The size of the whole content in bytes.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        todo!("owner: store")
+    fn remove(&self, digest: &Digest) -> Result<(), Error> {
+        let _removing = self.index.changing();
+        self.index.forget(digest);
+        self.files.remove(digest)
     }
 
-    /// Waits until the byte at `offset` can be read, or the transfer ended; tells whether it can. Lets a caller answer
-    /// with a proper status while nothing was sent yet.
-    ///
-    /// # Errors
-    /// What ended the transfer.
-    pub async fn readable_from(&self, offset: u64) -> Result<(), TransferError> {
-        let _ = offset;
-        todo!("owner: store")
+    /// Evicts while the store is above its capacity. A file that cannot be removed stays and is only reported: the
+    /// content that was just stored is fine.
+    fn make_room(&self) {
+        for digest in self.index.victims(|digest| self.transfers.contains(digest)) {
+            match self.remove(&digest) {
+                Ok(()) => self.index.count_eviction(),
+                Err(error) => {
+                    tracing::warn!(%digest, error = &error as &dyn std::error::Error, "Could not evict content");
+                }
+            }
+        }
     }
 
-    /// The bytes from `start` (inclusive) to `end` (exclusive) as they arrive. The last piece of the content comes only
-    /// after the whole of it was found right; a failure ends the stream with an error, so that the response breaks.
-    #[must_use]
-    pub fn stream(&self, start: u64, end: u64) -> BoxStream<'static, Result<Bytes, TransferError>> {
-        let _ = (start, end);
-        todo!("owner: store")
+    fn count_existing(&self) {
+        let counted = self
+            .files
+            .visit(|digest, size, used_at| self.index.insert_existing(&digest, size, used_at));
+        if let Err(error) = counted {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "Could not count stored content"
+            );
+        }
+        self.make_room();
     }
 }

@@ -1,5 +1,26 @@
 //! The registries we pull from.
 
+pub mod config;
+pub mod credentials;
+pub mod http;
+pub mod observer;
+
+mod address;
+mod authorization;
+mod body;
+mod challenge;
+mod clients;
+mod docker_config;
+mod exchange;
+mod host;
+mod lane;
+mod link;
+mod status;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -9,6 +30,10 @@ use futures::stream::BoxStream;
 use tokio::time::Instant;
 
 use crate::oci::{Digest, Reference, RepositoryName};
+
+pub use config::Config;
+pub use http::HttpUpstream;
+pub use observer::{NoObserver, Observer};
 
 /// Why a request is made. Back-pressure on one purpose delays no other, and each counts for itself in the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,6 +2,14 @@
 //!
 //! [`verify`] proves *who* signed *which digest* and *when*; whether that signer suffices is for [`crate::policy`].
 
+mod attempt;
+mod certificate;
+pub mod file;
+mod public_key;
+mod timestamp;
+mod transparency_log;
+mod trusted_root;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -11,62 +19,8 @@ use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
 use crate::signature::Candidate;
 
-/// A public key that may vouch for images, parsed and of a supported kind and size.
-#[derive(Debug, Clone)]
-pub struct PublicKey {
-    /// SHA-256 of the DER SubjectPublicKeyInfo; two keys are the same key if and only if these are equal.
-    pub fingerprint: Digest,
-    // OWNER `verify` adds private fields
-}
-
-/// The public-key text is not one usable key.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct KeyError(pub &'static str);
-
-impl PublicKey {
-    /// Parses one PEM `PUBLIC KEY` block.
-    ///
-    /// # Errors
-    /// When the text is not exactly one public key, or its algorithm or size is not supported.
-    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let _ = text;
-        todo!("owner: verify")
-    }
-}
-
-/// Certificate authorities, transparency logs, certificate-transparency logs and timestamp authorities that are
-/// believed, prepared once for many verifications.
-#[derive(Debug)]
-pub struct TrustedRoot {
-    /// SHA-256 of the JSON it was read from.
-    pub digest: Digest,
-    // OWNER `verify` adds private fields
-}
-
-/// The bytes are not a usable trusted root.
-#[derive(Debug, thiserror::Error)]
-#[error("not a usable trusted root")]
-pub struct TrustedRootError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
-
-impl TrustedRoot {
-    /// Reads a Sigstore `trusted_root.json`.
-    ///
-    /// # Errors
-    /// When it is not one, or a key, certificate or validity window in it is unusable.
-    pub fn from_json(text: &str) -> Result<Self, TrustedRootError> {
-        let _ = text;
-        todo!("owner: verify")
-    }
-
-    /// The public-good root that this version was built with.
-    ///
-    /// # Errors
-    /// Never in a released build; a test loads it.
-    pub fn public_good() -> Result<Self, TrustedRootError> {
-        todo!("owner: verify")
-    }
-}
+pub use public_key::{KeyError, PublicKey};
+pub use trusted_root::{TrustedRoot, TrustedRootError};
 
 /// Whose signature is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -228,15 +182,17 @@ pub enum Attempt {
 /// Tries `candidate` as a signature of exactly `subject`.
 ///
 /// Steps, in this order: shape and limits, signature, subject, name, log, time, certificate. The first that fails is
-/// the outcome. `now` only bounds times from above.
+/// the outcome. `limits` were applied when the candidate was parsed. `now` only bounds times from above.
 #[must_use]
 pub fn verify(
     candidate: &Candidate,
     subject: &Digest,
     demand: &Demand<'_>,
-    limits: &Limits,
+    _limits: &Limits,
     now: Timestamp,
 ) -> Attempt {
-    let _ = (candidate, subject, demand, limits, now);
-    todo!("owner: verify")
+    attempt::run(&candidate.content, subject, demand, now)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ pub enum ErrorCode {
     Denied,
     /// A digest is malformed.
     DigestInvalid,
+    /// A tag is malformed.
+    ManifestInvalid,
     /// The manifest is not known to the registry.
     ManifestUnknown,
     /// The repository name is malformed.
@@ -37,6 +39,7 @@ impl ErrorCode {
             Self::BlobUnknown => "BLOB_UNKNOWN",
             Self::Denied => "DENIED",
             Self::DigestInvalid => "DIGEST_INVALID",
+            Self::ManifestInvalid => "MANIFEST_INVALID",
             Self::ManifestUnknown => "MANIFEST_UNKNOWN",
             Self::NameInvalid => "NAME_INVALID",
             Self::NameUnknown => "NAME_UNKNOWN",

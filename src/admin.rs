@@ -1,0 +1,121 @@
+//! The admin listener: probes and metrics for machines, the decision log for operators.
+
+mod api;
+mod health;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State as Extract};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use health::Readiness;
+
+use crate::config::Secret;
+use crate::decision_log::AccessLog;
+use crate::state::State;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// What the admin API answers from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    inner: Arc<Parts>,
+}
+
+/// What an admin API is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The decision log.
+    pub state: State,
+    /// For its usage.
+    pub store: Store,
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+    /// For its losses.
+    pub access_log: AccessLog,
+    /// Whether the proxy serves.
+    pub readiness: Readiness,
+    /// Whether everything is served without a token: the listener is on loopback.
+    pub open: bool,
+    /// What opens it otherwise.
+    pub token: Option<Secret>,
+}
+
+impl Admin {
+    /// An admin API made of `parts`.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            inner: Arc::new(parts),
+        }
+    }
+
+    fn router(self) -> Router {
+        let guarded = Router::new()
+            .route("/metrics", get(health::metrics))
+            .route("/api/v1/decisions", get(api::decisions))
+            .route("/api/v1/decisions/{id}", get(api::decision))
+            .layer(middleware::from_fn_with_state(self.clone(), guard));
+        Router::new()
+            .route("/livez", get(health::livez))
+            .route("/readyz", get(health::readyz))
+            .merge(guarded)
+            .with_state(self)
+    }
+
+    /// Whether the request may see more than probes.
+    fn opens_for(&self, request: &Request) -> bool {
+        let Some(token) = &self.inner.token else {
+            return self.inner.open;
+        };
+        let given = request
+            .headers()
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        // In constant time: the token must not be guessed byte by byte.
+        let right = given.is_some_and(|given| {
+            aws_lc_rs::constant_time::verify_slices_are_equal(
+                given.as_bytes(),
+                token.expose().as_bytes(),
+            )
+            .is_ok()
+        });
+        right || self.inner.open
+    }
+}
+
+/// Serves the admin API until `stop`.
+pub async fn serve(admin: Admin, listener: TcpListener, stop: CancellationToken) {
+    let served = axum::serve(listener, admin.router())
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "The admin API ended"
+        );
+    }
+}
+
+async fn guard(Extract(admin): Extract<Admin>, request: Request, next: Next) -> Response {
+    if admin.opens_for(&request) {
+        return next.run(request).await;
+    }
+    let mut response = (
+        StatusCode::UNAUTHORIZED,
+        "this listener is not on loopback: send `Authorization: Bearer <server.admin_token>`\n",
+    )
+        .into_response();
+    response
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}

@@ -1,0 +1,100 @@
+//! The decision log over HTTP.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query as FromQuery, State as Extract};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use ulid::Ulid;
+
+use super::Admin;
+use crate::decision_log::{Outcome, Query};
+use crate::oci::Digest;
+use crate::state;
+
+/// The query of `/api/v1/decisions`; a key that is not here is an error, so that a misspelt filter does not show
+/// everything.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filters {
+    repository: Option<String>,
+    digest: Option<Digest>,
+    decision: Option<Outcome>,
+    kind: Option<String>,
+    policy: Option<String>,
+    signer: Option<String>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    limit: Option<usize>,
+    after: Option<Ulid>,
+}
+
+pub(super) async fn decisions(
+    Extract(admin): Extract<Admin>,
+    filters: Result<FromQuery<Filters>, QueryRejection>,
+) -> Response {
+    let filters = match filters {
+        Ok(FromQuery(filters)) => filters,
+        Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
+    let query = filters.into_query();
+    let limit = query.limit;
+    match admin.inner.state.records(query).await {
+        Ok(records) => {
+            let next = (records.len() == limit)
+                .then(|| records.last().map(|record| record.id))
+                .flatten();
+            Json(json!({ "decisions": records, "next": next })).into_response()
+        }
+        Err(error) => unavailable(&error),
+    }
+}
+
+pub(super) async fn decision(Extract(admin): Extract<Admin>, Path(id): Path<String>) -> Response {
+    let Ok(id) = id.parse::<Ulid>() else {
+        return problem(StatusCode::BAD_REQUEST, "not the id of a decision");
+    };
+    match admin.inner.state.record(id).await {
+        Ok(Some(record)) => Json(record).into_response(),
+        Ok(None) => problem(StatusCode::NOT_FOUND, "no such decision"),
+        Err(error) => unavailable(&error),
+    }
+}
+
+impl Filters {
+    fn into_query(self) -> Query {
+        Query {
+            repository: self.repository,
+            digest: self.digest,
+            decision: self.decision,
+            kind: self.kind,
+            policy: self.policy,
+            signer: self.signer,
+            since: self.since,
+            until: self.until,
+            limit: self
+                .limit
+                .unwrap_or(Query::LIMIT_DEFAULT)
+                .clamp(1, Query::LIMIT_MAX),
+            after: self.after,
+        }
+    }
+}
+
+fn unavailable(error: &state::Error) -> Response {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "Could not read the decision log"
+    );
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the decision log cannot be read now",
+    )
+}
+
+fn problem(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "error": message }))).into_response()
+}

@@ -1,0 +1,86 @@
+//! Probes and metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Json;
+use axum::extract::State as Extract;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::json;
+
+use super::Admin;
+use crate::telemetry::Gauges;
+
+/// Whether the proxy serves. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    draining: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// Ready: everything that serving needs is there before it begins.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No longer ready: the process is stopping.
+    pub fn draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn missing(&self) -> Vec<&'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            return vec!["the process is stopping"];
+        }
+        Vec::new()
+    }
+}
+
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+pub(super) async fn readyz(Extract(admin): Extract<Admin>) -> Response {
+    let mut missing = admin.inner.readiness.missing();
+    // Without the state nothing can be decided, and nothing that was decided can be logged.
+    if let Err(error) = admin.inner.state.record(ulid::Ulid::nil()).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "The state database does not answer"
+        );
+        missing.push("the state database does not answer");
+    }
+    let status = if missing.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = json!({ "ready": missing.is_empty(), "missing": missing });
+    (status, Json(body)).into_response()
+}
+
+pub(super) async fn metrics(Extract(admin): Extract<Admin>) -> Response {
+    let usage = admin.inner.store.usage();
+    let gauges = Gauges {
+        store_bytes: usage.bytes,
+        store_files: usage.files,
+        access_lines_dropped: admin.inner.access_log.dropped(),
+    };
+    match admin.inner.metrics.render(gauges) {
+        Ok(text) => (
+            [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+            text,
+        )
+            .into_response(),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "Could not render the metrics"
+            );
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The decision: joins what policy requires, what discovery finds and what that proves. The only maker of
+//! [`Admitted`].
+//!
+//! Decisions are remembered in the process and nowhere else. What is stored is evidence, and it is judged again by
+//! each process, under each configuration (`design.md` §3.8).
+
+mod blob;
+pub mod decision;
+pub mod denial;
+mod endorsement;
+pub mod evaluate;
+mod evidence;
+mod flights;
+mod judge;
+mod material;
+mod recorder;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::task::TaskTracker;
+
+pub use crate::config::Freshness;
+use crate::decision_log::{Record, Subject};
+use crate::discovery::Discovery;
+use crate::limits::Limits;
+use crate::manifests::{Document, Manifests};
+use crate::policy::{DefaultAction, Policies};
+use crate::state::State;
+use crate::store::Store;
+pub use blob::BlobGrant;
+pub use decision::{Admitted, Decision, Described, Error, Outcome};
+pub use denial::{Denial, Kind};
+use flights::Flights;
+
+/// Decides what may be served. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    policies: Arc<Policies>,
+    manifests: Manifests,
+    discovery: Discovery,
+    state: State,
+    store: Store,
+    limits: Arc<Limits>,
+    freshness: Freshness,
+    replica: String,
+    sink: Arc<dyn Sink>,
+    tasks: TaskTracker,
+    remembered: moka::sync::Cache<Subject, Arc<Decision>>,
+    grants: moka::sync::Cache<Subject, Arc<BlobGrant>>,
+    flights: Flights,
+}
+
+/// What an admission is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// What is required.
+    pub policies: Arc<Policies>,
+    /// Where manifests come from.
+    pub manifests: Manifests,
+    /// Where signatures come from.
+    pub discovery: Discovery,
+    /// Evidence and hints.
+    pub state: State,
+    /// Content.
+    pub store: Store,
+    /// The limits in force.
+    pub limits: Arc<Limits>,
+    /// How long evidence holds.
+    pub freshness: Freshness,
+    /// The name of this process in the log.
+    pub replica: String,
+    /// Where records go besides the database.
+    pub sink: Arc<dyn Sink>,
+    /// Where work goes on after a client has left.
+    pub tasks: TaskTracker,
+}
+
+/// Sees every decision record once it is durable: log files and metrics.
+#[async_trait::async_trait]
+pub trait Sink: std::fmt::Debug + Send + Sync {
+    /// A decision was recorded.
+    async fn recorded(&self, record: &Record);
+}
+
+/// On whose behalf and how a decision is asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Tag or digest as the client wrote it.
+    pub reference: String,
+    /// What the tag pointed at before, if it moved.
+    pub previous_digest: Option<crate::oci::Digest>,
+    /// Whether the tag may name signature material (`sha256-<hex>.sig`).
+    pub may_be_material: bool,
+    /// Whether the tag could not be looked up and an older answer is used.
+    pub stale_tag: bool,
+    /// Who.
+    pub client: crate::decision_log::Client,
+}
+
+/// A refusal for lack of a signature looks at the upstream again after this.
+const REFUSAL_MEMORY: std::time::Duration = std::time::Duration::from_secs(30);
+/// A failure to decide is tried again after this.
+const UNAVAILABLE_MEMORY: std::time::Duration = std::time::Duration::from_secs(1);
+/// What a remembered decision weighs besides its bytes.
+const DECISION_BYTES: u32 = 1024;
+
+impl Admission {
+    /// An admission made of `parts`.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let remembered = moka::sync::Cache::builder()
+            .max_capacity(parts.limits.memory_bytes_max)
+            .weigher(|_subject: &Subject, decision: &Arc<Decision>| weight(decision))
+            .build();
+        let grants = moka::sync::Cache::builder()
+            .max_capacity(parts.limits.memory_bytes_max / u64::from(DECISION_BYTES))
+            .build();
+        let Parts {
+            policies,
+            manifests,
+            discovery,
+            state,
+            store,
+            limits,
+            freshness,
+            replica,
+            sink,
+            tasks,
+        } = parts;
+        Self {
+            inner: Arc::new(Inner {
+                policies,
+                manifests,
+                discovery,
+                state,
+                store,
+                limits,
+                freshness,
+                replica,
+                sink,
+                tasks,
+                remembered,
+                grants,
+                flights: Flights::default(),
+            }),
+        }
+    }
+
+    /// The decision about `subject`, from memory if there is one that still holds. The warm path: no I/O and no lock.
+    #[must_use]
+    pub fn remembered(&self, subject: &Subject, now: Timestamp) -> Option<Arc<Decision>> {
+        let decision = self.inner.remembered.get(subject)?;
+        decision
+            .holds(self.inner.policies.hash, now)
+            .then_some(decision)
+    }
+
+    /// The decision about `subject`, made now if none is remembered. Whoever asks while it is being made shares it; it
+    /// is finished even if all of them leave.
+    ///
+    /// `document` is given by a caller that just got it from the upstream.
+    ///
+    /// # Errors
+    /// When there is nothing to decide about, or the upstream gives nothing usable.
+    pub async fn decide(
+        &self,
+        subject: &Subject,
+        document: Option<Arc<Document>>,
+        asked: &Asked,
+    ) -> Result<Arc<Decision>, Arc<Error>> {
+        let (admission, task_subject, asked) = (self.clone(), subject.clone(), asked.clone());
+        let flight = self.inner.flights.join(subject, &self.inner.tasks, || {
+            Box::pin(async move { admission.judge(task_subject, document, asked).await })
+        });
+        flight.await
+    }
+
+    /// Whether anything may be read from the repository at all: some policy covers it, or the default only audits.
+    ///
+    /// # Errors
+    /// The refusal, when nothing may.
+    pub fn covers(&self, repository: &crate::oci::RepositoryName) -> Result<(), Denial> {
+        let policies = &self.inner.policies;
+        let covered = policies.default == DefaultAction::Audit
+            || policies.matching(repository).next().is_some();
+        if covered {
+            Ok(())
+        } else {
+            Err(evaluate::no_policy(repository, None))
+        }
+    }
+
+    /// The hash of the policies in force.
+    #[must_use]
+    pub fn configuration(&self) -> crate::oci::Digest {
+        self.inner.policies.hash
+    }
+}
+
+fn weight(decision: &Decision) -> u32 {
+    let bytes = decision.document().map_or(0, |document| {
+        u32::try_from(document.bytes.len()).unwrap_or(u32::MAX)
+    });
+    bytes.saturating_mul(2).saturating_add(DECISION_BYTES)
+}

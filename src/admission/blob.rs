@@ -1,0 +1,128 @@
+//! Blobs are served only through an admitted manifest of the same repository that refers to them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::decision::{Admitted, Decision, Error, StorageError};
+use super::denial::{Denial, Kind};
+use super::{Admission, Asked};
+use crate::decision_log::Subject;
+use crate::oci::Descriptor;
+
+/// A remembered way from a blob to the manifest that vouches for it.
+#[derive(Debug)]
+pub struct BlobGrant {
+    manifest: Subject,
+    descriptor: Descriptor,
+}
+
+impl Admission {
+    /// The grant of a blob from memory: its manifest is remembered as admitted and that still holds. No I/O, no lock.
+    #[must_use]
+    pub fn remembered_blob(
+        &self,
+        blob: &Subject,
+        now: Timestamp,
+    ) -> Option<Admitted<Arc<BlobGrant>>> {
+        let grant = self.inner.grants.get(blob)?;
+        let decision = self.remembered(&grant.manifest, now)?;
+        if self.inner.policies.revoked.digests.contains(&blob.digest) {
+            return None;
+        }
+        decision.grant(grant)
+    }
+
+    /// The grant of a blob by a manifest that state hints at, decided anew where necessary.
+    ///
+    /// # Errors
+    /// When the hints cannot be read, or a parent could not be decided about (and no other one grants it).
+    pub async fn grant_blob(
+        &self,
+        blob: &Subject,
+        asked: &Asked,
+    ) -> Result<Result<Admitted<Arc<BlobGrant>>, Denial>, Arc<Error>> {
+        if self.inner.policies.revoked.digests.contains(&blob.digest) {
+            return Ok(Err(super::evaluate::revoked_digest(blob)));
+        }
+        if let Err(mut denial) = self.covers(&blob.repository) {
+            denial.digest = Some(blob.digest);
+            return Ok(Err(denial));
+        }
+        let limit = self.inner.limits.endorsement_parents_max;
+        let hints = self
+            .inner
+            .state
+            .parents(blob, limit)
+            .await
+            .map_err(|error| {
+                Arc::new(Error::Storage {
+                    subject: blob.clone(),
+                    source: StorageError::State(error),
+                })
+            })?;
+        let mut failure = None;
+        for digest in hints {
+            let manifest = Subject {
+                repository: blob.repository.clone(),
+                digest,
+            };
+            match self.decide_parent(manifest, asked).await {
+                Ok(decision) => {
+                    if let Some(granted) = self.granted_by(&decision, blob) {
+                        return Ok(Ok(granted));
+                    }
+                    if let super::Outcome::Unavailable { .. } = &decision.outcome {
+                        failure.get_or_insert_with(|| Arc::new(Error::Undecided(decision)));
+                    }
+                }
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(Err(not_endorsed(blob))),
+        }
+    }
+
+    /// The grant by one admitted manifest, remembered for the warm path.
+    fn granted_by(
+        &self,
+        decision: &Arc<Decision>,
+        blob: &Subject,
+    ) -> Option<Admitted<Arc<BlobGrant>>> {
+        let document = decision.document()?;
+        let descriptor = document
+            .manifest
+            .blobs()
+            .find(|descriptor| descriptor.digest == blob.digest)?;
+        let grant = Arc::new(BlobGrant {
+            manifest: decision.subject.clone(),
+            descriptor: descriptor.clone(),
+        });
+        self.inner.grants.insert(blob.clone(), Arc::clone(&grant));
+        decision.grant(grant)
+    }
+}
+
+impl BlobGrant {
+    /// What the admitted manifest says of the blob.
+    #[must_use]
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+}
+
+fn not_endorsed(blob: &Subject) -> Denial {
+    Denial {
+        kind: Kind::NotEndorsed,
+        message: format!(
+            "no admitted manifest of {} refers to the blob {}; pull the image by its tag or digest first",
+            blob.repository, blob.digest
+        ),
+        policy: None,
+        digest: Some(blob.digest),
+    }
+}

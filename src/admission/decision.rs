@@ -1,0 +1,255 @@
+//! Decisions, and the proof that something was admitted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::denial::Denial;
+use crate::decision_log::{Basis, Subject};
+use crate::manifests::{self, Document};
+use crate::oci::Digest;
+use crate::{state, store, upstream};
+
+/// What was decided about a subject, under which configuration, and until when that holds.
+#[derive(Debug)]
+pub struct Decision {
+    /// The id of its record.
+    pub id: Ulid,
+    /// What it is about.
+    pub subject: Subject,
+    /// What was decided.
+    pub outcome: Outcome,
+    /// The manifest it is about, once that is known.
+    pub described: Option<Described>,
+    /// The hash of the policies, keys and roots it was made under.
+    pub(super) configuration: Digest,
+    /// The first time at which one of its conditions ends.
+    pub(super) until: Timestamp,
+    /// Indexes between what it admits and the signed one.
+    pub(super) endorsement_depth: usize,
+    /// Pulls that reused it and are not yet written to its record.
+    pub(super) reused: AtomicU64,
+}
+
+/// What a refused manifest is, without any of its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// What was decided.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It may be served.
+    Admit {
+        /// Why.
+        basis: Basis,
+        /// The bytes that were judged.
+        document: Arc<Document>,
+        /// What an auditing policy would have refused, for the `Warning` header.
+        warning: Option<Denial>,
+    },
+    /// It may not.
+    Deny(Denial),
+    /// It cannot be decided now.
+    Unavailable {
+        /// What is missing, in words.
+        missing: String,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+}
+
+/// Proof that `T` may be served: made by this module alone, from a decision to admit it.
+#[derive(Debug, Clone)]
+pub struct Admitted<T> {
+    content: T,
+    decision: Arc<Decision>,
+}
+
+/// Why there is no decision.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The upstream says there is no such manifest.
+    #[error("{0} does not exist")]
+    NotFound(
+        /// What was asked for.
+        Subject,
+        /// Whether the whole repository is unknown.
+        bool,
+    ),
+    /// The upstream refuses us the content itself.
+    #[error(transparent)]
+    UpstreamDenied(upstream::Error),
+    /// The upstream's answer cannot be served: wrong bytes, an early end, too much.
+    #[error(transparent)]
+    BadUpstream(upstream::Error),
+    /// The upstream is not answering.
+    #[error(transparent)]
+    UpstreamUnavailable(upstream::Error),
+    /// State or store failed, so that a decision could not be made durable.
+    #[error("deciding about {subject}")]
+    Storage {
+        /// What was to be decided.
+        subject: Subject,
+        /// Why it could not.
+        #[source]
+        source: StorageError,
+    },
+    /// What it depends on could not be decided.
+    #[error("a manifest it depends on cannot be decided about")]
+    Undecided(
+        /// The decision that could not be made.
+        Arc<Decision>,
+    ),
+    /// The task that decided ended without an answer: a bug, or the process is stopping.
+    #[error("the decision was given up")]
+    Abandoned,
+}
+
+/// State or store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The state database.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The content store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Either, while a manifest was read.
+    #[error("reading the manifest")]
+    Manifest(#[source] Arc<manifests::Error>),
+}
+
+impl Decision {
+    /// Whether it may still be acted upon.
+    pub(super) fn holds(&self, configuration: Digest, now: Timestamp) -> bool {
+        self.configuration == configuration && now < self.until
+    }
+
+    /// The admitted manifest, or nothing.
+    #[must_use]
+    pub fn admitted(self: &Arc<Self>) -> Option<Admitted<Arc<Document>>> {
+        let document = Arc::clone(self.document()?);
+        Some(Admitted {
+            content: document,
+            decision: Arc::clone(self),
+        })
+    }
+
+    /// The document, when it was admitted.
+    pub(super) fn document(&self) -> Option<&Arc<Document>> {
+        match &self.outcome {
+            Outcome::Admit { document, .. } => Some(document),
+            Outcome::Deny(_) | Outcome::Unavailable { .. } => None,
+        }
+    }
+
+    /// Counts a pull that reused this decision.
+    pub fn count_reuse(&self) {
+        self.reused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes the pulls counted since the last call.
+    pub(super) fn take_reuse(&self) -> u64 {
+        self.reused.swap(0, Ordering::Relaxed)
+    }
+
+    /// Grants something that the admitted document vouches for.
+    pub(super) fn grant<T>(self: &Arc<Self>, content: T) -> Option<Admitted<T>> {
+        self.document()?;
+        Some(Admitted {
+            content,
+            decision: Arc::clone(self),
+        })
+    }
+}
+
+impl<T> Admitted<T> {
+    /// What was admitted.
+    pub fn content(&self) -> &T {
+        &self.content
+    }
+
+    /// The decision that admitted it.
+    pub fn decision(&self) -> &Arc<Decision> {
+        &self.decision
+    }
+
+    /// What an auditing policy would have refused.
+    #[must_use]
+    pub fn warning(&self) -> Option<&Denial> {
+        match &self.decision.outcome {
+            Outcome::Admit { warning, .. } => warning.as_ref(),
+            Outcome::Deny(_) | Outcome::Unavailable { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}@{}", self.repository, self.digest)
+    }
+}
+
+impl Error {
+    /// Sorts what went wrong while getting the manifest of `subject`.
+    ///
+    /// # Errors
+    /// With itself, when there is nothing to refuse: the manifest is absent, or cannot be had.
+    pub(crate) fn from_manifests(
+        subject: &Subject,
+        error: &Arc<manifests::Error>,
+    ) -> Result<Denial, Self> {
+        use super::denial::Kind;
+        let malformed = |kind, reason: String, digest: Digest| Denial {
+            kind,
+            message: format!("{}@{digest} is refused: {reason}", subject.repository),
+            policy: None,
+            digest: Some(digest),
+        };
+        match error.as_ref() {
+            manifests::Error::Malformed { digest, source } => {
+                Ok(malformed(Kind::Malformed, source.to_string(), *digest))
+            }
+            manifests::Error::TooManyChildren {
+                digest,
+                listed,
+                limit,
+            } => Ok(malformed(
+                Kind::LimitExceeded,
+                format!("the index lists {listed} manifests, more than {limit}"),
+                *digest,
+            )),
+            manifests::Error::Upstream(error) => Err(Self::from_upstream(subject, error.clone())),
+            manifests::Error::State(_) | manifests::Error::Store(_) => Err(Self::Storage {
+                subject: subject.clone(),
+                source: StorageError::Manifest(Arc::clone(error)),
+            }),
+        }
+    }
+
+    fn from_upstream(subject: &Subject, error: upstream::Error) -> Self {
+        match error {
+            upstream::Error::NotFound { name_unknown, .. } => {
+                Self::NotFound(subject.clone(), name_unknown)
+            }
+            upstream::Error::Denied { .. } => Self::UpstreamDenied(error),
+            upstream::Error::TooLarge { .. }
+            | upstream::Error::WrongDigest { .. }
+            | upstream::Error::Truncated { .. }
+            | upstream::Error::Unsupported { .. } => Self::BadUpstream(error),
+            upstream::Error::Throttled { .. }
+            | upstream::Error::Failed { .. }
+            | upstream::Error::NotConfigured { .. } => Self::UpstreamUnavailable(error),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Why something is refused, in fixed words for programs and one sentence for people.
+
+use crate::oci::Digest;
+use crate::verify::FailedCheck;
+
+/// The kind of a denial: the fixed words of `design.md` §2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// There is no signature at all.
+    Unsigned,
+    /// No key of the policy verifies a signature, and nothing says whose it is.
+    UntrustedKey,
+    /// Signed by another identity.
+    WrongIdentity,
+    /// The identity was vouched for by another issuer.
+    WrongIssuer,
+    /// It claims to be the authority's and does not verify.
+    InvalidSignature,
+    /// The signature is for another digest.
+    WrongSubject,
+    /// The certificate is not acceptable.
+    InvalidCertificate,
+    /// The transparency-log entry is missing or wrong.
+    TransparencyLog,
+    /// The signed timestamp is missing or wrong.
+    Timestamp,
+    /// A demanded annotation is missing or different.
+    AnnotationMismatch,
+    /// Too few distinct signers.
+    ThresholdNotMet,
+    /// No attestation of the demanded type.
+    AttestationMissing,
+    /// The attestation's condition is false.
+    AttestationRejected,
+    /// No policy covers the name.
+    NoPolicy,
+    /// No admitted manifest of the repository refers to it.
+    NotEndorsed,
+    /// The manifest or the signature is broken.
+    Malformed,
+    /// More than the limits allow.
+    LimitExceeded,
+    /// On the list of what is revoked.
+    Revoked,
+    /// Signed too long ago.
+    SignatureTooOld,
+    /// The signature names another repository.
+    WrongName,
+    /// The client may not pull this.
+    ClientDenied,
+    /// The host is not configured.
+    UpstreamNotAllowed,
+    /// The upstream refuses the proxy's credentials.
+    UpstreamDenied,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The fixed word.
+    pub kind: Kind,
+    /// One sentence: name, digest, policy, what was expected, what was found.
+    pub message: String,
+    /// The policy that refused, where one did.
+    pub policy: Option<String>,
+    /// What was refused, where it has a digest.
+    pub digest: Option<Digest>,
+}
+
+impl Kind {
+    /// The word as it stands in answers, log and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsigned => "unsigned",
+            Self::UntrustedKey => "untrusted_key",
+            Self::WrongIdentity => "wrong_identity",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::InvalidSignature => "invalid_signature",
+            Self::WrongSubject => "wrong_subject",
+            Self::InvalidCertificate => "invalid_certificate",
+            Self::TransparencyLog => "transparency_log",
+            Self::Timestamp => "timestamp",
+            Self::AnnotationMismatch => "annotation_mismatch",
+            Self::ThresholdNotMet => "threshold_not_met",
+            Self::AttestationMissing => "attestation_missing",
+            Self::AttestationRejected => "attestation_rejected",
+            Self::NoPolicy => "no_policy",
+            Self::NotEndorsed => "not_endorsed",
+            Self::Malformed => "malformed",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::Revoked => "revoked",
+            Self::SignatureTooOld => "signature_too_old",
+            Self::WrongName => "wrong_name",
+            Self::ClientDenied => "client_denied",
+            Self::UpstreamNotAllowed => "upstream_not_allowed",
+            Self::UpstreamDenied => "upstream_denied",
+        }
+    }
+}
+
+impl From<FailedCheck> for Kind {
+    fn from(check: FailedCheck) -> Self {
+        match check {
+            FailedCheck::Malformed => Self::Malformed,
+            FailedCheck::LimitExceeded => Self::LimitExceeded,
+            FailedCheck::UntrustedKey => Self::UntrustedKey,
+            FailedCheck::InvalidSignature => Self::InvalidSignature,
+            FailedCheck::WrongSubject => Self::WrongSubject,
+            FailedCheck::WrongName => Self::WrongName,
+            FailedCheck::TransparencyLog => Self::TransparencyLog,
+            FailedCheck::Timestamp => Self::Timestamp,
+            FailedCheck::InvalidCertificate => Self::InvalidCertificate,
+            FailedCheck::WrongIdentity => Self::WrongIdentity,
+            FailedCheck::WrongIssuer => Self::WrongIssuer,
+            FailedCheck::AnnotationMismatch => Self::AnnotationMismatch,
+        }
+    }
+}

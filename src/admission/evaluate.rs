@@ -1,0 +1,192 @@
+//! The decision itself: a pure function of digest, name, evidence, policies, keys, trusted roots and time.
+//!
+//! Nothing here reads a clock or a file. Whatever is not shown to satisfy every enforcing policy is refused, and what
+//! cannot be shown because evidence is incomplete is undecided, which is refused too but never remembered for long.
+
+mod attempts;
+mod attestation;
+mod report;
+mod requirement;
+
+use jiff::Timestamp;
+
+use super::denial::{Denial, Kind};
+use crate::decision_log::{AttemptReport, PolicyReport, Subject};
+use crate::limits::Limits;
+use crate::oci::{Digest, RepositoryName};
+use crate::policy::{DefaultAction, Mode, Policies, Policy};
+use crate::signature::Candidate;
+use attempts::Attempts;
+
+/// What is known about a digest when it is decided about.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Signatures and attestations found, newest first.
+    pub candidates: &'a [Candidate],
+    /// Sources that could not be asked to their end, in words; empty when all were.
+    pub failed_sources: &'a [String],
+    /// A count or size beyond its limit, in words.
+    pub limit_exceeded: Option<&'a str>,
+}
+
+/// What evidence shows under the policies.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// Whether all enforcing policies are satisfied.
+    pub finding: Finding,
+    /// What an auditing policy (or `default: audit`) would have refused.
+    pub audit: Option<Denial>,
+    /// How each policy fared.
+    pub policies: Vec<PolicyReport>,
+    /// Every attempt made.
+    pub attempts: Vec<AttemptReport>,
+    /// When the first time condition of what was found ends, if any does.
+    pub valid_until: Option<Timestamp>,
+    /// Digests of the trusted roots used.
+    pub trusted_roots: Vec<Digest>,
+}
+
+/// Whether all enforcing policies are satisfied.
+#[derive(Debug)]
+pub enum Finding {
+    /// They are, by signatures of this digest.
+    Satisfied,
+    /// One is not, and all that was needed to say so is known.
+    Refused(Denial),
+    /// One is not, but not everything is known.
+    Undecided {
+        /// What is missing, in words.
+        missing: String,
+    },
+}
+
+/// How one policy fared.
+enum Outcome {
+    Satisfied,
+    Refused { kind: Kind, reason: String },
+    Undecided { missing: String },
+}
+
+/// Decides about `subject` by the signatures in `known`.
+#[must_use]
+pub fn evaluate(
+    subject: &Subject,
+    policies: &Policies,
+    known: &Known<'_>,
+    limits: &Limits,
+    now: Timestamp,
+) -> Evaluation {
+    let mut attempts = Attempts::new(subject, policies, known.candidates, limits, now);
+    let mut evaluation = Evaluation {
+        finding: Finding::Satisfied,
+        audit: None,
+        policies: Vec::new(),
+        attempts: Vec::new(),
+        valid_until: None,
+        trusted_roots: Vec::new(),
+    };
+    if policies.revoked.digests.contains(&subject.digest) {
+        evaluation.finding = Finding::Refused(revoked_digest(subject));
+        return evaluation;
+    }
+    let mut covered = false;
+    for policy in policies.matching(&subject.repository) {
+        covered = true;
+        let (outcome, authorities) = requirement::policy(policy, &mut attempts, known);
+        evaluation.policies.push(PolicyReport {
+            name: policy.name.clone(),
+            hash: policy.hash,
+            satisfied: matches!(outcome, Outcome::Satisfied),
+            authorities,
+        });
+        evaluation.note(subject, policy, outcome);
+    }
+    if !covered {
+        evaluation.note_uncovered(subject, policies.default);
+    }
+    evaluation.valid_until = attempts.valid_until();
+    evaluation.trusted_roots = attempts.trusted_roots();
+    evaluation.attempts = attempts.into_reports();
+    evaluation
+}
+
+impl Evaluation {
+    /// Joins a policy's outcome to those before it: a refusal outlasts everything, an undecided policy every
+    /// satisfied one.
+    fn note(&mut self, subject: &Subject, policy: &Policy, outcome: Outcome) {
+        let denied = |kind, reason: &str| denial(subject, policy, kind, reason);
+        match (policy.mode, outcome) {
+            (_, Outcome::Satisfied) => {}
+            // `revoked` is refused whatever a policy's mode is.
+            (Mode::Enforce, Outcome::Refused { kind, reason })
+            | (
+                Mode::Audit,
+                Outcome::Refused {
+                    kind: kind @ Kind::Revoked,
+                    reason,
+                },
+            ) => {
+                if !matches!(self.finding, Finding::Refused(_)) {
+                    self.finding = Finding::Refused(denied(kind, &reason));
+                }
+            }
+            (Mode::Enforce, Outcome::Undecided { missing }) => {
+                if matches!(self.finding, Finding::Satisfied) {
+                    self.finding = Finding::Undecided { missing };
+                }
+            }
+            (Mode::Audit, Outcome::Refused { kind, reason }) => {
+                self.audit.get_or_insert_with(|| denied(kind, &reason));
+            }
+            (Mode::Audit, Outcome::Undecided { missing }) => {
+                self.audit
+                    .get_or_insert_with(|| denied(Kind::Unsigned, &missing));
+            }
+        }
+    }
+
+    fn note_uncovered(&mut self, subject: &Subject, default: DefaultAction) {
+        let denial = no_policy(&subject.repository, Some(subject.digest));
+        match default {
+            DefaultAction::Deny => self.finding = Finding::Refused(denial),
+            DefaultAction::Audit => self.audit = Some(denial),
+        }
+    }
+}
+
+/// The refusal of a name that no policy covers.
+#[must_use]
+pub fn no_policy(repository: &RepositoryName, digest: Option<Digest>) -> Denial {
+    Denial {
+        kind: Kind::NoPolicy,
+        message: format!(
+            "no policy covers {repository}, so nothing is served from it; a policy whose `images` match the name would decide about it"
+        ),
+        policy: None,
+        digest,
+    }
+}
+
+pub(super) fn revoked_digest(subject: &Subject) -> Denial {
+    Denial {
+        kind: Kind::Revoked,
+        message: format!(
+            "{}@{} is listed under `revoked.digests`",
+            subject.repository, subject.digest
+        ),
+        policy: None,
+        digest: Some(subject.digest),
+    }
+}
+
+fn denial(subject: &Subject, policy: &Policy, kind: Kind, reason: &str) -> Denial {
+    Denial {
+        kind,
+        message: format!(
+            "policy `{}` refuses {}@{}: {reason}",
+            policy.name, subject.repository, subject.digest
+        ),
+        policy: Some(policy.name.clone()),
+        digest: Some(subject.digest),
+    }
+}

@@ -1,0 +1,359 @@
+//! Trying candidates against authorities: bounded, reported, and each crypto result used once.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::report;
+use crate::admission::denial::Kind;
+use crate::decision_log::{AttemptReport, Subject};
+use crate::limits::Limits;
+use crate::oci::Digest;
+use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, Matcher, Policies, Policy};
+use crate::signature::Candidate;
+use crate::verify::{
+    self, Attempt, Certificate, Demand, FailedCheck, Proof, ProvenSigner, Purpose, Signer,
+};
+
+/// Who vouched: two signatures count once if these are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Voucher {
+    Key(Digest),
+    Identity {
+        identity: String,
+        oidc_issuer: String,
+    },
+}
+
+/// A candidate that satisfies an authority.
+#[derive(Debug)]
+pub(super) struct Vouched {
+    pub(super) voucher: Voucher,
+    pub(super) proof: Box<Proof>,
+}
+
+/// Why a candidate does not count, ranked by how far it got.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) rank: Rank,
+    pub(super) kind: Kind,
+    pub(super) reason: String,
+}
+
+/// How far an attempt got before it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Check(FailedCheck),
+    Age,
+    Revoked,
+}
+
+/// What trying one candidate against one authority gave.
+#[derive(Debug)]
+pub(super) enum Tried {
+    NotApplicable,
+    Vouched(Vouched),
+    Refused(Refusal),
+    /// The limit on attempts is used up.
+    Exhausted,
+}
+
+/// All attempts of one decision.
+#[derive(Debug)]
+pub(super) struct Attempts<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) candidates: &'a [Candidate],
+    policies: &'a Policies,
+    limits: &'a Limits,
+    now: Timestamp,
+    made: usize,
+    reports: Vec<AttemptReport>,
+    valid_until: Option<Timestamp>,
+    trusted_roots: Vec<Digest>,
+    /// Verifying a certificate does not depend on which identity is wanted, so identity authorities with the same
+    /// demands share one result.
+    certified: HashMap<Certified, Attempt>,
+}
+
+/// Everything that decides about a certificate signature before policy looks at the identity.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Certified {
+    candidate: usize,
+    trusted_root: Digest,
+    predicate_type: Option<String>,
+    demands: [bool; 4],
+}
+
+impl<'a> Attempts<'a> {
+    pub(super) fn new(
+        subject: &'a Subject,
+        policies: &'a Policies,
+        candidates: &'a [Candidate],
+        limits: &'a Limits,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            subject,
+            candidates,
+            policies,
+            limits,
+            now,
+            made: 0,
+            reports: Vec::new(),
+            valid_until: None,
+            trusted_roots: Vec::new(),
+            certified: HashMap::new(),
+        }
+    }
+
+    /// Tries the candidate at `index` against one authority of `policy`.
+    pub(super) fn try_candidate(
+        &mut self,
+        index: usize,
+        policy: &Policy,
+        authority: &Authority,
+        purpose: Purpose<'_>,
+    ) -> Tried {
+        let Some(candidate) = self.candidates.get(index) else {
+            return Tried::NotApplicable;
+        };
+        if self.made >= self.limits.attempts_max {
+            return Tried::Exhausted;
+        }
+        let demand = Demand {
+            signer: match &authority.signer {
+                AuthoritySigner::Key { key, .. } => Signer::Key(key),
+                AuthoritySigner::Identity(_) => Signer::Certificate,
+            },
+            purpose,
+            trusted_root: &authority.trusted_root,
+            transparency_log: authority.transparency_log,
+            signed_timestamp: authority.signed_timestamp,
+            sct: authority.sct,
+            signed_name: policy
+                .signed_name_must_match
+                .then_some(&self.subject.repository),
+        };
+        let attempt = self.verified(index, candidate, &demand);
+        let judged = match &attempt {
+            Attempt::NotApplicable => return Tried::NotApplicable,
+            Attempt::Proven(proof) => self.judge(policy, authority, proof),
+            Attempt::Failed(failure) => Err(refusal(failure.check, failure.reason.clone())),
+        };
+        self.note_root(authority);
+        self.reports.push(report::attempt(
+            candidate,
+            authority,
+            &attempt,
+            judged.as_ref().err(),
+        ));
+        match (judged, attempt) {
+            (Ok(voucher), Attempt::Proven(proof)) => Tried::Vouched(Vouched { voucher, proof }),
+            (Err(refusal), _) => Tried::Refused(refusal),
+            (Ok(_), Attempt::Failed(_) | Attempt::NotApplicable) => Tried::NotApplicable,
+        }
+    }
+
+    pub(super) fn valid_until(&self) -> Option<Timestamp> {
+        self.valid_until
+    }
+
+    pub(super) fn trusted_roots(&self) -> Vec<Digest> {
+        self.trusted_roots.clone()
+    }
+
+    pub(super) fn into_reports(self) -> Vec<AttemptReport> {
+        self.reports
+    }
+
+    fn note_root(&mut self, authority: &Authority) {
+        if !self.trusted_roots.contains(&authority.trusted_root.digest) {
+            self.trusted_roots.push(authority.trusted_root.digest);
+        }
+    }
+
+    fn verified(&mut self, index: usize, candidate: &Candidate, demand: &Demand<'_>) -> Attempt {
+        let certified = Certified::of(index, demand);
+        if let Some(attempt) = certified.as_ref().and_then(|key| self.certified.get(key)) {
+            return attempt.clone();
+        }
+        let attempt = verify::verify(
+            candidate,
+            &self.subject.digest,
+            demand,
+            self.limits,
+            self.now,
+        );
+        if !matches!(attempt, Attempt::NotApplicable) {
+            self.made += 1;
+        }
+        if let Some(key) = certified {
+            self.certified.insert(key, attempt.clone());
+        }
+        attempt
+    }
+
+    /// What policy asks of a proven signature: identity, issuer, extensions, age, and that nothing is revoked.
+    fn judge(
+        &mut self,
+        policy: &Policy,
+        authority: &Authority,
+        proof: &Proof,
+    ) -> Result<Voucher, Refusal> {
+        let voucher = match (&proof.signer, &authority.signer) {
+            (ProvenSigner::Key(fingerprint), AuthoritySigner::Key { key, .. })
+                if *fingerprint == key.fingerprint =>
+            {
+                Voucher::Key(*fingerprint)
+            }
+            (ProvenSigner::Certificate(certificate), AuthoritySigner::Identity(requirement)) => {
+                judge_identity(requirement, certificate)?
+            }
+            (ProvenSigner::Key(_), _) | (_, AuthoritySigner::Key { .. }) => {
+                return Err(refusal(
+                    FailedCheck::UntrustedKey,
+                    "it was not made with the authority's key".to_owned(),
+                ));
+            }
+        };
+        if self.is_revoked(&voucher) {
+            return Err(Refusal {
+                rank: Rank::Revoked,
+                kind: Kind::Revoked,
+                reason: format!("it was made by {voucher}, which is revoked"),
+            });
+        }
+        self.judge_age(policy, proof)?;
+        Ok(voucher)
+    }
+
+    fn is_revoked(&self, voucher: &Voucher) -> bool {
+        let revoked = &self.policies.revoked;
+        match voucher {
+            Voucher::Key(fingerprint) => revoked.keys.contains(fingerprint),
+            Voucher::Identity { identity, .. } => revoked
+                .identities
+                .iter()
+                .any(|matcher| matcher.matches(identity)),
+        }
+    }
+
+    fn judge_age(&mut self, policy: &Policy, proof: &Proof) -> Result<(), Refusal> {
+        let Some(age_max) = policy.max_signature_age else {
+            return Ok(());
+        };
+        let too_old = |reason| Refusal {
+            rank: Rank::Age,
+            kind: Kind::SignatureTooOld,
+            reason,
+        };
+        let Some(signed) = proof.verified_time else {
+            return Err(too_old(
+                "its age is limited and no time of signing is proven".to_owned(),
+            ));
+        };
+        let until = signed.checked_add(age_max).unwrap_or(Timestamp::MAX);
+        if until <= self.now {
+            return Err(too_old(format!(
+                "it was made at {signed}, longer ago than `max_signature_age` allows"
+            )));
+        }
+        self.valid_until = Some(self.valid_until.map_or(until, |earlier| earlier.min(until)));
+        Ok(())
+    }
+}
+
+fn judge_identity(
+    requirement: &IdentityRequirement,
+    certificate: &Certificate,
+) -> Result<Voucher, Refusal> {
+    let signer = format!(
+        "{} (issuer {})",
+        certificate.identity, certificate.oidc_issuer
+    );
+    if !requirement.identity.matches(&certificate.identity) {
+        return Err(refusal(
+            FailedCheck::WrongIdentity,
+            format!(
+                "signed by {signer}, expected {}",
+                words(&requirement.identity)
+            ),
+        ));
+    }
+    if !requirement.oidc_issuer.matches(&certificate.oidc_issuer) {
+        return Err(refusal(
+            FailedCheck::WrongIssuer,
+            format!(
+                "signed by {signer}, expected the issuer {}",
+                words(&requirement.oidc_issuer)
+            ),
+        ));
+    }
+    for (name, expected) in &requirement.extensions {
+        let actual = certificate.extensions.get(name);
+        if actual != Some(expected) {
+            let actual = actual.map_or("(absent)", String::as_str);
+            return Err(refusal(
+                FailedCheck::WrongIdentity,
+                format!(
+                    "signed by {signer} with the extension {name} = {actual}, expected {expected}"
+                ),
+            ));
+        }
+    }
+    Ok(Voucher::Identity {
+        identity: certificate.identity.clone(),
+        oidc_issuer: certificate.oidc_issuer.clone(),
+    })
+}
+
+fn words(expected: &Matcher) -> String {
+    match expected {
+        Matcher::Exact(value) => value.clone(),
+        Matcher::Expression { source, .. } => format!("a match of {source}"),
+    }
+}
+
+fn refusal(check: FailedCheck, reason: String) -> Refusal {
+    Refusal {
+        rank: Rank::Check(check),
+        kind: check.into(),
+        reason,
+    }
+}
+
+impl Certified {
+    /// Only certificate signatures are shared: a key is tried once anyway.
+    fn of(candidate: usize, demand: &Demand<'_>) -> Option<Self> {
+        match demand.signer {
+            Signer::Key(_) => None,
+            Signer::Certificate => Some(Self {
+                candidate,
+                trusted_root: demand.trusted_root.digest,
+                predicate_type: match demand.purpose {
+                    Purpose::Signature => None,
+                    Purpose::Attestation { predicate_type } => Some(predicate_type.to_owned()),
+                },
+                demands: [
+                    demand.transparency_log,
+                    demand.signed_timestamp,
+                    demand.sct,
+                    demand.signed_name.is_some(),
+                ],
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Voucher {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(fingerprint) => write!(formatter, "the key {fingerprint}"),
+            Self::Identity {
+                identity,
+                oidc_issuer,
+            } => write!(formatter, "{identity} (issuer {oidc_issuer})"),
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Recording a decision: durable first, then remembered, then told.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::decision::{Decision, Described, Error, Outcome, StorageError};
+use super::denial::Denial;
+use super::evaluate::Evaluation;
+use super::judge::Conclusion;
+use super::{Admission, Asked, Inner};
+use crate::decision_log::{
+    self, AttemptReport, Basis, DenialReport, Mode, PolicyReport, Record, SourceReport, Subject,
+    Timing,
+};
+use crate::manifests::{Document, Origin};
+use crate::oci::Digest;
+use crate::policy::Policies;
+use crate::state::{Batch, Evidence};
+
+/// A record in the making, and what is stored together with it.
+#[derive(Debug)]
+pub(super) struct Draft {
+    subject: Subject,
+    asked: Asked,
+    now: Timestamp,
+    configuration: Digest,
+    replica: String,
+    pub(super) stale: bool,
+    pub(super) sources: Vec<SourceReport>,
+    pub(super) endorsed_by: Option<Digest>,
+    pub(super) evidence: Option<Evidence>,
+    pub(super) timing: Spent,
+    policies: Vec<PolicyReport>,
+    attempts: Vec<AttemptReport>,
+    trusted_roots: Vec<Digest>,
+    document: Option<(Arc<Document>, Origin)>,
+}
+
+/// Where the time went.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    pub(super) upstream: Duration,
+    pub(super) discovery: Duration,
+    pub(super) verification: Duration,
+    pub(super) total: Duration,
+}
+
+impl Draft {
+    pub(super) fn new(inner: &Inner, subject: &Subject, asked: &Asked, now: Timestamp) -> Self {
+        Self {
+            subject: subject.clone(),
+            asked: asked.clone(),
+            now,
+            configuration: inner.policies.hash,
+            replica: inner.replica.clone(),
+            stale: asked.stale_tag,
+            sources: Vec::new(),
+            endorsed_by: None,
+            evidence: None,
+            timing: Spent::default(),
+            policies: Vec::new(),
+            attempts: Vec::new(),
+            trusted_roots: Vec::new(),
+            document: None,
+        }
+    }
+
+    pub(super) fn document(&mut self, document: &Arc<Document>, origin: Origin) {
+        self.document
+            .get_or_insert_with(|| (Arc::clone(document), origin));
+    }
+
+    pub(super) fn take_evaluation(&mut self, evaluation: &mut Evaluation) {
+        self.policies = std::mem::take(&mut evaluation.policies);
+        self.attempts = std::mem::take(&mut evaluation.attempts);
+        self.trusted_roots = std::mem::take(&mut evaluation.trusted_roots);
+    }
+
+    /// For what is admitted without signatures: the policies that cover the name, none of which was asked.
+    pub(super) fn policies_unasked(&mut self, policies: &Policies) {
+        self.policies = policies
+            .matching(&self.subject.repository)
+            .map(|policy| PolicyReport {
+                name: policy.name.clone(),
+                hash: policy.hash,
+                satisfied: false,
+                authorities: Vec::new(),
+            })
+            .collect();
+    }
+
+    fn record(&self, id: Ulid, outcome: &Outcome) -> Record {
+        let (decision, basis, denial) = match outcome {
+            Outcome::Admit { basis, warning, .. } => {
+                (decision_log::Outcome::Admit, Some(*basis), warning.as_ref())
+            }
+            Outcome::Deny(denial) => (decision_log::Outcome::Deny, None, Some(denial)),
+            Outcome::Unavailable { .. } => (decision_log::Outcome::Unavailable, None, None),
+        };
+        let mut denial = denial.map(report);
+        if let Outcome::Unavailable { missing, .. } = outcome {
+            denial = Some(DenialReport {
+                kind: "unavailable".to_owned(),
+                message: missing.clone(),
+            });
+        }
+        let mode = if basis == Some(Basis::Audit) {
+            Mode::Audit
+        } else {
+            Mode::Enforce
+        };
+        Record {
+            id,
+            time: self.now,
+            replica: self.replica.clone(),
+            repository: self.subject.repository.to_string(),
+            reference: self.asked.reference.clone(),
+            digest: Some(self.subject.digest),
+            previous_digest: self.asked.previous_digest,
+            media_type: self
+                .document
+                .as_ref()
+                .map(|(document, _)| document.media_type.clone()),
+            decision,
+            mode,
+            basis,
+            stale: self.stale,
+            sources: self.sources.clone(),
+            denial,
+            policies: self.policies.clone(),
+            attempts: self.attempts.clone(),
+            endorsed_by: self.endorsed_by,
+            trusted_root: trusted_root(&self.trusted_roots),
+            configuration: self.configuration,
+            verifier: env!("CARGO_PKG_VERSION").to_owned(),
+            client: self.asked.client.clone(),
+            timing_ms: self.timing.in_milliseconds(),
+            count: 0,
+        }
+    }
+}
+
+impl Admission {
+    /// Makes the decision durable, remembers it, and tells the log. An admission that could not be made durable is not
+    /// made (`design.md` §6).
+    pub(super) async fn record(
+        &self,
+        draft: Draft,
+        conclusion: Conclusion,
+    ) -> Result<Arc<Decision>, Error> {
+        let id = Ulid::generate();
+        let record = draft.record(id, &conclusion.outcome);
+        let subject = draft.subject.clone();
+        let batch = batch(&draft, &record, &conclusion.outcome);
+        if let Err(error) = self.inner.state.write(batch).await {
+            return Err(Error::Storage {
+                subject,
+                source: StorageError::State(error),
+            });
+        }
+        let described = draft.document.as_ref().map(|(document, _)| Described {
+            digest: document.subject.digest,
+            media_type: document.media_type.clone(),
+            bytes: u64::try_from(document.bytes.len()).unwrap_or(u64::MAX),
+        });
+        if let Some((document, Origin::Upstream)) = draft.document {
+            self.keep_document(document);
+        }
+        let decision = Arc::new(Decision {
+            id,
+            subject: subject.clone(),
+            outcome: conclusion.outcome,
+            described,
+            configuration: draft.configuration,
+            until: conclusion.until,
+            endorsement_depth: conclusion.endorsement_depth,
+            reused: AtomicU64::new(0),
+        });
+        self.remember(&decision);
+        self.inner.sink.recorded(&record).await;
+        Ok(decision)
+    }
+
+    fn remember(&self, decision: &Arc<Decision>) {
+        self.forget_refused_children(decision);
+        if let Some(previous) = self.inner.remembered.get(&decision.subject) {
+            self.flush_reuse(&previous);
+        }
+        self.inner
+            .remembered
+            .insert(decision.subject.clone(), Arc::clone(decision));
+    }
+
+    /// A refusal for want of an admitted parent must not outlast that want.
+    fn forget_refused_children(&self, decision: &Decision) {
+        let Some(document) = decision.document() else {
+            return;
+        };
+        for child in document.manifest.children() {
+            let subject = Subject {
+                repository: decision.subject.repository.clone(),
+                digest: child.digest,
+            };
+            let refused = self
+                .inner
+                .remembered
+                .get(&subject)
+                .is_some_and(|decision| decision.document().is_none());
+            if refused {
+                self.inner.remembered.invalidate(&subject);
+            }
+        }
+    }
+
+    fn keep_document(&self, document: Arc<Document>) {
+        let manifests = self.inner.manifests.clone();
+        self.inner.tasks.spawn(async move {
+            if let Err(error) = manifests.keep(&document).await {
+                tracing::warn!(subject = %document.subject, error = &error as &dyn std::error::Error, "Could not keep the manifest");
+            }
+        });
+    }
+
+    /// Writes the pulls that reused remembered decisions to their records.
+    ///
+    /// # Errors
+    /// When the state fails; the pulls are then lost from the counts, never a decision.
+    pub async fn flush_counts(&self) -> Result<(), crate::state::Error> {
+        let counts: Vec<_> = self
+            .inner
+            .remembered
+            .iter()
+            .filter_map(|(_subject, decision)| match decision.take_reuse() {
+                0 => None,
+                count => Some((decision.id, count)),
+            })
+            .collect();
+        if counts.is_empty() {
+            return Ok(());
+        }
+        self.inner
+            .state
+            .write(Batch {
+                counts,
+                ..Batch::default()
+            })
+            .await
+    }
+
+    fn flush_reuse(&self, decision: &Decision) {
+        let count = decision.take_reuse();
+        if count == 0 {
+            return;
+        }
+        let (state, id) = (self.inner.state.clone(), decision.id);
+        self.inner.tasks.spawn(async move {
+            let batch = Batch {
+                counts: vec![(id, count)],
+                ..Batch::default()
+            };
+            if let Err(error) = state.write(batch).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not write the count of a decision"
+                );
+            }
+        });
+    }
+
+    /// Records a refusal that is about no decision of a digest: a client, a host or a blob.
+    ///
+    /// # Errors
+    /// When the state fails.
+    pub async fn record_refusal(
+        &self,
+        repository: &str,
+        asked: &Asked,
+        denial: &Denial,
+    ) -> Result<Ulid, crate::state::Error> {
+        let now = crate::clock::now();
+        let id = Ulid::generate();
+        let record = Record {
+            id,
+            time: now,
+            replica: self.inner.replica.clone(),
+            repository: repository.to_owned(),
+            reference: asked.reference.clone(),
+            digest: denial.digest,
+            previous_digest: None,
+            media_type: None,
+            decision: decision_log::Outcome::Deny,
+            mode: Mode::Enforce,
+            basis: None,
+            stale: false,
+            sources: Vec::new(),
+            denial: Some(report(denial)),
+            policies: Vec::new(),
+            attempts: Vec::new(),
+            endorsed_by: None,
+            trusted_root: None,
+            configuration: self.inner.policies.hash,
+            verifier: env!("CARGO_PKG_VERSION").to_owned(),
+            client: asked.client.clone(),
+            timing_ms: Timing::default(),
+            count: 0,
+        };
+        self.inner
+            .state
+            .write(Batch {
+                records: vec![record.clone()],
+                ..Batch::default()
+            })
+            .await?;
+        self.inner.sink.recorded(&record).await;
+        Ok(id)
+    }
+}
+
+/// What is stored in one transaction with the record. A refused manifest leaves only evidence: the upstream is believed
+/// again as soon as it is mended.
+fn batch(draft: &Draft, record: &Record, outcome: &Outcome) -> Batch {
+    let subject = draft.subject.clone();
+    let mut batch = Batch {
+        records: vec![record.clone()],
+        evidence: draft
+            .evidence
+            .clone()
+            .map(|evidence| (subject.clone(), evidence))
+            .into_iter()
+            .collect(),
+        ..Batch::default()
+    };
+    if let Some((document, origin)) = &draft.document
+        && *origin == Origin::Upstream
+    {
+        batch.manifests.push(document.row(draft.now));
+    }
+    if let Outcome::Admit { document, .. } = outcome {
+        let children = document.manifest.children().iter();
+        let listed = children
+            .chain(document.manifest.blobs())
+            .map(|listed| listed.digest);
+        batch.parents.push((subject, listed.collect()));
+    }
+    batch
+}
+
+fn report(denial: &Denial) -> DenialReport {
+    DenialReport {
+        kind: denial.kind.as_str().to_owned(),
+        message: denial.message.clone(),
+    }
+}
+
+fn trusted_root(roots: &[Digest]) -> Option<String> {
+    let digests: Vec<_> = roots.iter().map(ToString::to_string).collect();
+    (!digests.is_empty()).then(|| digests.join(","))
+}
+
+impl Spent {
+    fn in_milliseconds(&self) -> Timing {
+        let milliseconds = |spent: Duration| (spent.as_secs_f64() * 1e6).round() / 1e3;
+        Timing {
+            upstream: milliseconds(self.upstream),
+            discovery: milliseconds(self.discovery),
+            keys: 0.0,
+            verification: milliseconds(self.verification),
+            total: milliseconds(self.total),
+        }
+    }
+}

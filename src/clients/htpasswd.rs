@@ -1,0 +1,193 @@
+//! Password files as `htpasswd -B` writes them.
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// The users of one file with their bcrypt hashes.
+pub struct Users {
+    hashes: HashMap<String, String>,
+    /// Checked for unknown users, so that they cost what known ones do.
+    dummy: String,
+}
+
+/// A line of a password file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct HtpasswdError {
+    /// From 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: HtpasswdProblem,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HtpasswdProblem {
+    /// No colon, or nothing before it.
+    #[error("not `user:hash`")]
+    Shape,
+    /// MD5, SHA-1, crypt or plain text, all of which are guessed in no time.
+    #[error("only bcrypt is supported: make the entry with `htpasswd -B`")]
+    NotBcrypt,
+    /// The right prefix and nothing usable after it.
+    #[error("the bcrypt hash is damaged")]
+    Damaged,
+    /// A check would take seconds.
+    #[error("the bcrypt cost is above {COST_MAX}: a check would take seconds")]
+    TooCostly,
+    /// The user is there already.
+    #[error("the user is listed twice")]
+    Duplicate,
+}
+
+/// About a second on a fast core.
+const COST_MAX: u32 = 14;
+
+impl Users {
+    /// Reads a password file. Blank lines and lines that begin with `#` do not count.
+    ///
+    /// # Errors
+    /// All lines that cannot be used; a file with one bad line is not used at all.
+    pub fn from_text(text: &str) -> Result<Self, Vec<HtpasswdError>> {
+        let mut hashes = HashMap::new();
+        let mut errors = Vec::new();
+        let mut cost_max = 0;
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim_end();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let outcome = parse(line).and_then(|(user, hash, cost)| {
+                cost_max = cost_max.max(cost);
+                match hashes.insert(user.to_owned(), hash.to_owned()) {
+                    None => Ok(()),
+                    Some(_) => Err(HtpasswdProblem::Duplicate),
+                }
+            });
+            if let Err(reason) = outcome {
+                errors.push(HtpasswdError {
+                    line: index + 1,
+                    reason,
+                });
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        // Well-formed, so that checking against it does all the work, and the hash of nothing in particular.
+        let cost = if cost_max == 0 { 10 } else { cost_max };
+        let dummy = format!("$2b${cost:02}$abcdefghijklmnopqrstu.ABCDEFGHIJKLMNOPQRSTUVWXYZ0123.");
+        Ok(Self { hashes, dummy })
+    }
+
+    /// Whether there are no users.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// Whether the password is the user's. Takes as long for an unknown user as for one with the highest cost.
+    #[must_use]
+    pub fn verify(&self, user: &str, password: &str) -> bool {
+        let (hash, known) = match self.hashes.get(user) {
+            Some(hash) => (hash, true),
+            None => (&self.dummy, false),
+        };
+        bcrypt::verify(password, hash).unwrap_or(false) && known
+    }
+}
+
+fn parse(line: &str) -> Result<(&str, &str, u32), HtpasswdProblem> {
+    let (user, hash) = line.split_once(':').ok_or(HtpasswdProblem::Shape)?;
+    if user.is_empty() || user.contains(char::is_control) {
+        return Err(HtpasswdProblem::Shape);
+    }
+    // `$2x$` marks hashes of an implementation that ignored most of a password with bytes above 127 (CVE-2011-2483).
+    if !["$2y$", "$2b$", "$2a$"]
+        .iter()
+        .any(|prefix| hash.starts_with(prefix))
+    {
+        return Err(HtpasswdProblem::NotBcrypt);
+    }
+    let parts: bcrypt::HashParts = hash.parse().map_err(|_error| HtpasswdProblem::Damaged)?;
+    let cost = parts.get_cost();
+    match cost {
+        0..4 => Err(HtpasswdProblem::Damaged),
+        4..=COST_MAX => Ok((user, hash, cost)),
+        _ => Err(HtpasswdProblem::TooCostly),
+    }
+}
+
+impl fmt::Debug for Users {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Users")
+            .field("count", &self.hashes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(password: &str) -> String {
+        bcrypt::hash(password, 4).unwrap()
+    }
+
+    #[test]
+    fn checks_passwords_of_every_bcrypt_prefix() {
+        let hash = hash("secret");
+        let text = ["2a", "2b", "2y"]
+            .map(|version| format!("user{version}:${version}{}", &hash[3..]))
+            .join("\n");
+        let users = Users::from_text(&format!("# comment\n\n{text}\r\n")).unwrap();
+        for version in ["2a", "2b", "2y"] {
+            let user = format!("user{version}");
+            assert!(users.verify(&user, "secret"), "{version}");
+            assert!(!users.verify(&user, "Secret"), "{version}");
+            assert!(!users.verify(&user, ""), "{version}");
+        }
+        assert!(!users.verify("nobody", "secret"));
+        assert!(!users.verify("", ""));
+    }
+
+    #[test]
+    fn names_every_line_that_it_cannot_use() {
+        let good = hash("x");
+        let text = format!(
+            "a:{good}\nb:$apr1$salt$hash\nc\n:{good}\nd:{}\ne:{}\nf:plain\na:{good}\ng:{}",
+            good.replace("$2b$04", "$2b$31"),
+            &good[..40],
+            good.replace("$2b$", "$2x$"),
+        );
+        let errors = Users::from_text(&text).unwrap_err();
+        let expected = [
+            (2, HtpasswdProblem::NotBcrypt),
+            (3, HtpasswdProblem::Shape),
+            (4, HtpasswdProblem::Shape),
+            (5, HtpasswdProblem::TooCostly),
+            (6, HtpasswdProblem::Damaged),
+            (7, HtpasswdProblem::NotBcrypt),
+            (8, HtpasswdProblem::Duplicate),
+            (9, HtpasswdProblem::NotBcrypt),
+        ]
+        .map(|(line, reason)| HtpasswdError { line, reason });
+        assert_eq!(errors, expected);
+    }
+
+    #[test]
+    fn an_unknown_user_costs_what_a_known_one_does() {
+        let users = Users::from_text(&format!("a:{}", hash("x"))).unwrap();
+        let dummy: bcrypt::HashParts = users.dummy.parse().unwrap();
+        assert_eq!(dummy.get_cost(), 4);
+        // The hash is well-formed, so checking against it does all the work.
+        assert!(!bcrypt::verify("x", &users.dummy).unwrap());
+    }
+
+    #[test]
+    fn hashes_do_not_print() {
+        let users = Users::from_text(&format!("alice:{}", hash("x"))).unwrap();
+        assert_eq!(format!("{users:?}"), "Users { count: 1, .. }");
+    }
+}

@@ -1,0 +1,347 @@
+//! Configuration: load → parse → validate, all problems at once.
+//!
+//! A [`Config`] is always a valid one. The environment and the files it refers to are read here and nowhere else.
+
+mod attestations;
+mod authorities;
+mod clients;
+pub mod compat;
+mod environment;
+pub mod freshness;
+mod limits;
+mod policies;
+mod problem;
+mod quantity;
+mod reader;
+mod revoked;
+pub mod routes;
+mod secret;
+pub mod server;
+mod trusted_roots;
+pub mod upstreams;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use compat::Compat;
+pub use freshness::Freshness;
+pub use problem::{Position, Problem, Problems, Warning};
+pub use routes::RepositoryPrefix;
+pub use secret::Secret;
+pub use server::{Server, TlsFiles};
+pub use upstreams::{Credentials, Upstream};
+pub use yaml::Source;
+
+use crate::clients::Clients;
+use crate::limits::Limits;
+use crate::policy::{DefaultAction, Policies};
+use crate::verify::TrustedRoot;
+use policies::Surroundings;
+use reader::{Field, Reader, Section};
+use trusted_roots::TrustedRoots;
+use yaml::Value;
+
+/// What the program runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The listeners.
+    pub server: Server,
+    /// Where content and state are kept; created if absent.
+    pub data_dir: PathBuf,
+    /// The registries that may be reached, by host in canonical spelling.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// What first path components stand for.
+    pub routes: BTreeMap<String, RepositoryPrefix>,
+    /// Who must have signed what.
+    pub policies: Arc<Policies>,
+    /// The trusted roots by name.
+    pub trusted_roots: BTreeMap<String, Arc<TrustedRoot>>,
+    /// Who may pull what; absent when everybody who reaches the listener may.
+    pub clients: Option<Clients>,
+    /// How old an answer may be.
+    pub freshness: Freshness,
+    /// The limits in force.
+    pub limits: Arc<Limits>,
+    /// Concessions to clients.
+    pub compat: Compat,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// The sections, and what stands beside them.
+const KEYS: &[&str] = &[
+    "server",
+    "data_dir",
+    "upstreams",
+    "routes",
+    "trusted_roots",
+    "policies",
+    "key_providers",
+    "policy_files",
+    "clients",
+    "revoked",
+    "default",
+    "freshness",
+    "limits",
+    "compat",
+];
+
+const DATA_DIRECTORY: &str = "./countersign-data";
+
+/// The most bytes of a configuration file.
+const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+impl Config {
+    /// Loads the files, later ones over earlier ones: mappings merge, lists and single values replace. Without any
+    /// file, the built-in configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn load(
+        paths: &[PathBuf],
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Problems> {
+        if paths.is_empty() {
+            return Self::built_in();
+        }
+        let mut problems = Vec::new();
+        let mut sources = Vec::new();
+        for path in paths {
+            match read_file(path) {
+                Ok(text) => sources.push(Source {
+                    path: path.clone(),
+                    text,
+                }),
+                Err(problem) => problems.push(*problem),
+            }
+        }
+        if problems.is_empty() {
+            return Self::from_sources(&sources, environment);
+        }
+        // What can be read is still checked, so that one run shows everything.
+        if let Err(Problems(more)) = Self::from_sources(&sources, environment) {
+            problems.extend(more);
+        }
+        Err(Problems(problems))
+    }
+
+    /// What runs without any file: loopback listeners, the common public registries, and a catalogue of publishers who
+    /// sign in public. Everything else is refused.
+    ///
+    /// # Errors
+    /// Never in a released build; a test loads it.
+    pub fn built_in() -> Result<Self, Problems> {
+        let source = Source {
+            path: PathBuf::from("built-in.yaml"),
+            text: include_str!("../config/built-in.yaml").to_owned(),
+        };
+        Self::from_sources(&[source], &|_name| None)
+    }
+
+    /// The same as [`Config::load`], from texts.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn from_sources(
+        sources: &[Source],
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let mut merged = None;
+        for source in sources {
+            match yaml::parse(source) {
+                Ok(node) => {
+                    merged = Some(match merged {
+                        None => node,
+                        Some(earlier) => yaml::merge(earlier, node),
+                    });
+                }
+                Err(more) => problems.extend(more),
+            }
+        }
+        let mut reader = Reader {
+            problems,
+            warnings: Vec::new(),
+        };
+        let Some(mut root) = merged else {
+            return Err(Problems(reader.problems));
+        };
+        reader.substitute("", &mut root, environment);
+        let config = read(&Field::root(&root), &mut reader);
+        if reader.problems.is_empty() {
+            Ok(Self {
+                warnings: reader.warnings,
+                ..config
+            })
+        } else {
+            Err(Problems(reader.problems))
+        }
+    }
+}
+
+fn read(root: &Field<'_>, reader: &mut Reader) -> Config {
+    let section = root.section(KEYS, reader);
+    let server = server::read(section.get("server").as_ref(), reader);
+    let upstreams = upstreams::read(section.get("upstreams").as_ref(), reader);
+    if upstreams.is_empty() && section.get("upstreams").is_none() {
+        reader.warn(root, "no `upstreams`: nothing can be pulled");
+    }
+    let routes = routes::read(section.get("routes").as_ref(), &upstreams, reader);
+    let roots = TrustedRoots::read(section.get("trusted_roots").as_ref(), root, reader);
+    let limits = limits::read(section.get("limits").as_ref(), reader);
+    let policies = read_policies(&section, &roots, &upstreams, &limits, reader);
+    let clients = section
+        .get("clients")
+        .map(|field| clients::read(&field, reader));
+    refuse_later_versions(&section, reader);
+    check_exposure(&section, &server, &upstreams, clients.as_ref(), reader);
+    Config {
+        server,
+        data_dir: section
+            .get("data_dir")
+            .and_then(|field| field.path(reader))
+            .unwrap_or_else(|| PathBuf::from(DATA_DIRECTORY)),
+        upstreams,
+        routes,
+        policies: Arc::new(policies),
+        trusted_roots: roots.into_loaded(),
+        clients,
+        freshness: freshness::read(section.get("freshness").as_ref(), reader),
+        limits: Arc::new(limits),
+        compat: compat::read(section.get("compat").as_ref(), reader),
+        warnings: Vec::new(),
+    }
+}
+
+fn read_policies(
+    section: &Section<'_>,
+    roots: &TrustedRoots,
+    upstreams: &BTreeMap<String, Upstream>,
+    limits: &Limits,
+    reader: &mut Reader,
+) -> Policies {
+    let words = [
+        ("deny", DefaultAction::Deny),
+        ("audit", DefaultAction::Audit),
+    ];
+    let default = section
+        .get("default")
+        .and_then(|field| field.choice(&words, reader))
+        .unwrap_or(DefaultAction::Deny);
+    let surroundings = Surroundings {
+        roots,
+        hosts: upstreams.keys().map(String::as_str).collect(),
+        default,
+    };
+    let policies = policies::read(section.get("policies").as_ref(), &surroundings, reader);
+    if policies.is_empty() && default == DefaultAction::Deny && reader.problems.is_empty() {
+        reader.warn(
+            section.field(),
+            "no policies and `default: deny`: every image is refused",
+        );
+    }
+    let revoked = revoked::read(section.get("revoked").as_ref(), reader);
+    Policies::new(policies, default, revoked, limits)
+}
+
+/// Keys of the configuration that this version does not act on must not look as if they did.
+fn refuse_later_versions(section: &Section<'_>, reader: &mut Reader) {
+    for (key, help) in [
+        (
+            "policy_files",
+            "write the policies under `policies`; documents of Kyverno and policy-controller come with a later version",
+        ),
+        (
+            "key_providers",
+            "export the public keys to PEM files and name them under `key`; key services come with a later version",
+        ),
+    ] {
+        let Some(field) = section.get(key) else {
+            continue;
+        };
+        let empty = match &field.node.value {
+            Value::Null => true,
+            Value::Sequence(items) => items.is_empty(),
+            Value::Mapping(entries) => entries.is_empty(),
+            Value::Scalar(_) => false,
+        };
+        if !empty {
+            reader.problem(&field, "not available in this version", help);
+        }
+    }
+}
+
+/// What the proxy may pull with its credentials, everybody who reaches the listener could pull through it.
+fn check_exposure(
+    section: &Section<'_>,
+    server: &Server,
+    upstreams: &BTreeMap<String, Upstream>,
+    clients: Option<&Clients>,
+    reader: &mut Reader,
+) {
+    if server.listen.ip().is_loopback() {
+        return;
+    }
+    let place = section
+        .get("server")
+        .unwrap_or_else(|| section.field().clone());
+    let private = upstreams
+        .iter()
+        .find(|(_, upstream)| !upstream.credentials.is_anonymous());
+    match (clients, private) {
+        (None, Some((host, _))) => reader.problem(
+            &place,
+            format!(
+                "{} is not a loopback address, {host} is pulled with credentials, and there are no `clients`",
+                server.listen
+            ),
+            "say under `clients` who may pull what, or listen on 127.0.0.1",
+        ),
+        (Some(clients), _) if server.tls.is_none() && clients.has_passwords() => reader.warn(
+            &place,
+            "passwords of clients travel in clear: no `tls` beyond loopback",
+        ),
+        (None | Some(_), _) => {}
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, Box<Problem>> {
+    let problem = |message: String, help: &str| {
+        Box::new(Problem {
+            position: None,
+            key: String::new(),
+            message,
+            help: help.to_owned(),
+        })
+    };
+    let unreadable = |error: std::io::Error| {
+        problem(
+            format!("cannot read {}: {error}", path.display()),
+            "name a readable file with --config",
+        )
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(problem(
+            format!("{} is larger than {FILE_BYTES_MAX} bytes", path.display()),
+            "this is no configuration",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_not_text| {
+        problem(
+            format!("{} is not UTF-8 text", path.display()),
+            "save it as UTF-8",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

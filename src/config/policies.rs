@@ -1,0 +1,315 @@
+//! `policies:`
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::reader::{Field, Reader, Section};
+use super::trusted_roots::TrustedRoots;
+use super::{Position, attestations, authorities};
+use crate::oci::{Digest, RepositoryName};
+use crate::policy::{
+    AttestationRequirement, Authority, AuthoritySigner, DefaultAction, Matcher, Mode, Pattern,
+    Policy, SignatureRequirement,
+};
+
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "images",
+    "exclude",
+    "mode",
+    "authorities",
+    "threshold",
+    "annotations",
+    "attestations",
+    "signature_repository",
+    "signed_name",
+    "max_signature_age",
+];
+
+/// What policies are read against.
+#[derive(Debug)]
+pub(super) struct Surroundings<'a> {
+    pub(super) roots: &'a TrustedRoots,
+    /// The configured upstreams' hosts.
+    pub(super) hosts: Vec<&'a str>,
+    pub(super) default: DefaultAction,
+}
+
+/// The policies that are usable; every other one has been reported.
+pub(super) fn read(
+    field: Option<&Field<'_>>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Vec<Arc<Policy>> {
+    let items = field.map(|field| field.items(reader)).unwrap_or_default();
+    let mut names: BTreeMap<String, Position> = BTreeMap::new();
+    let mut policies = Vec::new();
+    for item in items {
+        let section = item.section(KEYS, reader);
+        let help = "name the policy: the name is in every refusal and in the log";
+        let Some(name_field) = section.required("name", help, reader) else {
+            continue;
+        };
+        let Some(name) = name_field.text(reader) else {
+            continue;
+        };
+        if name.is_empty() {
+            reader.problem(&name_field, "an empty name", help);
+        }
+        let position = name_field.node.position.clone();
+        if let Some(first) = names.insert(name.to_owned(), position) {
+            reader.problem(
+                &name_field,
+                format!("`{name}` is the name of two policies"),
+                format!("the other one is at {first}; rename one of them"),
+            );
+        }
+        if let Some(policy) = read_policy(name, &section, surroundings, reader) {
+            policies.push(Arc::new(policy.with_hash()));
+        }
+    }
+    policies
+}
+
+fn read_policy(
+    name: &str,
+    section: &Section<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Option<Policy> {
+    let help = "list the repositories, such as ghcr.io/org/* or ghcr.io/org/**";
+    let images = section
+        .required("images", help, reader)
+        .and_then(|field| read_images(&field, surroundings, reader));
+    let exclude = section
+        .get("exclude")
+        .map(|field| read_patterns(&field, reader))
+        .unwrap_or_default();
+    let mode = section
+        .get("mode")
+        .and_then(|field| {
+            field.choice(
+                &[("enforce", Mode::Enforce), ("audit", Mode::Audit)],
+                reader,
+            )
+        })
+        .unwrap_or(Mode::Enforce);
+    if let (Some(images), Mode::Audit) = (&images, mode) {
+        refuse_audit_of_everything(images, section, surroundings, reader);
+    }
+    let (signature, attestations) = read_requirements(section, surroundings, reader)?;
+    Some(Policy {
+        name: name.to_owned(),
+        hash: Digest::sha256(b""),
+        images: images?,
+        exclude,
+        mode,
+        signature,
+        attestations,
+        signature_repository: section
+            .get("signature_repository")
+            .and_then(|field| read_signature_repository(&field, surroundings, reader)),
+        signed_name_must_match: section
+            .get("signed_name")
+            .and_then(|field| field.choice(&[("match", true), ("any", false)], reader))
+            .unwrap_or_default(),
+        max_signature_age: section.get("max_signature_age").and_then(|field| {
+            let age = field.duration(reader)?;
+            if age.is_zero() {
+                reader.problem(
+                    &field,
+                    "zero would refuse every signature",
+                    "write a duration such as 90d, or leave the key out",
+                );
+            }
+            Some(age)
+        }),
+    })
+}
+
+/// What must be there: signatures, attestations or both. A policy that requires nothing is none.
+fn read_requirements(
+    section: &Section<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Option<(Option<SignatureRequirement>, Vec<AttestationRequirement>)> {
+    let authorities_field = section.get("authorities");
+    let attestations_field = section.get("attestations");
+    if authorities_field.is_none() && attestations_field.is_none() {
+        reader.problem(
+            section.field(),
+            "the policy requires nothing",
+            "add `authorities`, `attestations` or both; to let images through unsigned, use `mode: audit`",
+        );
+        return None;
+    }
+    let authorities = authorities_field
+        .as_ref()
+        .and_then(|field| authorities::read(field, surroundings.roots, reader));
+    let threshold = read_threshold(section, authorities.as_deref(), reader);
+    let annotations = section
+        .get("annotations")
+        .map(|field| field.texts(reader))
+        .unwrap_or_default();
+    if authorities_field.is_none() {
+        refuse_without_authorities(section, reader);
+    }
+    let attestations = match &attestations_field {
+        Some(field) => {
+            attestations::read(field, authorities.as_deref(), surroundings.roots, reader)?
+        }
+        None => Vec::new(),
+    };
+    let signature = match (authorities_field, authorities) {
+        (None, _) => None,
+        (Some(_), authorities) => Some(SignatureRequirement {
+            authorities: authorities?,
+            threshold,
+            annotations,
+        }),
+    };
+    Some((signature, attestations))
+}
+
+/// Keys about signatures where none are required would promise what is not checked.
+fn refuse_without_authorities(section: &Section<'_>, reader: &mut Reader) {
+    for key in ["threshold", "annotations", "signed_name"] {
+        if let Some(field) = section.get(key) {
+            reader.problem(
+                &field,
+                format!("`{key}` is about signatures and the policy has no `authorities`"),
+                "add `authorities` to the policy, or remove the key",
+            );
+        }
+    }
+}
+
+fn read_threshold(
+    section: &Section<'_>,
+    authorities: Option<&[Arc<Authority>]>,
+    reader: &mut Reader,
+) -> usize {
+    let Some(field) = section.get("threshold") else {
+        return 1;
+    };
+    let help = "write how many distinct keys or identities must have signed, at least 1";
+    let Some(threshold) = field.parse::<usize>(help, reader) else {
+        return 1;
+    };
+    if threshold == 0 {
+        reader.problem(&field, "zero would require nothing", help);
+        return 1;
+    }
+    let distinct = authorities.and_then(count_distinct);
+    if let Some(distinct) = distinct
+        && distinct < threshold
+    {
+        reader.warn(
+            &field,
+            format!(
+                "can never be met: {threshold} of {distinct} distinct keys and identities; every image is refused"
+            ),
+        );
+    }
+    threshold
+}
+
+/// How many signers there can be; `None` when an expression leaves it open.
+fn count_distinct(authorities: &[Arc<Authority>]) -> Option<usize> {
+    let signers: Option<HashSet<_>> = authorities
+        .iter()
+        .map(|authority| match &authority.signer {
+            AuthoritySigner::Key { key, .. } => Some((key.fingerprint.to_string(), String::new())),
+            AuthoritySigner::Identity(requirement) => {
+                match (&requirement.identity, &requirement.oidc_issuer) {
+                    (Matcher::Exact(identity), Matcher::Exact(issuer)) => {
+                        Some((identity.clone(), issuer.clone()))
+                    }
+                    (Matcher::Expression { .. }, _) | (_, Matcher::Expression { .. }) => None,
+                }
+            }
+        })
+        .collect();
+    signers.map(|signers| signers.len())
+}
+
+fn read_images(
+    field: &Field<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Option<Vec<Pattern>> {
+    let images = read_patterns(field, reader);
+    if images.is_empty() {
+        if field.items(&mut Reader::default()).is_empty() {
+            reader.problem(
+                field,
+                "the policy covers no image",
+                "list repositories, such as ghcr.io/org/**",
+            );
+        }
+        return None;
+    }
+    for pattern in &images {
+        if let Some(host) = pattern.literal_host()
+            && !surroundings.hosts.contains(&host)
+        {
+            reader.warn(
+                field,
+                format!("`{pattern}` covers nothing: {host} is not among the upstreams"),
+            );
+        }
+    }
+    Some(images)
+}
+
+/// The patterns that are valid; the others have been reported.
+pub(super) fn read_patterns(field: &Field<'_>, reader: &mut Reader) -> Vec<Pattern> {
+    let help = "`*` stands for part of one path component, `**` for any number of components: ghcr.io/org/*";
+    field
+        .items(reader)
+        .iter()
+        .filter_map(|item| item.parse(help, reader))
+        .collect()
+}
+
+/// An audit policy waives its own refusals, but a name without any policy is refused: auditing everything would undo
+/// `default: deny` without saying so.
+fn refuse_audit_of_everything(
+    images: &[Pattern],
+    section: &Section<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) {
+    let covering = images.iter().find(|pattern| pattern.covers_everything());
+    if let (Some(pattern), DefaultAction::Deny) = (covering, surroundings.default) {
+        reader.problem(
+            &section
+                .get("images")
+                .unwrap_or_else(|| section.field().clone()),
+            format!("`{pattern}` covers every name and the policy only audits"),
+            "name the repositories, or say `default: audit` as well",
+        );
+    }
+}
+
+fn read_signature_repository(
+    field: &Field<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Option<RepositoryName> {
+    let name: RepositoryName = field.parse(
+        "write host/repository, such as ghcr.io/org/signatures",
+        reader,
+    )?;
+    if !surroundings.hosts.contains(&name.host()) {
+        reader.problem(
+            field,
+            format!(
+                "the host of `{}` is not among the upstreams",
+                field.written()
+            ),
+            "add it under `upstreams`",
+        );
+    }
+    Some(name)
+}

@@ -1,0 +1,63 @@
+//! `revoked:`
+
+use super::authorities::{read_expression, read_key};
+use super::reader::{Field, Reader};
+use crate::oci::Digest;
+use crate::oci::digest::Algorithm;
+use crate::policy::{Matcher, Revoked};
+
+pub(super) const KEYS: &[&str] = &["digests", "keys", "identities"];
+pub(super) const IDENTITY_KEYS: &[&str] = &["regexp"];
+
+pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Revoked {
+    let mut revoked = Revoked::default();
+    let Some(section) = field.map(|field| field.section(KEYS, reader)) else {
+        return revoked;
+    };
+    if let Some(field) = section.get("digests") {
+        for item in field.items(reader) {
+            let help = "write sha256: and 64 lower-case hex digits";
+            revoked.digests.extend(item.parse::<Digest>(help, reader));
+        }
+    }
+    if let Some(field) = section.get("keys") {
+        for item in field.items(reader) {
+            revoked.keys.extend(read_fingerprint(&item, reader));
+        }
+    }
+    if let Some(field) = section.get("identities") {
+        for item in field.items(reader) {
+            revoked
+                .identities
+                .extend(read_revoked_identity(&item, reader));
+        }
+    }
+    revoked
+}
+
+/// `sha256:<hex>` over the SubjectPublicKeyInfo, or the key itself.
+fn read_fingerprint(field: &Field<'_>, reader: &mut Reader) -> Option<Digest> {
+    let text = field.text(reader)?;
+    if !text.starts_with("sha256:") {
+        return read_key(field, reader).map(|(_, key)| key.fingerprint);
+    }
+    let help = "write sha256: and 64 lower-case hex digits, or name a PEM file";
+    field
+        .parse::<Digest>(help, reader)
+        .filter(|digest| digest.algorithm() == Algorithm::Sha256)
+}
+
+fn read_revoked_identity(field: &Field<'_>, reader: &mut Reader) -> Option<Matcher> {
+    if field.scalar().is_some() {
+        let text = field.text(reader)?;
+        if text.is_empty() {
+            reader.problem(field, "empty", "write the whole identity");
+            return None;
+        }
+        return Some(Matcher::Exact(text.to_owned()));
+    }
+    let section = field.section(IDENTITY_KEYS, reader);
+    let help = "write the identity itself, or {regexp: EXPRESSION}";
+    let expression = section.required("regexp", help, reader)?;
+    read_expression(&expression, reader)
+}

@@ -1,0 +1,227 @@
+//! Finds signature material for a digest: the union of the legacy cosign tags, the referrers API and the referrers tag.
+//!
+//! Each source is asked to its end and ends as *found*, *none* or *failed*; a failure of one is no statement about the
+//! others (`design.md` §3.4). Nothing found here is believed: it is material for [`crate::verify`].
+
+mod artifact;
+mod cosign_tag;
+mod referrers;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{FuturesUnordered, Stream, StreamExt};
+use tokio::time::Instant;
+
+use crate::limits::Limits;
+use crate::oci::{Descriptor, Digest, RepositoryName};
+use crate::signature::{Artifact, Source};
+use crate::upstream::{self, FetchedManifest, Purpose, Upstream};
+
+/// Where and for what signatures are looked for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The digest that should be signed.
+    pub digest: Digest,
+    /// The repository of the image, and any `signature_repository` of its policies.
+    pub repositories: Vec<RepositoryName>,
+    /// Whether legacy attestation tags (`.att`) are asked for too.
+    pub attestations: bool,
+    /// When all of it must have ended.
+    pub deadline: Instant,
+}
+
+/// How one source in one repository ended.
+#[derive(Debug)]
+pub struct Finding {
+    /// The repository asked in.
+    pub repository: RepositoryName,
+    /// The source asked.
+    pub source: Source,
+    /// Whether `.att` was asked for.
+    pub attestations: bool,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was found, newest first; may be some of it when the source failed.
+    pub artifacts: Vec<FoundArtifact>,
+    /// A count or size beyond its limit, in words.
+    pub limit_exceeded: Option<String>,
+}
+
+/// How asking a source ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was asked to its end.
+    Complete,
+    /// It was not, so that what it has is not known.
+    Failed {
+        /// Why, in words for an operator.
+        reason: String,
+        /// Whether the upstream could not be asked (connection, time, 5xx, 429), so that older evidence may serve.
+        unreachable: bool,
+    },
+}
+
+/// A signature artifact with the manifest it came from.
+#[derive(Debug)]
+pub struct FoundArtifact {
+    /// The manifest, for keeping.
+    pub manifest: FetchedManifest,
+    /// The material.
+    pub artifact: Artifact,
+}
+
+/// Looks for signatures at upstreams.
+#[derive(Debug, Clone)]
+pub struct Discovery {
+    upstream: Arc<dyn Upstream>,
+    limits: Arc<Limits>,
+}
+
+/// What a source gave before it is labelled with where it was asked.
+#[derive(Debug, Default)]
+struct Gathered {
+    artifacts: Vec<FoundArtifact>,
+    limit_exceeded: Option<String>,
+    failure: Option<Failure>,
+}
+
+/// Why a source was not asked to its end.
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    unreachable: bool,
+}
+
+impl Discovery {
+    /// A discovery that asks `upstream` within `limits`.
+    #[must_use]
+    pub fn new(upstream: Arc<dyn Upstream>, limits: Arc<Limits>) -> Self {
+        Self { upstream, limits }
+    }
+
+    /// The findings of all sources, each as soon as it has ended. All sources are asked at once.
+    pub fn findings(&self, request: Request) -> impl Stream<Item = Finding> + Send + use<> {
+        let sources = [Source::CosignTag, Source::Referrers, Source::ReferrersTag];
+        let asked: FuturesUnordered<_> = request
+            .repositories
+            .iter()
+            .flat_map(|repository| sources.map(|source| (repository.clone(), source)))
+            .map(|(repository, source)| {
+                let (discovery, request) = (self.clone(), request.clone());
+                async move { discovery.finding(repository, source, &request).await }
+            })
+            .collect();
+        asked.boxed()
+    }
+
+    /// A blob that may be signature material, as large as its descriptor says at most.
+    ///
+    /// # Errors
+    /// When the upstream does not give it.
+    pub async fn material(
+        &self,
+        repository: &RepositoryName,
+        layer: &Descriptor,
+        deadline: Instant,
+    ) -> Result<Bytes, upstream::Error> {
+        self.upstream
+            .small_blob(
+                repository,
+                &layer.digest,
+                layer.size,
+                Purpose::Blob,
+                deadline,
+            )
+            .await
+    }
+
+    async fn finding(
+        &self,
+        repository: RepositoryName,
+        source: Source,
+        request: &Request,
+    ) -> Finding {
+        let asking = async {
+            match source {
+                Source::CosignTag => self.cosign_tags(&repository, request).await,
+                Source::Referrers => self.referrers_api(&repository, request).await,
+                Source::ReferrersTag => self.referrers_tag(&repository, request).await,
+            }
+        };
+        // Every request below ends by the deadline by itself; this is the belt to those braces.
+        let gathered = tokio::time::timeout_at(request.deadline, asking)
+            .await
+            .unwrap_or_else(|_elapsed| {
+                Gathered::failed(Failure {
+                    reason: format!("{} did not answer in time", repository.host()),
+                    unreachable: true,
+                })
+            });
+        Finding {
+            repository,
+            source,
+            attestations: request.attestations,
+            outcome: match gathered.failure {
+                None => Outcome::Complete,
+                Some(Failure {
+                    reason,
+                    unreachable,
+                }) => Outcome::Failed {
+                    reason,
+                    unreachable,
+                },
+            },
+            artifacts: gathered.artifacts,
+            limit_exceeded: gathered.limit_exceeded,
+        }
+    }
+}
+
+impl Gathered {
+    fn failed(failure: Failure) -> Self {
+        Self {
+            failure: Some(failure),
+            ..Self::default()
+        }
+    }
+
+    fn limited(what: String) -> Self {
+        Self {
+            limit_exceeded: Some(what),
+            ..Self::default()
+        }
+    }
+
+    /// What an upstream error means for a source as a whole: a definite absence, a limit, or that nothing is known.
+    fn from_error(error: &upstream::Error) -> Self {
+        match error {
+            upstream::Error::NotFound { .. } => Self::default(),
+            upstream::Error::TooLarge { limit_bytes, .. } => Self::limited(format!(
+                "a list of signatures is larger than {limit_bytes} bytes"
+            )),
+            upstream::Error::Denied { .. }
+            | upstream::Error::Unsupported { .. }
+            | upstream::Error::Throttled { .. }
+            | upstream::Error::Failed { .. }
+            | upstream::Error::WrongDigest { .. }
+            | upstream::Error::Truncated { .. }
+            | upstream::Error::NotConfigured { .. } => Self::failed(error.into()),
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.artifacts.extend(other.artifacts);
+        self.limit_exceeded = self.limit_exceeded.take().or(other.limit_exceeded);
+        self.failure = self.failure.take().or(other.failure);
+    }
+}
+
+impl From<&upstream::Error> for Failure {
+    fn from(error: &upstream::Error) -> Self {
+        Self {
+            reason: error.to_string(),
+            unreachable: error.is_transient(),
+        }
+    }
+}

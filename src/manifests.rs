@@ -1,0 +1,205 @@
+//! Manifests of repositories: from disk or from their upstream, hashed and parsed whenever they enter memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::decision_log::Subject;
+use crate::limits::Limits;
+use crate::oci::{Digest, Manifest, Reference, RepositoryName, manifest};
+use crate::state::{self, ManifestRow, State};
+use crate::store::{self, Store};
+use crate::upstream::{self, FetchedManifest, Purpose, Upstream};
+
+/// A manifest whose bytes have the digest of its subject and can be read in one way only.
+#[derive(Debug)]
+pub struct Document {
+    /// Where it belongs and what its bytes hash to.
+    pub subject: Subject,
+    /// The bytes, as they are judged and served.
+    pub bytes: Bytes,
+    /// The media type it was served with, and as which it was parsed.
+    pub media_type: String,
+    /// What it says.
+    pub manifest: Manifest,
+}
+
+/// Why there is no document.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The upstream gave no usable answer.
+    #[error(transparent)]
+    Upstream(#[from] upstream::Error),
+    /// The bytes are right and no manifest that could be served. Nothing was stored, so that a mended upstream is
+    /// believed at once.
+    #[error("malformed manifest")]
+    Malformed {
+        /// The digest of the bytes.
+        digest: Digest,
+        /// What is wrong with them.
+        #[source]
+        source: manifest::ParseError,
+    },
+    /// An index with more manifests than the limit.
+    #[error("the index lists {listed} manifests, more than {limit}")]
+    TooManyChildren {
+        /// The digest of the bytes.
+        digest: Digest,
+        /// How many it lists.
+        listed: usize,
+        /// How many it may list.
+        limit: usize,
+    },
+    /// The state failed.
+    #[error("reading state")]
+    State(#[from] state::Error),
+    /// The content store failed.
+    #[error("reading content")]
+    Store(#[from] store::Error),
+}
+
+/// Where manifests come from.
+#[derive(Debug, Clone)]
+pub struct Manifests {
+    store: Store,
+    state: State,
+    upstream: Arc<dyn Upstream>,
+    limits: Arc<Limits>,
+}
+
+impl Manifests {
+    /// Manifests out of `store`, or else from `upstream`.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        state: State,
+        upstream: Arc<dyn Upstream>,
+        limits: Arc<Limits>,
+    ) -> Self {
+        Self {
+            store,
+            state,
+            upstream,
+            limits,
+        }
+    }
+
+    /// The manifest as it lies on disk, if this repository's upstream has once confirmed that it holds it.
+    ///
+    /// # Errors
+    /// When state or store fail. What does not hash or parse counts as absent.
+    pub async fn local(&self, subject: &Subject) -> Result<Option<Arc<Document>>, Error> {
+        let Some(row) = self.state.manifest(subject).await? else {
+            return Ok(None);
+        };
+        let bytes = self
+            .store
+            .get(&subject.digest, self.limits.manifest_bytes_max)
+            .await?;
+        let document =
+            bytes.and_then(|bytes| self.document(subject.clone(), bytes, row.media_type).ok());
+        Ok(document.map(Arc::new))
+    }
+
+    /// The manifest as the upstream sends it now.
+    ///
+    /// # Errors
+    /// When the upstream gives none, or one that may not be served.
+    pub async fn fetch(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        deadline: Instant,
+    ) -> Result<Arc<Document>, Error> {
+        let FetchedManifest {
+            bytes,
+            digest,
+            content_type,
+        } = self
+            .upstream
+            .manifest(repository, reference, Purpose::Manifest, deadline)
+            .await?;
+        let subject = Subject {
+            repository: repository.clone(),
+            digest,
+        };
+        self.document(subject, bytes, content_type).map(Arc::new)
+    }
+
+    /// From disk, or else from the upstream.
+    ///
+    /// # Errors
+    /// As [`Self::local`] and [`Self::fetch`].
+    pub async fn local_or_fetch(
+        &self,
+        subject: &Subject,
+        deadline: Instant,
+    ) -> Result<(Arc<Document>, Origin), Error> {
+        if let Some(document) = self.local(subject).await? {
+            return Ok((document, Origin::Disk));
+        }
+        let document = self
+            .fetch(&subject.repository, &subject.digest.into(), deadline)
+            .await?;
+        Ok((document, Origin::Upstream))
+    }
+
+    /// Keeps the bytes on disk.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep(&self, document: &Document) -> Result<(), Error> {
+        Ok(self
+            .store
+            .put(&document.subject.digest, document.bytes.clone())
+            .await?)
+    }
+
+    fn document(
+        &self,
+        subject: Subject,
+        bytes: Bytes,
+        media_type: String,
+    ) -> Result<Document, Error> {
+        let digest = subject.digest;
+        let manifest = Manifest::parse(&bytes, &media_type)
+            .map_err(|source| Error::Malformed { digest, source })?;
+        let (listed, limit) = (manifest.children().len(), self.limits.index_manifests_max);
+        if listed > limit {
+            return Err(Error::TooManyChildren {
+                digest,
+                listed,
+                limit,
+            });
+        }
+        Ok(Document {
+            subject,
+            bytes,
+            media_type,
+            manifest,
+        })
+    }
+}
+
+/// Where a document came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The content store.
+    Disk,
+    /// The upstream, just now.
+    Upstream,
+}
+
+impl Document {
+    /// What state remembers of it.
+    #[must_use]
+    pub fn row(&self, confirmed_at: Timestamp) -> (Subject, ManifestRow) {
+        let row = ManifestRow {
+            media_type: self.media_type.clone(),
+            confirmed_at,
+        };
+        (self.subject.clone(), row)
+    }
+}

@@ -1,0 +1,323 @@
+//! Conditions over attestations, in the Common Expression Language.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cel::common::ast::{EntryExpr, Expr};
+use cel::objects::{Key, Map};
+use cel::{Context, IdedExpr, Program, Value};
+
+/// A compiled expression over `statement`, the whole signed statement, and `predicate`, its predicate.
+#[derive(Debug)]
+pub struct Condition {
+    source: String,
+    program: Program,
+}
+
+/// The expression does not compile, or asks for what there is not.
+#[derive(Debug, thiserror::Error)]
+pub enum ConditionSyntaxError {
+    /// Not an expression of the language.
+    #[error("not a CEL expression: {}", .0.to_string().trim().replace('\n', " "))]
+    Parse(cel::ParseErrors),
+    /// Longer than [`Condition::SOURCE_BYTES_MAX`].
+    #[error("longer than {} bytes", Condition::SOURCE_BYTES_MAX)]
+    TooLong,
+    /// A variable that no attestation has.
+    #[error("`{0}` is not known; a condition sees `statement` and `predicate`")]
+    UnknownVariable(String),
+}
+
+/// The condition gave no answer for a statement. It is not met.
+#[derive(Debug, thiserror::Error)]
+pub enum ConditionError {
+    /// A missing key, a wrong type, an unknown function.
+    #[error("{0}")]
+    Execution(Box<cel::ExecutionError>),
+    /// Something other than true or false.
+    #[error("the condition is neither true nor false but {0}")]
+    NotBoolean(&'static str),
+}
+
+impl Condition {
+    /// The most bytes of an expression.
+    pub const SOURCE_BYTES_MAX: usize = 16 * 1024;
+
+    /// Compiles `source`.
+    ///
+    /// # Errors
+    /// When it is no expression, is too long, or refers to a variable other than `statement` and `predicate`.
+    pub fn new(source: &str) -> Result<Self, ConditionSyntaxError> {
+        if source.len() > Self::SOURCE_BYTES_MAX {
+            return Err(ConditionSyntaxError::TooLong);
+        }
+        let program = Program::compile(source).map_err(ConditionSyntaxError::Parse)?;
+        if let Some(name) = unknown_variable(program.expression(), &mut Vec::new()) {
+            return Err(ConditionSyntaxError::UnknownVariable(name.to_owned()));
+        }
+        Ok(Self {
+            source: source.to_owned(),
+            program,
+        })
+    }
+
+    /// The expression as configured.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether the condition holds for a signed in-toto statement. `predicate` is null where it has none.
+    ///
+    /// # Errors
+    /// When evaluation fails or its result is not a boolean; the caller treats both as not met.
+    pub fn evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError> {
+        let predicate = statement
+            .get("predicate")
+            .unwrap_or(&serde_json::Value::Null);
+        let mut context = Context::default();
+        context.add_variable_from_value("statement", to_cel(statement));
+        context.add_variable_from_value("predicate", to_cel(predicate));
+        let outcome = self
+            .program
+            .execute(&context)
+            .map_err(|error| ConditionError::Execution(Box::new(error)))?;
+        match outcome {
+            Value::Bool(met) => Ok(met),
+            Value::Null => Err(ConditionError::NotBoolean("null")),
+            Value::String(_) => Err(ConditionError::NotBoolean("a string")),
+            Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
+                Err(ConditionError::NotBoolean("a number"))
+            }
+            Value::List(_) => Err(ConditionError::NotBoolean("a list")),
+            Value::Map(_) => Err(ConditionError::NotBoolean("a map")),
+            Value::Function(..)
+            | Value::Bytes(_)
+            | Value::Duration(_)
+            | Value::Timestamp(_)
+            | Value::Opaque(_)
+            | Value::Struct(_) => Err(ConditionError::NotBoolean("something else")),
+        }
+    }
+}
+
+/// The variables, and the type names of the language.
+const KNOWN_NAMES: [&str; 16] = [
+    "statement",
+    "predicate",
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "dyn",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
+    "optional_type",
+];
+
+/// The first name that neither is known nor bound by a macro such as `all(m, …)` around it.
+fn unknown_variable<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>) -> Option<&'e str> {
+    match &expression.expr {
+        Expr::Unspecified | Expr::Literal(_) => None,
+        Expr::Ident(name) => {
+            // Macros expand to accumulators whose names begin with `@`, which no source can contain.
+            let known = name.starts_with('@')
+                || KNOWN_NAMES.contains(&name.as_str())
+                || bound.contains(&name.as_str());
+            (!known).then_some(name)
+        }
+        Expr::Select(select) => unknown_variable(&select.operand, bound),
+        Expr::Call(call) => call
+            .target
+            .iter()
+            .map(|target| &**target)
+            .chain(&call.args)
+            .find_map(|part| unknown_variable(part, bound)),
+        Expr::List(list) => list
+            .elements
+            .iter()
+            .find_map(|element| unknown_variable(element, bound)),
+        Expr::Map(map) => map
+            .entries
+            .iter()
+            .find_map(|entry| unknown_in_entry(&entry.expr, bound)),
+        Expr::Struct(structure) => structure
+            .entries
+            .iter()
+            .find_map(|entry| unknown_in_entry(&entry.expr, bound)),
+        Expr::Comprehension(comprehension) => {
+            let outside = [&comprehension.iter_range, &comprehension.accu_init];
+            if let Some(name) = outside
+                .into_iter()
+                .find_map(|part| unknown_variable(part, bound))
+            {
+                return Some(name);
+            }
+            let bound_outside = bound.len();
+            bound.push(&comprehension.iter_var);
+            bound.extend(comprehension.iter_var2.as_deref());
+            bound.push(&comprehension.accu_var);
+            let unknown = [
+                &comprehension.loop_cond,
+                &comprehension.loop_step,
+                &comprehension.result,
+            ]
+            .into_iter()
+            .find_map(|part| unknown_variable(part, bound));
+            bound.truncate(bound_outside);
+            unknown
+        }
+    }
+}
+
+fn unknown_in_entry<'e>(entry: &'e EntryExpr, bound: &mut Vec<&'e str>) -> Option<&'e str> {
+    match entry {
+        EntryExpr::StructField(field) => unknown_variable(&field.value, bound),
+        EntryExpr::MapEntry(entry) => {
+            unknown_variable(&entry.key, bound).or_else(|| unknown_variable(&entry.value, bound))
+        }
+    }
+}
+
+/// JSON as CEL sees it. Whole numbers are `int`, so that `predicate.count > 3` works as written; the crate's own
+/// conversion makes them `uint`.
+fn to_cel(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(value) => Value::Bool(*value),
+        serde_json::Value::Number(number) => number
+            .as_i64()
+            .map(Value::Int)
+            .or_else(|| number.as_u64().map(Value::UInt))
+            .unwrap_or_else(|| Value::Float(number.as_f64().unwrap_or(f64::NAN))),
+        serde_json::Value::String(text) => Value::String(Arc::new(text.clone())),
+        serde_json::Value::Array(items) => {
+            Value::List(Arc::new(items.iter().map(to_cel).collect()))
+        }
+        serde_json::Value::Object(entries) => {
+            let map: HashMap<_, _> = entries
+                .iter()
+                .map(|(key, value)| (Key::String(Arc::new(key.clone())), to_cel(value)))
+                .collect();
+            Value::Map(Map { map: Arc::new(map) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn statement() -> serde_json::Value {
+        json!({
+            "predicateType": "https://slsa.dev/provenance/v1",
+            "subject": [{"name": "app", "digest": {"sha256": "00"}}],
+            "predicate": {
+                "buildDefinition": {"externalParameters": {"workflow": {"ref": "refs/heads/main"}}, "runs": 3, "load": 0.5},
+                "materials": [{"uri": "git+https://github.com/org/app"}, {"uri": "pkg:docker/base"}],
+            },
+        })
+    }
+
+    fn condition(source: &str) -> Condition {
+        Condition::new(source).unwrap()
+    }
+
+    #[test]
+    fn sees_statement_and_predicate() {
+        for source in [
+            "true",
+            "predicate.buildDefinition.externalParameters.workflow.ref == 'refs/heads/main'",
+            "statement.predicate == predicate",
+            "statement.predicateType.startsWith('https://slsa.dev/')",
+            "predicate.buildDefinition.runs == 3 && predicate.buildDefinition.runs > 2",
+            "predicate.buildDefinition.load < 1.0",
+            "predicate.materials.exists(m, m.uri.startsWith('pkg:docker/'))",
+            "predicate.materials.all(m, m.uri != '')",
+            "size(predicate.materials) == 2",
+            "has(predicate.materials) && !has(predicate.other)",
+            "predicate.materials[0].uri.matches('^git[+]https://github[.]com/')",
+            "statement.subject.map(s, s.name) == ['app']",
+        ] {
+            assert!(
+                condition(source).evaluate(&statement()).unwrap(),
+                "{source}"
+            );
+        }
+        let false_one = condition("predicate.buildDefinition.runs > 3");
+        assert!(!false_one.evaluate(&statement()).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_clear_yes_is_an_error() {
+        for source in [
+            "predicate.missing",
+            "predicate.missing == 1",
+            "predicate.materials[7].uri == ''",
+            "unknown_function(predicate)",
+            "'x' + 1 == 'x1'",
+        ] {
+            assert!(
+                matches!(
+                    condition(source).evaluate(&statement()),
+                    Err(ConditionError::Execution(_))
+                ),
+                "{source}"
+            );
+        }
+        for source in ["'true'", "1", "null", "predicate", "predicate.materials"] {
+            assert!(
+                matches!(
+                    condition(source).evaluate(&statement()),
+                    Err(ConditionError::NotBoolean(_))
+                ),
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_statement_without_predicate_has_a_null_one() {
+        let condition = Condition::new("predicate == null").unwrap();
+        assert!(condition.evaluate(&json!({})).unwrap());
+    }
+
+    #[test]
+    fn nonsense_does_not_compile() {
+        assert!(matches!(
+            Condition::new("predicate.("),
+            Err(ConditionSyntaxError::Parse(_))
+        ));
+        assert!(matches!(
+            Condition::new(""),
+            Err(ConditionSyntaxError::Parse(_))
+        ));
+        assert!(matches!(
+            Condition::new("predicat.x == 1"),
+            Err(ConditionSyntaxError::UnknownVariable(name)) if name == "predicat"
+        ));
+        assert!(matches!(
+            Condition::new("predicate.all(m, m > 0) && m == 1"),
+            Err(ConditionSyntaxError::UnknownVariable(name)) if name == "m"
+        ));
+        let long = format!("'{}' == ''", "a".repeat(Condition::SOURCE_BYTES_MAX));
+        assert!(matches!(
+            Condition::new(&long),
+            Err(ConditionSyntaxError::TooLong)
+        ));
+    }
+
+    #[test]
+    fn can_be_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Condition>();
+    }
+}

@@ -1,0 +1,378 @@
+//! One request: resolve the reference, have it decided, and hand out what was admitted.
+
+pub mod blob;
+mod fill;
+mod lists;
+mod manifest;
+mod tag;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use crate::admission::{
+    Admission, Asked, Decision, Denial, Described, Error, Freshness, Kind, Outcome,
+};
+use crate::decision_log::{Client, Subject};
+use crate::limits::Limits;
+use crate::manifests::Manifests;
+use crate::oci::RepositoryName;
+use crate::state::State;
+use crate::store::Store;
+use crate::upstream::{self, Upstream};
+pub use blob::{BlobBody, ServedBlob};
+pub use lists::{ReferrersList, TagsList};
+pub use manifest::{CacheState, ServedManifest};
+
+/// Serves pulls. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pull {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    admission: Admission,
+    manifests: Manifests,
+    upstream: Arc<dyn Upstream>,
+    state: State,
+    store: Store,
+    limits: Arc<Limits>,
+    freshness: Freshness,
+    tasks: TaskTracker,
+    tags: moka::sync::Cache<(RepositoryName, crate::oci::Tag), tag::Resolved>,
+    confirmed: moka::sync::Cache<Subject, ()>,
+    small_blobs: moka::sync::Cache<crate::oci::Digest, bytes::Bytes>,
+    refusals: moka::sync::Cache<(String, Kind), ulid::Ulid>,
+    leaders: Mutex<HashMap<crate::oci::Digest, RepositoryName>>,
+}
+
+/// What a pull is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Who decides.
+    pub admission: Admission,
+    /// Where manifests come from.
+    pub manifests: Manifests,
+    /// Where everything else comes from.
+    pub upstream: Arc<dyn Upstream>,
+    /// Tags and confirmations.
+    pub state: State,
+    /// Content.
+    pub store: Store,
+    /// The limits in force.
+    pub limits: Arc<Limits>,
+    /// How long tags hold.
+    pub freshness: Freshness,
+    /// Where work goes on after a client has left.
+    pub tasks: TaskTracker,
+}
+
+/// Why a pull is not served.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Refused on purpose: 403.
+    Denied {
+        /// Why.
+        denial: Denial,
+        /// The record of it.
+        decision: Option<ulid::Ulid>,
+        /// The refused manifest, where there is one.
+        described: Option<Described>,
+    },
+    /// The upstream says there is no such thing: 404.
+    NotFound(Missing),
+    /// It cannot be said now: 503.
+    Unavailable {
+        /// What is unavailable.
+        message: String,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// The upstream's answer is unusable: 502.
+    BadUpstream {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Our own failure: 500, without a word about what it was.
+    Internal(Arc<Error>),
+}
+
+/// What does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// The manifest.
+    Manifest,
+    /// The blob.
+    Blob,
+    /// The repository.
+    Name,
+}
+
+/// Tags and refusals that are remembered at most.
+const REMEMBERED_MAX: u64 = 100_000;
+/// Refusals that are about no digest are recorded once in this time.
+const REFUSAL_RECORDED_EVERY: Duration = Duration::from_secs(30);
+/// What is told to clients that should try again.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+impl Pull {
+    /// A pull made of `parts`.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            admission,
+            manifests,
+            upstream,
+            state,
+            store,
+            limits,
+            freshness,
+            tasks,
+        } = parts;
+        let small_blobs = moka::sync::Cache::builder()
+            .max_capacity(limits.memory_bytes_max)
+            .weigher(|_digest, bytes: &bytes::Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX))
+            .build();
+        Self {
+            inner: Arc::new(Inner {
+                admission,
+                manifests,
+                upstream,
+                state,
+                store,
+                limits,
+                freshness,
+                tasks,
+                tags: moka::sync::Cache::new(REMEMBERED_MAX),
+                confirmed: moka::sync::Cache::new(REMEMBERED_MAX),
+                small_blobs,
+                leaders: Mutex::default(),
+                refusals: moka::sync::Cache::builder()
+                    .max_capacity(REMEMBERED_MAX)
+                    .time_to_live(REFUSAL_RECORDED_EVERY)
+                    .build(),
+            }),
+        }
+    }
+
+    /// Whether the host may be asked at all.
+    #[must_use]
+    pub fn is_configured(&self, host: &str) -> bool {
+        self.inner.upstream.is_configured(host)
+    }
+
+    /// The refusal of a request to a host that is not configured, recorded.
+    pub async fn refuse_host(&self, host: &str, client: Client) -> Refusal {
+        let denial = Denial {
+            kind: Kind::UpstreamNotAllowed,
+            message: format!(
+                "{host} is not a configured upstream of this proxy; hosts are allowed under `upstreams`"
+            ),
+            policy: None,
+            digest: None,
+        };
+        self.refuse(host, host.to_owned(), denial, client).await
+    }
+
+    /// The refusal of a client that may not pull from the repository, recorded.
+    pub async fn refuse_client(
+        &self,
+        repository: &RepositoryName,
+        reference: String,
+        client: Client,
+    ) -> Refusal {
+        let denial = Denial {
+            kind: Kind::ClientDenied,
+            message: format!(
+                "{} may not pull from {repository}; `clients` lists who may",
+                client.identity.as_deref().unwrap_or("an anonymous client")
+            ),
+            policy: None,
+            digest: None,
+        };
+        self.refuse(repository.as_str(), reference, denial, client)
+            .await
+    }
+
+    /// Records a refusal that no decision stands for, once in a while however often it happens.
+    async fn refuse(
+        &self,
+        name: &str,
+        reference: String,
+        denial: Denial,
+        client: Client,
+    ) -> Refusal {
+        let key = (format!("{name}@{reference}"), denial.kind);
+        if let Some(id) = self.inner.refusals.get(&key) {
+            return Refusal::Denied {
+                denial,
+                decision: Some(id),
+                described: None,
+            };
+        }
+        let asked = Asked {
+            reference,
+            previous_digest: None,
+            may_be_material: false,
+            stale_tag: false,
+            client,
+        };
+        // The refusal holds whether or not it can be recorded.
+        let decision = match self
+            .inner
+            .admission
+            .record_refusal(name, &asked, &denial)
+            .await
+        {
+            Ok(id) => {
+                self.inner.refusals.insert(key, id);
+                Some(id)
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not record a refusal"
+                );
+                None
+            }
+        };
+        Refusal::Denied {
+            denial,
+            decision,
+            described: None,
+        }
+    }
+
+    /// What the admission's lack of a decision means for the client.
+    async fn from_error(
+        &self,
+        error: &Arc<Error>,
+        repository: &RepositoryName,
+        reference: String,
+        missing: Missing,
+        client: Client,
+    ) -> Refusal {
+        match error.as_ref() {
+            Error::NotFound(_, true) => Refusal::NotFound(Missing::Name),
+            Error::NotFound(_, false) => Refusal::NotFound(missing),
+            Error::UpstreamDenied(error) => {
+                self.upstream_denied(error, repository, reference, client)
+                    .await
+            }
+            Error::BadUpstream(error) => Refusal::BadUpstream {
+                message: format!("{repository}: {error}"),
+            },
+            Error::UpstreamUnavailable(error) => unavailable(repository, error),
+            Error::Undecided(decision) => {
+                Refusal::from_decision(decision).unwrap_or(Refusal::Unavailable {
+                    message: error.to_string(),
+                    retry_after: RETRY_AFTER,
+                })
+            }
+            Error::Storage { .. } => {
+                tracing::error!(
+                    error = error.as_ref() as &dyn std::error::Error,
+                    "Could not decide"
+                );
+                Refusal::Unavailable {
+                    message: format!("{repository}: this proxy's storage is not available"),
+                    retry_after: RETRY_AFTER,
+                }
+            }
+            Error::Abandoned => Refusal::Internal(Arc::clone(error)),
+        }
+    }
+
+    /// What an upstream's error on the content itself means for the client.
+    async fn from_upstream(
+        &self,
+        error: upstream::Error,
+        repository: &RepositoryName,
+        reference: String,
+        missing: Missing,
+        client: Client,
+    ) -> Refusal {
+        match &error {
+            upstream::Error::NotFound {
+                name_unknown: true, ..
+            } => Refusal::NotFound(Missing::Name),
+            upstream::Error::NotFound { .. } => Refusal::NotFound(missing),
+            upstream::Error::Denied { .. } => {
+                self.upstream_denied(&error, repository, reference, client)
+                    .await
+            }
+            upstream::Error::TooLarge { .. }
+            | upstream::Error::WrongDigest { .. }
+            | upstream::Error::Truncated { .. }
+            | upstream::Error::Unsupported { .. } => Refusal::BadUpstream {
+                message: format!("{repository}: {error}"),
+            },
+            upstream::Error::Throttled { .. }
+            | upstream::Error::Failed { .. }
+            | upstream::Error::NotConfigured { .. } => unavailable(repository, &error),
+        }
+    }
+
+    async fn upstream_denied(
+        &self,
+        error: &upstream::Error,
+        repository: &RepositoryName,
+        reference: String,
+        client: Client,
+    ) -> Refusal {
+        let denial = Denial {
+            kind: Kind::UpstreamDenied,
+            message: format!(
+                "{repository} cannot be pulled: {error}; look at the credentials that this proxy has for {}",
+                repository.host()
+            ),
+            policy: None,
+            digest: reference.parse().ok(),
+        };
+        self.refuse(repository.as_str(), reference, denial, client)
+            .await
+    }
+}
+
+impl Refusal {
+    /// The refusal in a decision, or nothing when it admits.
+    #[must_use]
+    pub fn from_decision(decision: &Decision) -> Option<Self> {
+        match &decision.outcome {
+            Outcome::Admit { .. } => None,
+            Outcome::Deny(denial) => Some(Self::Denied {
+                denial: denial.clone(),
+                decision: Some(decision.id),
+                described: decision.described.clone(),
+            }),
+            Outcome::Unavailable {
+                missing,
+                retry_after,
+            } => Some(Self::Unavailable {
+                message: missing.clone(),
+                retry_after: *retry_after,
+            }),
+        }
+    }
+}
+
+fn unavailable(repository: &RepositoryName, error: &upstream::Error) -> Refusal {
+    let retry_after = match error {
+        upstream::Error::Throttled { retry_after, .. } => retry_after.unwrap_or(RETRY_AFTER),
+        upstream::Error::NotFound { .. }
+        | upstream::Error::Denied { .. }
+        | upstream::Error::Unsupported { .. }
+        | upstream::Error::Failed { .. }
+        | upstream::Error::TooLarge { .. }
+        | upstream::Error::WrongDigest { .. }
+        | upstream::Error::Truncated { .. }
+        | upstream::Error::NotConfigured { .. } => RETRY_AFTER,
+    };
+    Refusal::Unavailable {
+        message: format!("{repository}: {error}"),
+        retry_after,
+    }
+}

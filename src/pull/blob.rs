@@ -1,0 +1,357 @@
+//! Blobs: granted by an admitted manifest, then from memory, disk, or one transfer that all who ask for it share.
+
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{CacheState, Missing, Pull, Refusal};
+use crate::admission::{Admitted, Asked, BlobGrant};
+use crate::decision_log::{Client, Subject};
+use crate::oci::Digest;
+use crate::state::Batch;
+use crate::store::{self, Begin, StoredBlob, Transfer, TransferError};
+use crate::{state, upstream};
+
+/// An admitted blob.
+#[derive(Debug)]
+pub struct ServedBlob {
+    /// What granted it.
+    pub grant: Admitted<Arc<BlobGrant>>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where its bytes come from.
+    pub body: BlobBody,
+    /// The same, for the log.
+    pub cache: CacheState,
+}
+
+/// Where a blob's bytes come from.
+#[derive(Debug)]
+pub enum BlobBody {
+    /// All of it in memory.
+    Memory(Bytes),
+    /// A file.
+    File(StoredBlob),
+    /// A transfer that is under way.
+    Transfer(Transfer),
+}
+
+impl Pull {
+    /// The blob, if its grant is in memory and its bytes are at hand without asking anybody.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn remembered_blob(&self, subject: &Subject, now: Timestamp) -> Option<ServedBlob> {
+        let grant = self.inner.admission.remembered_blob(subject, now)?;
+        self.inner.confirmed.get(subject)?;
+        self.at_hand(grant, subject).await.ok().flatten()
+    }
+
+    /// The blob.
+    ///
+    /// # Errors
+    /// The refusal that the client gets.
+    pub async fn blob(&self, subject: &Subject, client: Client) -> Result<ServedBlob, Refusal> {
+        self.blob_by(subject, client, false).await
+    }
+
+    /// The size of the blob, without bringing it here if it is not here yet.
+    ///
+    /// # Errors
+    /// The refusal that the client gets.
+    pub async fn blob_size(
+        &self,
+        subject: &Subject,
+        client: Client,
+    ) -> Result<ServedBlob, Refusal> {
+        self.blob_by(subject, client, true).await
+    }
+
+    async fn blob_by(
+        &self,
+        subject: &Subject,
+        client: Client,
+        size_only: bool,
+    ) -> Result<ServedBlob, Refusal> {
+        let asked = Asked {
+            reference: subject.digest.to_string(),
+            previous_digest: None,
+            may_be_material: false,
+            stale_tag: false,
+            client,
+        };
+        let repository = &subject.repository;
+        let grant = match self.inner.admission.grant_blob(subject, &asked).await {
+            Ok(Ok(grant)) => grant,
+            Ok(Err(denial)) => {
+                return Err(self
+                    .refuse(repository.as_str(), asked.reference, denial, asked.client)
+                    .await);
+            }
+            Err(error) => {
+                return Err(self
+                    .from_error(
+                        &error,
+                        repository,
+                        asked.reference,
+                        Missing::Blob,
+                        asked.client,
+                    )
+                    .await);
+            }
+        };
+        match self.granted(grant, subject, size_only).await {
+            Ok(served) => Ok(served),
+            Err(Trouble::Upstream(error)) => Err(self
+                .from_upstream(
+                    error,
+                    repository,
+                    asked.reference,
+                    Missing::Blob,
+                    asked.client,
+                )
+                .await),
+            Err(Trouble::Storage(error)) => {
+                tracing::error!(%subject, error = &*error, "Could not read or store a blob");
+                Err(Refusal::Unavailable {
+                    message: format!("{repository}: this proxy's storage is not available"),
+                    retry_after: super::RETRY_AFTER,
+                })
+            }
+        }
+    }
+
+    async fn granted(
+        &self,
+        grant: Admitted<Arc<BlobGrant>>,
+        subject: &Subject,
+        size_only: bool,
+    ) -> Result<ServedBlob, Trouble> {
+        if self.is_confirmed(subject).await?
+            && let Some(served) = self.at_hand(grant.clone(), subject).await?
+        {
+            return Ok(served);
+        }
+        // Bytes that another repository brought here are served only after this one's upstream says it has them too.
+        if self.inner.store.open_blob(&subject.digest).await?.is_some() {
+            let deadline = Instant::now() + self.inner.limits.decision_time_max;
+            self.inner
+                .upstream
+                .head_blob(&subject.repository, &subject.digest, deadline)
+                .await?;
+            self.confirm(subject).await?;
+            if let Some(served) = self.at_hand(grant.clone(), subject).await? {
+                return Ok(served);
+            }
+        }
+        if size_only {
+            let deadline = Instant::now() + self.inner.limits.decision_time_max;
+            self.inner
+                .upstream
+                .head_blob(&subject.repository, &subject.digest, deadline)
+                .await?;
+            let size = grant.content().descriptor().size;
+            return Ok(ServedBlob {
+                grant,
+                size,
+                body: BlobBody::Memory(Bytes::new()),
+                cache: CacheState::Upstream,
+            });
+        }
+        self.transfer(grant, subject).await
+    }
+
+    /// The bytes from memory or disk.
+    async fn at_hand(
+        &self,
+        grant: Admitted<Arc<BlobGrant>>,
+        subject: &Subject,
+    ) -> Result<Option<ServedBlob>, store::Error> {
+        let size = grant.content().descriptor().size;
+        if let Some(bytes) = self.inner.small_blobs.get(&subject.digest) {
+            return Ok(Some(ServedBlob {
+                grant,
+                size,
+                body: BlobBody::Memory(bytes),
+                cache: CacheState::Memory,
+            }));
+        }
+        if size <= self.inner.limits.memory_blob_bytes_max {
+            let Some(bytes) = self.inner.store.get(&subject.digest, size).await? else {
+                return Ok(None);
+            };
+            self.inner.small_blobs.insert(subject.digest, bytes.clone());
+            return Ok(Some(ServedBlob {
+                grant,
+                size,
+                body: BlobBody::Memory(bytes),
+                cache: CacheState::Disk,
+            }));
+        }
+        let Some(file) = self.inner.store.open_blob(&subject.digest).await? else {
+            return Ok(None);
+        };
+        if file.size != size {
+            return Ok(None);
+        }
+        Ok(Some(ServedBlob {
+            grant,
+            size,
+            body: BlobBody::File(file),
+            cache: CacheState::Disk,
+        }))
+    }
+
+    /// Joins the transfer of the blob, or begins it. Returns once its first byte may be sent, so that until then every
+    /// failure still has its status.
+    async fn transfer(
+        &self,
+        grant: Admitted<Arc<BlobGrant>>,
+        subject: &Subject,
+    ) -> Result<ServedBlob, Trouble> {
+        let size = grant.content().descriptor().size;
+        let deadline = Instant::now() + self.inner.limits.decision_time_max;
+        let transfer = match self.inner.store.begin(&subject.digest, size).await? {
+            Begin::Lead(filling, transfer) => {
+                let leading = self.lead(subject);
+                self.inner.tasks.spawn(super::fill::run(
+                    self.clone(),
+                    subject.clone(),
+                    size,
+                    filling,
+                    leading,
+                ));
+                transfer
+            }
+            Begin::Follow(transfer) => {
+                self.confirm_follower(subject, deadline).await?;
+                transfer
+            }
+        };
+        match tokio::time::timeout_at(deadline, transfer.readable_from(0)).await {
+            Ok(readable) => readable?,
+            Err(_elapsed) => {
+                return Err(Trouble::Upstream(upstream::Error::Failed {
+                    host: subject.repository.host().to_owned(),
+                    reason: "the blob did not begin to arrive in time".to_owned(),
+                }));
+            }
+        }
+        Ok(ServedBlob {
+            grant,
+            size,
+            body: BlobBody::Transfer(transfer),
+            cache: CacheState::Upstream,
+        })
+    }
+
+    /// A follower from another repository than the leader's must have its own upstream's word for the blob.
+    async fn confirm_follower(&self, subject: &Subject, deadline: Instant) -> Result<(), Trouble> {
+        let same = self
+            .inner
+            .leaders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&subject.digest)
+            == Some(&subject.repository);
+        if !same && !self.is_confirmed(subject).await? {
+            self.inner
+                .upstream
+                .head_blob(&subject.repository, &subject.digest, deadline)
+                .await?;
+            self.confirm(subject).await?;
+        }
+        Ok(())
+    }
+
+    fn lead(&self, subject: &Subject) -> Leading {
+        self.inner
+            .leaders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(subject.digest, subject.repository.clone());
+        Leading {
+            pull: self.clone(),
+            digest: subject.digest,
+        }
+    }
+
+    pub(super) async fn is_confirmed(&self, subject: &Subject) -> Result<bool, Trouble> {
+        if self.inner.confirmed.contains_key(subject) {
+            return Ok(true);
+        }
+        let confirmed = self.inner.state.is_blob_confirmed(subject).await?;
+        if confirmed {
+            self.inner.confirmed.insert(subject.clone(), ());
+        }
+        Ok(confirmed)
+    }
+
+    /// Remembers that this repository's upstream holds the blob.
+    pub(super) async fn confirm(&self, subject: &Subject) -> Result<(), Trouble> {
+        let batch = Batch {
+            confirmed_blobs: vec![subject.clone()],
+            ..Batch::default()
+        };
+        self.inner.state.write(batch).await?;
+        self.inner.confirmed.insert(subject.clone(), ());
+        Ok(())
+    }
+}
+
+/// Which repository's upstream a transfer under way comes from; forgotten when it ends.
+#[derive(Debug)]
+pub(super) struct Leading {
+    pull: Pull,
+    digest: Digest,
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        self.pull
+            .inner
+            .leaders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.digest);
+    }
+}
+
+/// Why granted bytes are not to be had.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Upstream(upstream::Error),
+    Storage(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<upstream::Error> for Trouble {
+    fn from(error: upstream::Error) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+impl From<store::Error> for Trouble {
+    fn from(error: store::Error) -> Self {
+        Self::Storage(Box::new(error))
+    }
+}
+
+impl From<state::Error> for Trouble {
+    fn from(error: state::Error) -> Self {
+        Self::Storage(Box::new(error))
+    }
+}
+
+impl From<TransferError> for Trouble {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Upstream(error) => Self::Upstream(error),
+            TransferError::WrongDigest => Self::Upstream(upstream::Error::WrongDigest {
+                host: "the upstream".to_owned(),
+            }),
+            TransferError::Store(_) | TransferError::Abandoned => Self::Storage(Box::new(error)),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Lists: tags as the upstream pages them, and referrers, made from the referrers tag where the upstream has no such API.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Missing, Pull, Refusal};
+use crate::decision_log::{Client, Subject};
+use crate::oci::{Manifest, Reference, RepositoryName, Tag, media_type};
+use crate::upstream::{self, Page, Purpose};
+
+/// A page of tags.
+#[derive(Debug)]
+pub struct TagsList {
+    /// The body, a JSON object as the upstream sent it.
+    pub bytes: Bytes,
+    /// The last tag of this page, when there is a next one.
+    pub next_after: Option<String>,
+}
+
+/// The referrers of a digest.
+#[derive(Debug)]
+pub struct ReferrersList {
+    /// An OCI index.
+    pub bytes: Bytes,
+}
+
+impl Pull {
+    /// A page of the repository's tags.
+    ///
+    /// # Errors
+    /// The refusal that the client gets.
+    pub async fn tags(
+        &self,
+        repository: &RepositoryName,
+        n: Option<u32>,
+        last: Option<&str>,
+        client: Client,
+    ) -> Result<TagsList, Refusal> {
+        self.covered(repository, "tags", &client).await?;
+        let deadline = Instant::now() + self.inner.limits.decision_time_max;
+        match self
+            .inner
+            .upstream
+            .tags(repository, n, last, deadline)
+            .await
+        {
+            Ok(Page { bytes, next, .. }) => match parse_tags(&bytes) {
+                Some(tags) => Ok(TagsList {
+                    next_after: next.and_then(|_| tags.last().cloned()),
+                    bytes: render_tags(repository, &tags),
+                }),
+                None => Err(Refusal::BadUpstream {
+                    message: format!("{repository}: the upstream's list of tags is not one"),
+                }),
+            },
+            Err(error) => Err(self
+                .from_upstream(error, repository, "tags".to_owned(), Missing::Name, client)
+                .await),
+        }
+    }
+
+    /// The referrers of a digest, all pages in one. Listing is not admitting: each manifest listed is decided about when
+    /// it is asked for.
+    ///
+    /// # Errors
+    /// The refusal that the client gets.
+    pub async fn referrers(
+        &self,
+        subject: &Subject,
+        artifact_type: Option<&str>,
+        client: Client,
+    ) -> Result<ReferrersList, Refusal> {
+        self.covered(&subject.repository, "referrers", &client)
+            .await?;
+        let deadline = Instant::now() + self.inner.limits.decision_time_max;
+        let listed = match self.referrers_pages(subject, deadline).await {
+            Ok(Some(listed)) => Ok(listed),
+            Ok(None) => self.referrers_from_tag(subject, deadline).await,
+            Err(error) => Err(error),
+        };
+        match listed {
+            Ok(mut listed) => {
+                if let Some(wanted) = artifact_type {
+                    listed.retain(|descriptor| {
+                        descriptor
+                            .get("artifactType")
+                            .and_then(|value| value.as_str())
+                            == Some(wanted)
+                    });
+                }
+                Ok(ReferrersList {
+                    bytes: render_index(listed),
+                })
+            }
+            Err(error) => Err(self
+                .from_upstream(
+                    error,
+                    &subject.repository,
+                    subject.digest.to_string(),
+                    Missing::Name,
+                    client,
+                )
+                .await),
+        }
+    }
+
+    async fn covered(
+        &self,
+        repository: &RepositoryName,
+        reference: &str,
+        client: &Client,
+    ) -> Result<(), Refusal> {
+        match self.inner.admission.covers(repository) {
+            Ok(()) => Ok(()),
+            Err(denial) => Err(self
+                .refuse(
+                    repository.as_str(),
+                    reference.to_owned(),
+                    denial,
+                    client.clone(),
+                )
+                .await),
+        }
+    }
+
+    /// All pages joined; nothing when the upstream has no referrers API or answers something that is no index.
+    async fn referrers_pages(
+        &self,
+        subject: &Subject,
+        deadline: Instant,
+    ) -> Result<Option<Vec<serde_json::Value>>, upstream::Error> {
+        let mut listed: Vec<serde_json::Value> = Vec::new();
+        let mut next: Option<String> = None;
+        for _page in 0..self.inner.limits.list_pages_max {
+            let page = self
+                .inner
+                .upstream
+                .referrers(
+                    &subject.repository,
+                    &subject.digest,
+                    next.as_deref(),
+                    deadline,
+                )
+                .await;
+            let page = match page {
+                Ok(page) => page,
+                Err(upstream::Error::NotFound { .. } | upstream::Error::Unsupported { .. })
+                    if next.is_none() =>
+                {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
+            let Some(manifests) = parse_index(&page.bytes) else {
+                return Ok(None);
+            };
+            listed.extend(manifests);
+            next = page.next;
+            if next.is_none() || listed.len() > self.inner.limits.referrers_listed_max {
+                break;
+            }
+        }
+        Ok(Some(listed))
+    }
+
+    async fn referrers_from_tag(
+        &self,
+        subject: &Subject,
+        deadline: Instant,
+    ) -> Result<Vec<serde_json::Value>, upstream::Error> {
+        let Ok(tag) = subject.digest.to_tag_prefix().parse::<Tag>() else {
+            return Ok(Vec::new());
+        };
+        let fetched = self
+            .inner
+            .upstream
+            .manifest(
+                &subject.repository,
+                &Reference::Tag(tag),
+                Purpose::ReferrersTag,
+                deadline,
+            )
+            .await;
+        match fetched {
+            Ok(manifest) => {
+                let index = Manifest::parse(&manifest.bytes, &manifest.content_type);
+                let listed = matches!(index, Ok(Manifest::Index(_)))
+                    .then(|| parse_index(&manifest.bytes))
+                    .flatten();
+                Ok(listed.unwrap_or_default())
+            }
+            Err(upstream::Error::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn parse_index(bytes: &[u8]) -> Option<Vec<serde_json::Value>> {
+    Manifest::parse(bytes, media_type::OCI_INDEX).ok()?;
+    let mut index: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    match index.get_mut("manifests")?.take() {
+        serde_json::Value::Array(manifests) => Some(manifests),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_)
+        | serde_json::Value::Object(_) => None,
+    }
+}
+
+fn render_index(manifests: Vec<serde_json::Value>) -> Bytes {
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_INDEX,
+        "manifests": manifests,
+    });
+    index.to_string().into()
+}
+
+fn parse_tags(bytes: &[u8]) -> Option<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct List {
+        // Registries write `null` for a repository without tags.
+        tags: Option<Vec<String>>,
+    }
+    let List { tags } = serde_json::from_slice(bytes).ok()?;
+    Some(tags.unwrap_or_default())
+}
+
+fn render_tags(repository: &RepositoryName, tags: &[String]) -> Bytes {
+    serde_json::json!({ "name": repository.repository(), "tags": tags })
+        .to_string()
+        .into()
+}

@@ -1,0 +1,139 @@
+//! Manifests: from memory in the usual case, decided otherwise.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Missing, Pull, Refusal};
+use crate::admission::{Admitted, Asked, Decision};
+use crate::decision_log::{Client, Subject};
+use crate::manifests::Document;
+use crate::oci::{Reference, RepositoryName};
+
+/// An admitted manifest and where it came from.
+#[derive(Debug)]
+pub struct ServedManifest {
+    /// The manifest.
+    pub manifest: Admitted<Arc<Document>>,
+    /// Where it came from.
+    pub cache: CacheState,
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CacheState {
+    /// Memory.
+    Memory,
+    /// Disk, or decided from stored evidence.
+    Disk,
+    /// The upstream, for this request or one that ran at the same time.
+    Upstream,
+}
+
+impl CacheState {
+    /// The word in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+impl Pull {
+    /// The manifest from memory: asked for by digest, or by a tag looked up not long ago, and decided before. No I/O.
+    #[must_use]
+    pub fn remembered_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        now: Timestamp,
+    ) -> Option<Result<ServedManifest, Refusal>> {
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(tag) => self.remembered_tag(repository, tag, now)?,
+        };
+        let subject = Subject {
+            repository: repository.clone(),
+            digest,
+        };
+        let decision = self.inner.admission.remembered(&subject, now)?;
+        decision.count_reuse();
+        Some(served(&decision, CacheState::Memory))
+    }
+
+    /// The manifest, decided about if need be.
+    ///
+    /// # Errors
+    /// The refusal that the client gets.
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        client: Client,
+    ) -> Result<ServedManifest, Refusal> {
+        let asked = Asked {
+            reference: reference.to_string(),
+            previous_digest: None,
+            may_be_material: reference
+                .tag()
+                .is_some_and(crate::oci::Tag::may_hold_signature_material),
+            stale_tag: false,
+            client,
+        };
+        let (subject, document, asked) = match reference {
+            Reference::Digest(digest) => {
+                let subject = Subject {
+                    repository: repository.clone(),
+                    digest: *digest,
+                };
+                (subject, None, asked)
+            }
+            Reference::Tag(tag) => self.resolve(repository, tag, asked).await?,
+        };
+        if let Some(decision) = self
+            .inner
+            .admission
+            .remembered(&subject, crate::clock::now())
+        {
+            decision.count_reuse();
+            return served(&decision, CacheState::Memory);
+        }
+        let fetched = document.is_some();
+        let decided = self
+            .inner
+            .admission
+            .decide(&subject, document, &asked)
+            .await;
+        match decided {
+            Ok(decision) => served(
+                &decision,
+                if fetched {
+                    CacheState::Upstream
+                } else {
+                    CacheState::Disk
+                },
+            ),
+            Err(error) => Err(self
+                .from_error(
+                    &error,
+                    repository,
+                    asked.reference,
+                    Missing::Manifest,
+                    asked.client,
+                )
+                .await),
+        }
+    }
+}
+
+fn served(decision: &Arc<Decision>, cache: CacheState) -> Result<ServedManifest, Refusal> {
+    match decision.admitted() {
+        Some(manifest) => Ok(ServedManifest { manifest, cache }),
+        None => {
+            Err(Refusal::from_decision(decision).unwrap_or(Refusal::NotFound(Missing::Manifest)))
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Tags: resolved once per request, looked up again when they are older than `tag_ttl`, and served older than that only
+//! while the upstream cannot be asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{Missing, Pull, Refusal};
+use crate::admission::{Asked, Error};
+use crate::clock;
+use crate::decision_log::Subject;
+use crate::manifests::{self, Document};
+use crate::oci::{Digest, Reference, RepositoryName, Tag};
+use crate::state::{Batch, TagRow};
+use crate::upstream::{self, Purpose};
+
+/// What a tag points at, and when the upstream said so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resolved {
+    digest: Digest,
+    resolved_at: Timestamp,
+}
+
+/// What asking the upstream about a tag gave.
+enum Lookup {
+    /// It still points there.
+    Unchanged,
+    /// It points at this manifest.
+    Document(Arc<Document>),
+}
+
+impl Pull {
+    /// The digest of a tag that was looked up within `tag_ttl`, from memory.
+    pub(super) fn remembered_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        now: Timestamp,
+    ) -> Option<Digest> {
+        let resolved = self.inner.tags.get(&(repository.clone(), tag.clone()))?;
+        (age(resolved.resolved_at, now) < self.inner.freshness.tag_ttl).then_some(resolved.digest)
+    }
+
+    /// The subject of a tag, with its manifest when that was just got.
+    ///
+    /// A tag costs one upstream request: a `HEAD` where its manifest is already held (registries count manifest `GET`s
+    /// against their limits, and not `HEAD`s), a `GET` otherwise.
+    pub(super) async fn resolve(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        mut asked: Asked,
+    ) -> Result<(Subject, Option<Arc<Document>>, Asked), Refusal> {
+        if let Err(denial) = self.inner.admission.covers(repository) {
+            return Err(self
+                .refuse(repository.as_str(), asked.reference, denial, asked.client)
+                .await);
+        }
+        let now = clock::now();
+        let known = self.known_tag(repository, tag, &asked).await?;
+        let subject = |digest| Subject {
+            repository: repository.clone(),
+            digest,
+        };
+        if let Some(known) = known
+            && age(known.resolved_at, now) < self.inner.freshness.tag_ttl
+        {
+            return Ok((subject(known.digest), None, asked));
+        }
+        let may_serve_stale =
+            known.filter(|known| age(known.resolved_at, now) <= self.inner.freshness.stale_for);
+        match self
+            .look_up(repository, tag, known, may_serve_stale.is_some())
+            .await
+        {
+            Ok(Lookup::Unchanged) => {
+                let digest = known.map_or_else(|| Digest::sha256(b""), |known| known.digest);
+                self.keep_tag(repository, tag, digest, now).await;
+                Ok((subject(digest), None, asked))
+            }
+            Ok(Lookup::Document(document)) => {
+                let digest = document.subject.digest;
+                asked.previous_digest = known
+                    .map(|known| known.digest)
+                    .filter(|previous| *previous != digest);
+                self.keep_tag(repository, tag, digest, now).await;
+                Ok((subject(digest), Some(document), asked))
+            }
+            Err(manifests::Error::Upstream(error)) if error.is_transient() => match may_serve_stale
+            {
+                Some(known) => {
+                    asked.stale_tag = true;
+                    Ok((subject(known.digest), None, asked))
+                }
+                None => Err(self
+                    .from_upstream(
+                        error,
+                        repository,
+                        asked.reference,
+                        Missing::Manifest,
+                        asked.client,
+                    )
+                    .await),
+            },
+            Err(error) => Err(self.unusable(repository, error, asked).await),
+        }
+    }
+
+    async fn look_up(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        known: Option<Resolved>,
+        may_serve_stale: bool,
+    ) -> Result<Lookup, manifests::Error> {
+        let limits = &self.inner.limits;
+        let time_max = if may_serve_stale {
+            limits.stale_decision_time_max
+        } else {
+            limits.decision_time_max
+        };
+        let deadline = Instant::now() + time_max;
+        let reference = Reference::Tag(tag.clone());
+        if let Some(known) = known {
+            let head = self
+                .inner
+                .upstream
+                .head_manifest(repository, &reference, Purpose::Manifest, deadline)
+                .await;
+            match head {
+                Ok(head) if head.digest == Some(known.digest) => return Ok(Lookup::Unchanged),
+                // Moved, or an upstream that does not say: get it.
+                Ok(_) | Err(upstream::Error::Unsupported { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let document = self
+            .inner
+            .manifests
+            .fetch(repository, &reference, deadline)
+            .await?;
+        Ok(Lookup::Document(document))
+    }
+
+    async fn known_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        asked: &Asked,
+    ) -> Result<Option<Resolved>, Refusal> {
+        if let Some(resolved) = self.inner.tags.get(&(repository.clone(), tag.clone())) {
+            return Ok(Some(resolved));
+        }
+        match self.inner.state.tag(repository, tag).await {
+            Ok(row) => Ok(row.map(|row| Resolved {
+                digest: row.digest,
+                resolved_at: row.resolved_at,
+            })),
+            Err(error) => Err(self
+                .unusable(repository, manifests::Error::State(error), asked.clone())
+                .await),
+        }
+    }
+
+    /// Remembers where a tag points. That it cannot be stored only costs a look-up after a restart.
+    async fn keep_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: Digest,
+        resolved_at: Timestamp,
+    ) {
+        let resolved = Resolved {
+            digest,
+            resolved_at,
+        };
+        self.inner
+            .tags
+            .insert((repository.clone(), tag.clone()), resolved);
+        let row = TagRow {
+            digest,
+            resolved_at,
+        };
+        let batch = Batch {
+            tags: vec![(repository.clone(), tag.clone(), row)],
+            ..Batch::default()
+        };
+        let state = self.inner.state.clone();
+        self.inner.tasks.spawn(async move {
+            if let Err(error) = state.write(batch).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not store a tag"
+                );
+            }
+        });
+    }
+
+    /// The answer to a tag whose manifest is broken or could not be read or had.
+    async fn unusable(
+        &self,
+        repository: &RepositoryName,
+        error: manifests::Error,
+        asked: Asked,
+    ) -> Refusal {
+        let subject = Subject {
+            repository: repository.clone(),
+            digest: Digest::sha256(asked.reference.as_bytes()),
+        };
+        match Error::from_manifests(&subject, &Arc::new(error)) {
+            Ok(denial) => {
+                self.refuse(repository.as_str(), asked.reference, denial, asked.client)
+                    .await
+            }
+            Err(error) => {
+                self.from_error(
+                    &Arc::new(error),
+                    repository,
+                    asked.reference,
+                    Missing::Manifest,
+                    asked.client,
+                )
+                .await
+            }
+        }
+    }
+}
+
+fn age(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}

@@ -1,0 +1,58 @@
+//! The registry API: listeners, requests, answers.
+
+mod answer;
+mod blob;
+mod connection;
+mod lists;
+mod manifest;
+mod range;
+mod respond;
+pub mod route;
+
+use std::sync::Arc;
+
+pub use connection::{Listener, serve};
+
+use crate::clients::Clients;
+use crate::config::Compat;
+use crate::decision_log::AccessLog;
+use crate::limits::Limits;
+use crate::pull::Pull;
+use crate::telemetry::Metrics;
+
+/// What answering takes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Who serves pulls.
+    pub pull: Pull,
+    /// Who may pull what.
+    pub clients: Option<Clients>,
+    /// What first path components stand for.
+    pub routes: route::Routes,
+    /// Concessions to clients.
+    pub compat: Compat,
+    /// The limits in force.
+    pub limits: Arc<Limits>,
+    /// One line for every pull.
+    pub access_log: AccessLog,
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+}
+
+type Inner = Parts;
+
+impl Server {
+    /// A server made of `parts`.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            inner: Arc::new(parts),
+        }
+    }
+}

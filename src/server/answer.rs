@@ -1,0 +1,266 @@
+//! One request: who asks, for what, and what they get; then one line in the access log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::route::{Action, Route};
+use super::{Server, respond};
+use crate::clients::{self, Access};
+use crate::clock;
+use crate::decision_log::AccessLine;
+use crate::decision_log::Client;
+use crate::oci::Digest;
+use crate::pull::{CacheState, Refusal};
+use crate::telemetry::Endpoint;
+
+/// A request as the endpoints see it.
+#[derive(Debug)]
+pub(super) struct Asking<'r> {
+    pub(super) request: &'r Parts,
+    pub(super) address: SocketAddr,
+    pub(super) identity: Option<Arc<str>>,
+    /// Read once; everything that depends on time depends on this.
+    pub(super) now: Timestamp,
+}
+
+/// An answer, and what the log keeps of it besides.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Response<Body>,
+    pub(super) digest: Option<Digest>,
+    pub(super) decision: Option<Ulid>,
+    pub(super) cache: Option<CacheState>,
+    /// Bytes of the body.
+    pub(super) bytes: u64,
+}
+
+impl Server {
+    /// Answers one request.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Body>,
+        address: SocketAddr,
+    ) -> Response<Body> {
+        let started = Instant::now();
+        let now = clock::now();
+        let (request, _body) = request.into_parts();
+        let mut asking = Asking {
+            request: &request,
+            address,
+            identity: None,
+            now,
+        };
+        let route = Route::parse(&request.method, &request.uri, &self.inner.routes);
+        let (endpoint, mut answer) = match &route {
+            Ok(route) => {
+                let mut answer = self.route(&mut asking, &route.action).await;
+                if let Some(namespace) = &route.namespace
+                    && let Ok(value) = HeaderValue::try_from(namespace.as_str())
+                {
+                    let headers = answer.response.headers_mut();
+                    headers.insert(respond::OCI_NAMESPACE, value);
+                }
+                (route.action.endpoint(), answer)
+            }
+            Err(problem) => (Endpoint::Other, Answer::plain(respond::unroutable(problem))),
+        };
+        if request.method == Method::HEAD {
+            answer.bytes = 0;
+            *answer.response.body_mut() = Body::empty();
+        }
+        let action = route.as_ref().ok().map(|route| &route.action);
+        self.note(&asking, endpoint, action, &answer, started);
+        answer.response
+    }
+
+    async fn route(&self, asking: &mut Asking<'_>, action: &Action) -> Answer {
+        match self.admit_client(asking, action).await {
+            Ok(()) => {}
+            Err(answer) => return answer,
+        }
+        if let Some(repository) = action.repository()
+            && !self.inner.pull.is_configured(repository.host())
+        {
+            let refusal = self
+                .inner
+                .pull
+                .refuse_host(repository.host(), asking.client())
+                .await;
+            return Answer::refused(&refusal);
+        }
+        match action {
+            Action::Base => Answer::plain(respond::base()),
+            Action::Manifest {
+                repository,
+                reference,
+            } => self.manifest(asking, repository, reference).await,
+            Action::Blob { repository, digest } => self.blob(asking, repository, digest).await,
+            Action::Tags {
+                repository,
+                n,
+                last,
+            } => self.tags(asking, repository, *n, last.as_deref()).await,
+            Action::Referrers {
+                repository,
+                digest,
+                artifact_type,
+            } => {
+                self.referrers(asking, repository, digest, artifact_type.as_deref())
+                    .await
+            }
+        }
+    }
+
+    /// Whether this client may have this at all, asked before any cache is looked at.
+    async fn admit_client(&self, asking: &mut Asking<'_>, action: &Action) -> Result<(), Answer> {
+        let Some(clients) = &self.inner.clients else {
+            return Ok(());
+        };
+        let authorization = asking.header(&AUTHORIZATION);
+        let access = clients.authorize(authorization, action.repository()).await;
+        match access {
+            Ok(Access::Allow { identity }) => {
+                asking.identity = identity.map(Into::into);
+                Ok(())
+            }
+            Ok(Access::Unauthenticated) => {
+                Err(Answer::plain(respond::unauthenticated(clients::CHALLENGE)))
+            }
+            Ok(Access::Deny) => {
+                let Some(repository) = action.repository() else {
+                    return Err(Answer::plain(respond::unauthenticated(clients::CHALLENGE)));
+                };
+                let reference = action
+                    .reference()
+                    .map_or_else(String::new, |reference| reference.to_string());
+                let refusal = self
+                    .inner
+                    .pull
+                    .refuse_client(repository, reference, asking.client())
+                    .await;
+                Err(Answer::refused(&refusal))
+            }
+            Err(busy) => Err(Answer::plain(respond::unavailable(
+                &busy.to_string(),
+                std::time::Duration::from_secs(1),
+            ))),
+        }
+    }
+
+    fn note(
+        &self,
+        asking: &Asking<'_>,
+        endpoint: Endpoint,
+        action: Option<&Action>,
+        answer: &Answer,
+        started: Instant,
+    ) {
+        let status = answer.response.status().as_u16();
+        let elapsed = started.elapsed();
+        self.inner
+            .metrics
+            .answered(endpoint, status, answer.bytes, elapsed);
+        if let Some(cache) = answer.cache {
+            self.inner.metrics.served_from(cache.as_str());
+        }
+        if !self.inner.access_log.is_on() {
+            return;
+        }
+        self.inner.access_log.write(AccessLine {
+            time: asking.now,
+            client: Some(asking.address.ip()),
+            identity: asking.identity.clone(),
+            method: method_name(&asking.request.method),
+            repository: action.and_then(Action::repository).cloned(),
+            reference: action.and_then(Action::reference),
+            digest: answer.digest,
+            decision: answer.decision,
+            status,
+            bytes: answer.bytes,
+            cache: answer.cache.map_or("none", CacheState::as_str),
+            duration: elapsed,
+        });
+    }
+}
+
+impl Asking<'_> {
+    pub(super) fn header(&self, name: &http::HeaderName) -> Option<&str> {
+        self.request.headers.get(name)?.to_str().ok()
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.request.method == Method::HEAD
+    }
+
+    /// Who asks, for the record of a decision.
+    pub(super) fn client(&self) -> Client {
+        Client {
+            address: Some(self.address.ip().to_string()),
+            user_agent: self
+                .header(&USER_AGENT)
+                .map(|text| text.chars().take(256).collect()),
+            identity: self.identity.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+impl Answer {
+    /// An answer that is about no content.
+    pub(super) fn plain(response: Response<Body>) -> Self {
+        Self {
+            response,
+            digest: None,
+            decision: None,
+            cache: None,
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        let (digest, decision) = match refusal {
+            Refusal::Denied {
+                denial, decision, ..
+            } => (denial.digest, *decision),
+            Refusal::NotFound(_)
+            | Refusal::Unavailable { .. }
+            | Refusal::BadUpstream { .. }
+            | Refusal::Internal(_) => (None, None),
+        };
+        Self {
+            digest,
+            decision,
+            ..Self::plain(respond::refusal(refusal))
+        }
+    }
+
+    /// 304: the client has it already.
+    pub(super) fn not_modified(mut self) -> Self {
+        *self.response.status_mut() = StatusCode::NOT_MODIFIED;
+        *self.response.body_mut() = Body::empty();
+        self.response
+            .headers_mut()
+            .remove(http::header::CONTENT_LENGTH);
+        self.bytes = 0;
+        self
+    }
+}
+
+fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        _ => "OTHER",
+    }
+}

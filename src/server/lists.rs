@@ -1,0 +1,104 @@
+//! Tag lists and referrers.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK};
+use http::{HeaderName, HeaderValue, Response};
+
+use super::Server;
+use super::answer::{Answer, Asking};
+use crate::decision_log::Subject;
+use crate::oci::{Digest, RepositoryName, media_type};
+
+const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+impl Server {
+    pub(super) async fn tags(
+        &self,
+        asking: &Asking<'_>,
+        repository: &RepositoryName,
+        n: Option<u32>,
+        last: Option<&str>,
+    ) -> Answer {
+        let listed = self
+            .inner
+            .pull
+            .tags(repository, n, last, asking.client())
+            .await;
+        let list = match listed {
+            Ok(list) => list,
+            Err(refusal) => return Answer::refused(&refusal),
+        };
+        let mut answer = list_answer("application/json", list.bytes);
+        if let Some(last) = list.next_after {
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            if let Some(n) = n {
+                query.append_pair("n", &n.to_string());
+            }
+            query.append_pair("last", &last);
+            // The namespace belongs to the name: without it the next page would be another repository's.
+            if let Some(namespace) = namespace(asking) {
+                query.append_pair("ns", &namespace);
+            }
+            let link = format!(
+                "<{}?{}>; rel=\"next\"",
+                asking.request.uri.path(),
+                query.finish()
+            );
+            if let Ok(value) = HeaderValue::try_from(link) {
+                answer.response.headers_mut().insert(LINK, value);
+            }
+        }
+        answer
+    }
+
+    pub(super) async fn referrers(
+        &self,
+        asking: &Asking<'_>,
+        repository: &RepositoryName,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Answer {
+        let subject = Subject {
+            repository: repository.clone(),
+            digest: *digest,
+        };
+        let listed = self
+            .inner
+            .pull
+            .referrers(&subject, artifact_type, asking.client())
+            .await;
+        match listed {
+            Ok(list) => {
+                let mut answer = list_answer(media_type::OCI_INDEX, list.bytes);
+                if artifact_type.is_some() {
+                    answer.response.headers_mut().insert(
+                        OCI_FILTERS_APPLIED,
+                        HeaderValue::from_static("artifactType"),
+                    );
+                }
+                answer
+            }
+            Err(refusal) => Answer::refused(&refusal),
+        }
+    }
+}
+
+fn namespace(asking: &Asking<'_>) -> Option<String> {
+    let query = asking.request.uri.query()?;
+    url::form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key == "ns")
+        .map(|(_, value)| value.into_owned())
+}
+
+fn list_answer(content_type: &'static str, bytes: Bytes) -> Answer {
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    Answer {
+        bytes: length,
+        ..Answer::plain(response)
+    }
+}

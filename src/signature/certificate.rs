@@ -1,0 +1,230 @@
+//! Signing certificates as they are written (RFC 5280, Fulcio's oid-info).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sigstore_types::DerCertificate;
+use x509_cert::Certificate;
+use x509_cert::der::asn1::{ObjectIdentifier, Utf8StringRef};
+use x509_cert::der::{Decode, Encode};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::{GeneralName, OtherName};
+use x509_cert::time::Time;
+
+use super::ParseFailure;
+
+const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+const FULCIO_ARC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1");
+const FULCIO_OTHER_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.7");
+
+/// The extensions of Fulcio by the last arc of their identifier; 1 and 8 are both the issuer.
+const FULCIO_EXTENSIONS: [(u32, &str); 23] = [
+    (1, "issuer"),
+    (2, "github_workflow_trigger"),
+    (3, "github_workflow_sha"),
+    (4, "github_workflow_name"),
+    (5, "github_workflow_repository"),
+    (6, "github_workflow_ref"),
+    (8, "issuer"),
+    (9, "build_signer_uri"),
+    (10, "build_signer_digest"),
+    (11, "runner_environment"),
+    (12, "source_repository_uri"),
+    (13, "source_repository_digest"),
+    (14, "source_repository_ref"),
+    (15, "source_repository_identifier"),
+    (16, "source_repository_owner_uri"),
+    (17, "source_repository_owner_identifier"),
+    (18, "build_config_uri"),
+    (19, "build_config_digest"),
+    (20, "build_trigger"),
+    (21, "run_invocation_uri"),
+    (22, "source_repository_visibility_at_signing"),
+    (23, "deployment_environment"),
+    (24, "token_subject"),
+];
+
+/// A leaf certificate with what came along to lead to an authority; none of it is proven.
+#[derive(Debug)]
+pub(crate) struct SigningCertificate {
+    pub(crate) der: DerCertificate,
+    /// DER SubjectPublicKeyInfo.
+    pub(crate) public_key: Vec<u8>,
+    /// The one subject alternative name, or what is wrong with the names.
+    pub(crate) identity: Result<String, String>,
+    /// The one OIDC issuer, or what is wrong with it.
+    pub(crate) oidc_issuer: Result<String, String>,
+    pub(crate) serial: String,
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+    pub(crate) extensions: BTreeMap<String, String>,
+    /// DER name of who issued it.
+    pub(crate) issuer: Vec<u8>,
+    /// Untrusted certificates that came along, without self-signed ones: a root is trusted by the trusted root only.
+    pub(crate) intermediates: Vec<Intermediate>,
+}
+
+/// A certificate that stands between a leaf and a root, wherever it is from.
+#[derive(Debug)]
+pub(crate) struct Intermediate {
+    pub(crate) der: DerCertificate,
+    /// DER name.
+    pub(crate) subject: Vec<u8>,
+    /// DER name.
+    pub(crate) issuer: Vec<u8>,
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+}
+
+impl SigningCertificate {
+    /// Reads a leaf and the certificates after it.
+    pub(super) fn parse(
+        leaf: &DerCertificate,
+        chain: &[DerCertificate],
+    ) -> Result<Self, ParseFailure> {
+        let certificate = Certificate::from_der(leaf.as_bytes()).map_err(broken)?;
+        let body = &certificate.tbs_certificate;
+        let extensions = body.extensions.as_deref().unwrap_or_default();
+        let mut intermediates = Vec::with_capacity(chain.len());
+        for der in chain {
+            let intermediate = Intermediate::parse(der).map_err(broken)?;
+            if intermediate.subject != intermediate.issuer {
+                intermediates.push(intermediate);
+            }
+        }
+        Ok(Self {
+            der: leaf.clone(),
+            public_key: body.subject_public_key_info.to_der().map_err(broken)?,
+            identity: identity(extensions),
+            oidc_issuer: oidc_issuer(extensions),
+            serial: hex::encode(body.serial_number.as_bytes()),
+            not_before: timestamp(body.validity.not_before).map_err(broken)?,
+            not_after: timestamp(body.validity.not_after).map_err(broken)?,
+            extensions: fulcio_extensions(extensions),
+            issuer: body.issuer.to_der().map_err(broken)?,
+            intermediates,
+        })
+    }
+}
+
+impl Intermediate {
+    /// Reads a certificate of a chain.
+    pub(crate) fn parse(der: &DerCertificate) -> Result<Self, x509_cert::der::Error> {
+        let certificate = Certificate::from_der(der.as_bytes())?;
+        let body = &certificate.tbs_certificate;
+        Ok(Self {
+            der: der.clone(),
+            subject: body.subject.to_der()?,
+            issuer: body.issuer.to_der()?,
+            not_before: timestamp(body.validity.not_before)?,
+            not_after: timestamp(body.validity.not_after)?,
+        })
+    }
+}
+
+fn broken(error: x509_cert::der::Error) -> ParseFailure {
+    ParseFailure::malformed(format!("a certificate of the signature is broken: {error}"))
+}
+
+fn timestamp(time: Time) -> Result<Timestamp, x509_cert::der::Error> {
+    Timestamp::try_from(time.to_system_time())
+        .map_err(|_out_of_range| x509_cert::der::ErrorKind::DateTime.into())
+}
+
+/// Fulcio issues exactly one name; with two, two verifiers could believe two different signers.
+fn identity(extensions: &[Extension]) -> Result<String, String> {
+    let mut named = extensions
+        .iter()
+        .filter(|extension| extension.extn_id == SUBJECT_ALT_NAME);
+    let Some(extension) = named.next() else {
+        return Err("the certificate has no subject alternative name, not exactly one".to_owned());
+    };
+    if named.next().is_some() {
+        return Err("the certificate has its subject alternative names twice".to_owned());
+    }
+    let names = SubjectAltName::from_der(extension.extn_value.as_bytes()).map_err(|error| {
+        format!("the subject alternative name of the certificate is broken: {error}")
+    })?;
+    match names.0.as_slice() {
+        [name] => text(name).ok_or_else(|| {
+            "the subject alternative name of the certificate is of no kind that Fulcio issues"
+                .to_owned()
+        }),
+        names => Err(format!(
+            "the certificate has {} subject alternative names, not exactly one",
+            names.len()
+        )),
+    }
+}
+
+fn text(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::Rfc822Name(email) => Some(email.to_string()),
+        GeneralName::UniformResourceIdentifier(uri) => Some(uri.to_string()),
+        GeneralName::DnsName(host) => Some(host.to_string()),
+        GeneralName::OtherName(OtherName { type_id, value }) if *type_id == FULCIO_OTHER_NAME => {
+            value
+                .decode_as::<Utf8StringRef<'_>>()
+                .ok()
+                .map(|user| user.as_str().to_owned())
+        }
+        GeneralName::OtherName(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EdiPartyName(_)
+        | GeneralName::IpAddress(_)
+        | GeneralName::RegisteredId(_) => None,
+    }
+}
+
+/// The issuer stands in the extension .1.8, in older certificates in .1.1, and where in both, the same in both.
+fn oidc_issuer(extensions: &[Extension]) -> Result<String, String> {
+    let of = |arc: u32| {
+        let mut found = extensions
+            .iter()
+            .filter(move |extension| fulcio_arc(extension) == Some(arc));
+        match (found.next(), found.next()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(_)) => Err("the certificate has its OIDC issuer twice".to_owned()),
+            (Some(extension), None) => fulcio_value(arc, extension)
+                .map(Some)
+                .ok_or_else(|| "the OIDC issuer in the certificate is not readable".to_owned()),
+        }
+    };
+    match (of(8)?, of(1)?) {
+        (Some(current), Some(old)) if current != old => Err(format!(
+            "the certificate names two OIDC issuers, {current} and {old}"
+        )),
+        (Some(issuer), _) | (None, Some(issuer)) => Ok(issuer),
+        (None, None) => Err("the certificate names no OIDC issuer".to_owned()),
+    }
+}
+
+fn fulcio_extensions(extensions: &[Extension]) -> BTreeMap<String, String> {
+    extensions
+        .iter()
+        .filter_map(|extension| {
+            let arc = fulcio_arc(extension)?;
+            let (_, name) = FULCIO_EXTENSIONS.iter().find(|(known, _)| *known == arc)?;
+            Some(((*name).to_owned(), fulcio_value(arc, extension)?))
+        })
+        .collect()
+}
+
+fn fulcio_arc(extension: &Extension) -> Option<u32> {
+    let identifier = extension.extn_id;
+    (identifier.parent() == Some(FULCIO_ARC))
+        .then(|| identifier.arcs().last())
+        .flatten()
+}
+
+/// Up to .1.6 the bytes are the text; from .1.8 they are a DER `UTF8String`.
+fn fulcio_value(arc: u32, extension: &Extension) -> Option<String> {
+    let bytes = extension.extn_value.as_bytes();
+    if arc < 8 {
+        return std::str::from_utf8(bytes).ok().map(str::to_owned);
+    }
+    Utf8StringRef::from_der(bytes)
+        .ok()
+        .map(|text| text.as_str().to_owned())
+}

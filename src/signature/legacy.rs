@@ -1,0 +1,163 @@
+//! Layers of cosign's `.sig` and `.att` manifests: the signed bytes are the blob, the rest stands in annotations.
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use bytes::Bytes;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde::Deserialize;
+use sigstore_types::{DerCertificate, SignatureBytes, SignatureContent, TimestampToken};
+
+use super::{
+    Claim, LogEvidence, ParseFailure, Role, Signed, SigningCertificate, bundle, log_entry,
+    simple_signing,
+};
+use crate::limits::Limits;
+use crate::oci::Descriptor;
+
+const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+const CHAIN: &str = "dev.sigstore.cosign/chain";
+const LOG_ENTRY: &str = "dev.sigstore.cosign/bundle";
+const SIGNED_TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
+
+/// The annotation `dev.sigstore.cosign/rfc3161timestamp`.
+#[derive(Deserialize)]
+struct WireTimestamp {
+    #[serde(rename = "SignedRFC3161Timestamp")]
+    token: TimestampToken,
+}
+
+/// A layer of a `.sig` manifest.
+pub(super) fn simple_signing(
+    descriptor: &Descriptor,
+    payload: &Bytes,
+    limits: &Limits,
+) -> Result<Signed, ParseFailure> {
+    let claim = Claim::SimpleSigning(simple_signing::parse(payload)?);
+    let signature = annotation(descriptor, SIGNATURE)
+        .ok_or_else(|| ParseFailure::malformed("the signature annotation is missing or empty"))?;
+    let signature = BASE64_STANDARD.decode(signature.trim()).map_err(|error| {
+        ParseFailure::malformed(format!("the signature annotation is not base64: {error}"))
+    })?;
+    let content = SignatureContent::MessageSignature(sigstore_types::MessageSignature::new(
+        SignatureBytes::from_bytes(&signature),
+    ));
+    signed(
+        descriptor,
+        claim,
+        (payload.clone(), payload.clone()),
+        signature,
+        content,
+        limits,
+    )
+}
+
+/// A layer of an `.att` manifest; its signature stands in the envelope.
+pub(super) fn attestation(
+    descriptor: &Descriptor,
+    blob: &Bytes,
+    limits: &Limits,
+) -> Result<Signed, ParseFailure> {
+    let envelope = bundle::envelope(blob)?;
+    let statement = bundle::statement(&envelope, limits)?;
+    let signature = envelope.signature.sig.as_bytes().to_vec();
+    let bytes = (
+        Bytes::copy_from_slice(envelope.payload.as_bytes()),
+        Bytes::from(envelope.pae()),
+    );
+    signed(
+        descriptor,
+        Claim::Statement(statement),
+        bytes,
+        signature,
+        SignatureContent::DsseEnvelope(envelope),
+        limits,
+    )
+}
+
+fn signed(
+    descriptor: &Descriptor,
+    claim: Claim,
+    (payload, message): (Bytes, Bytes),
+    signature: Vec<u8>,
+    content: SignatureContent,
+    limits: &Limits,
+) -> Result<Signed, ParseFailure> {
+    let log_entries = annotation(descriptor, LOG_ENTRY)
+        .map(log_entry::from_annotation)
+        .transpose()?
+        .into_iter()
+        .collect();
+    let signed_timestamps = annotation(descriptor, SIGNED_TIMESTAMP)
+        .map(|json| {
+            serde_json::from_str::<WireTimestamp>(json).map_err(|error| {
+                ParseFailure::malformed(format!("the signed timestamp is not readable: {error}"))
+            })
+        })
+        .transpose()?
+        .map(|wire| wire.token)
+        .into_iter()
+        .collect();
+    let role = match &claim {
+        Claim::SimpleSigning(_) => Role::Signature,
+        Claim::Statement(_) => Role::Attestation,
+    };
+    let signed = Signed {
+        role,
+        claim,
+        payload,
+        message,
+        signature,
+        certificate: certificate(descriptor, limits)?,
+        key_hint: None,
+        log_entries,
+        log_evidence: LogEvidence::Promise,
+        signed_timestamps,
+        certificate_bundle: None,
+    };
+    Ok(bundle::with_certificate_bundle(signed, content))
+}
+
+/// The leaf and its chain. Nothing in the chain annotation is trusted; it only helps to find the way to a root.
+fn certificate(
+    descriptor: &Descriptor,
+    limits: &Limits,
+) -> Result<Option<SigningCertificate>, ParseFailure> {
+    let Some(leaf) = annotation(descriptor, CERTIFICATE) else {
+        return Ok(None);
+    };
+    let leaf = certificates(leaf, limits)?;
+    let [leaf] = leaf.as_slice() else {
+        return Err(ParseFailure::malformed(format!(
+            "the certificate annotation holds {} certificates, not one",
+            leaf.len()
+        )));
+    };
+    let chain = annotation(descriptor, CHAIN)
+        .map(|chain| certificates(chain, limits))
+        .transpose()?
+        .unwrap_or_default();
+    SigningCertificate::parse(leaf, &chain).map(Some)
+}
+
+fn certificates(pem: &str, limits: &Limits) -> Result<Vec<DerCertificate>, ParseFailure> {
+    let mut certificates = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| {
+            ParseFailure::malformed(format!("a certificate annotation is not PEM: {error}"))
+        })?;
+        if certificates.len() >= limits.chain_certificates_max {
+            return Err(bundle::chain_too_long(limits));
+        }
+        certificates.push(DerCertificate::from_bytes(&certificate));
+    }
+    Ok(certificates)
+}
+
+fn annotation<'a>(descriptor: &'a Descriptor, key: &str) -> Option<&'a str> {
+    descriptor
+        .annotations
+        .get(key)
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
+}

@@ -1,0 +1,255 @@
+//! The threads that own the connections: one writes, a few read.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::decision_log::Subject;
+use crate::oci::Digest;
+
+use super::{Batch, Error, decisions, schema};
+
+const FILE: &str = "state.sqlite3";
+
+/// Reads are short; two threads keep one slow query of the log from holding up the pulls.
+const READERS: usize = 2;
+
+/// Callers beyond this wait for a place in the queue.
+const QUEUED_MAX: usize = 1024;
+
+/// The most batches that share a transaction; bounds how long the first of them waits.
+const GROUP_MAX: usize = 256;
+
+/// Handles to the threads, which end when the last handle is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Database {
+    writes: mpsc::Sender<Write>,
+    reads: mpsc::Sender<Read>,
+}
+
+#[derive(Debug)]
+struct Write {
+    batch: Batch,
+    answer: oneshot::Sender<Result<(), Error>>,
+}
+
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+impl Database {
+    pub(super) fn open(data_dir: &Path, decisions_max: u64) -> Result<Self, Error> {
+        std::fs::create_dir_all(data_dir)?;
+        let path = data_dir.join(FILE);
+        let writer = Writer::new(schema::open(&path)?, decisions_max);
+        let (writes, queue) = mpsc::channel(QUEUED_MAX);
+        spawn("state-writer", move || writer.run(queue))?;
+        let (reads, queue) = mpsc::channel::<Read>(QUEUED_MAX);
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..READERS {
+            let (connection, queue) = (schema::open(&path)?, Arc::clone(&queue));
+            connection.pragma_update(None, "query_only", true)?;
+            spawn("state-reader", move || serve_reads(&connection, &queue))?;
+        }
+        Ok(Self { writes, reads })
+    }
+
+    pub(super) async fn write(&self, batch: Batch) -> Result<(), Error> {
+        let (answer, answered) = oneshot::channel();
+        let write = Write { batch, answer };
+        self.writes
+            .send(write)
+            .await
+            .map_err(|_gone| Error::Closed)?;
+        answered.await.map_err(|_gone| Error::Closed)?
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        let read: Read = Box::new(move |connection| {
+            // Whoever asked may have gone.
+            drop(answer.send(read(connection)));
+        });
+        self.reads.send(read).await.map_err(|_gone| Error::Closed)?;
+        let answer = answered.await.map_err(|_gone| Error::Closed)?;
+        Ok(answer?)
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)?;
+    Ok(())
+}
+
+fn serve_reads(connection: &Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
+    loop {
+        let next = {
+            let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.blocking_recv()
+        };
+        match next {
+            Some(read) => read(connection),
+            None => return,
+        }
+    }
+}
+
+/// The writing thread.
+struct Writer {
+    connection: Connection,
+    /// Grows with every hint about a parent.
+    hint: i64,
+    retention: decisions::Retention,
+}
+
+impl Writer {
+    fn new(connection: Connection, decisions_max: u64) -> Self {
+        // Hints of an earlier run are older: a run does not write a million hints per second.
+        let hint = crate::clock::now().as_microsecond();
+        let retention = decisions::Retention::new(decisions_max);
+        Self {
+            connection,
+            hint,
+            retention,
+        }
+    }
+
+    fn run(mut self, mut queue: mpsc::Receiver<Write>) {
+        let mut group = Vec::new();
+        while let Some(first) = queue.blocking_recv() {
+            group.push(first);
+            while group.len() < GROUP_MAX
+                && let Ok(next) = queue.try_recv()
+            {
+                group.push(next);
+            }
+            self.write_group(&mut group);
+            if let Err(error) = self.retention.prune(&mut self.connection) {
+                tracing::warn!(%error, "Could not remove old decisions");
+            }
+        }
+    }
+
+    /// Writes all in one transaction; when that fails, each in one of its own, so that one bad batch fails alone.
+    fn write_group(&mut self, group: &mut Vec<Write>) {
+        if group.len() > 1
+            && self
+                .write_all(group.iter().map(|write| &write.batch))
+                .is_ok()
+        {
+            group.drain(..).for_each(|write| write.answer(Ok(())));
+        }
+        for write in group.drain(..) {
+            let written = self.write_all(std::iter::once(&write.batch));
+            write.answer(written.map_err(Error::Sqlite));
+        }
+    }
+
+    fn write_all<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for batch in batches {
+            insert(&transaction, batch, &mut self.hint)?;
+        }
+        transaction.commit()
+    }
+}
+
+impl Write {
+    fn answer(self, result: Result<(), Error>) {
+        // Whoever asked may have gone; the rows are written all the same.
+        drop(self.answer.send(result));
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, batch: &Batch, hint: &mut i64) -> rusqlite::Result<()> {
+    for record in &batch.records {
+        decisions::insert(transaction, record)?;
+    }
+    for (id, pulls) in &batch.counts {
+        decisions::add_to_count(transaction, *id, *pulls)?;
+    }
+    for (subject, evidence) in &batch.evidence {
+        let (repository, digest) = super::keys(subject);
+        let body = serde_json::to_string(evidence).map_err(unwritable)?;
+        execute(
+            transaction,
+            "INSERT OR REPLACE INTO evidence (repository, digest, body) VALUES (?1, ?2, ?3)",
+            (repository, digest, body),
+        )?;
+    }
+    for (subject, row) in &batch.manifests {
+        let (repository, digest) = super::keys(subject);
+        execute(
+            transaction,
+            "INSERT OR REPLACE INTO manifests (repository, digest, media_type, confirmed_at) VALUES (?1, ?2, ?3, ?4)",
+            (
+                repository,
+                digest,
+                &row.media_type,
+                row.confirmed_at.to_string(),
+            ),
+        )?;
+    }
+    for (parent, children) in &batch.parents {
+        insert_hints(transaction, parent, children, hint)?;
+    }
+    for (repository, tag, row) in &batch.tags {
+        execute(
+            transaction,
+            "INSERT OR REPLACE INTO tags (repository, tag, digest, resolved_at) VALUES (?1, ?2, ?3, ?4)",
+            (
+                repository.as_str(),
+                tag.as_str(),
+                row.digest.to_string(),
+                row.resolved_at.to_string(),
+            ),
+        )?;
+    }
+    for subject in &batch.confirmed_blobs {
+        execute(
+            transaction,
+            "INSERT OR IGNORE INTO confirmed_blobs (repository, digest) VALUES (?1, ?2)",
+            super::keys(subject),
+        )?;
+    }
+    Ok(())
+}
+
+fn insert_hints(
+    transaction: &Transaction<'_>,
+    parent: &Subject,
+    children: &[Digest],
+    hint: &mut i64,
+) -> rusqlite::Result<()> {
+    let (repository, parent) = super::keys(parent);
+    for child in children {
+        *hint += 1;
+        execute(
+            transaction,
+            "INSERT OR REPLACE INTO parents (repository, child, parent, hint) VALUES (?1, ?2, ?3, ?4)",
+            (&repository, child.to_string(), &parent, *hint),
+        )?;
+    }
+    Ok(())
+}
+
+fn execute(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    values: impl rusqlite::Params,
+) -> rusqlite::Result<()> {
+    transaction.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+/// What cannot be written as JSON cannot be bound as a value.
+pub(super) fn unwritable(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}

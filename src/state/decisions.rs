@@ -1,0 +1,226 @@
+//! Decisions as rows: the whole record as JSON, beside it what can be asked for.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params_from_iter};
+use ulid::Ulid;
+
+use crate::decision_log::{AttemptOutcome, Outcome, Query, Record};
+
+use super::database::unwritable;
+
+/// Decisions between two looks at how many there are, and the most that are removed in one go.
+const PRUNE_INTERVAL: u64 = 1000;
+
+/// Bounds the number of decisions.
+#[derive(Debug)]
+pub(super) struct Retention {
+    decisions_max: u64,
+    /// The newest row when last looked.
+    looked_at_row: Option<i64>,
+}
+
+pub(super) fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+    let body = serde_json::to_string(record).map_err(unwritable)?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO decisions (id, time, repository, digest, decision, kind, count, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    let row = insert.insert((
+        record.id.to_bytes(),
+        nanoseconds(record.time),
+        &record.repository,
+        record.digest.map(|digest| digest.to_string()),
+        name(record.decision),
+        record.denial.as_ref().map(|denial| &denial.kind),
+        clamp(record.count),
+        body,
+    ))?;
+    let mut insert = transaction
+        .prepare_cached("INSERT OR IGNORE INTO decision_policies (policy, row) VALUES (?1, ?2)")?;
+    for policy in &record.policies {
+        insert.execute((&policy.name, row))?;
+    }
+    let mut insert = transaction
+        .prepare_cached("INSERT OR IGNORE INTO decision_signers (signer, row) VALUES (?1, ?2)")?;
+    for signer in signers(record) {
+        insert.execute((signer, row))?;
+    }
+    Ok(())
+}
+
+pub(super) fn add_to_count(
+    transaction: &Transaction<'_>,
+    id: Ulid,
+    pulls: u64,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE decisions SET count = count + ?2 WHERE id = ?1")?
+        .execute((id.to_bytes(), clamp(pulls)))?;
+    Ok(())
+}
+
+pub(super) fn select_one(connection: &Connection, id: Ulid) -> rusqlite::Result<Option<Record>> {
+    let mut select =
+        connection.prepare_cached("SELECT body, count FROM decisions WHERE id = ?1")?;
+    let record = select
+        .query_row([id.to_bytes()], |row| Ok(record(row)))
+        .optional()?;
+    Ok(record.flatten())
+}
+
+pub(super) fn select(connection: &Connection, query: &Query) -> rusqlite::Result<Vec<Record>> {
+    let (sql, values) = statement(query);
+    let mut select = connection.prepare_cached(&sql)?;
+    let rows = select.query_map(params_from_iter(values), |row| Ok(record(row)))?;
+    // The limit counts readable rows: a page that is not full is the last one.
+    rows.filter_map(Result::transpose)
+        .take(query.limit)
+        .collect()
+}
+
+fn statement(query: &Query) -> (String, Vec<Value>) {
+    let mut conditions = Conditions::default();
+    if let Some(repository) = &query.repository {
+        match repository.strip_suffix('*') {
+            // Names are ASCII, so everything with the prefix sorts before the prefix and the last character there is.
+            Some(prefix) => {
+                conditions.add("repository >= ?", prefix.to_owned());
+                conditions.add("repository < ?", format!("{prefix}{}", char::MAX));
+            }
+            None => conditions.add("repository = ?", repository.clone()),
+        }
+    }
+    if let Some(digest) = &query.digest {
+        conditions.add("digest = ?", digest.to_string());
+    }
+    if let Some(decision) = query.decision {
+        conditions.add("decision = ?", name(decision).to_owned());
+    }
+    if let Some(kind) = &query.kind {
+        conditions.add("kind = ?", kind.clone());
+    }
+    if let Some(policy) = &query.policy {
+        let rows = "row IN (SELECT row FROM decision_policies WHERE policy = ?)";
+        conditions.add(rows, policy.clone());
+    }
+    if let Some(signer) = &query.signer {
+        let rows = "row IN (SELECT row FROM decision_signers WHERE signer = ?)";
+        conditions.add(rows, signer.clone());
+    }
+    if let Some(since) = query.since {
+        conditions.add("time >= ?", nanoseconds(since));
+    }
+    if let Some(until) = query.until {
+        conditions.add("time < ?", nanoseconds(until));
+    }
+    if let Some(after) = query.after {
+        conditions.add("id < ?", after.to_bytes().to_vec());
+    }
+    let filter = conditions.sql;
+    let sql = format!("SELECT body, count FROM decisions{filter} ORDER BY id DESC");
+    (sql, conditions.values)
+}
+
+/// The conditions of a query; what was asked for is bound, never part of the text.
+#[derive(Debug, Default)]
+struct Conditions {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn add(&mut self, condition: &'static str, value: impl Into<Value>) {
+        let joint = if self.values.is_empty() {
+            " WHERE "
+        } else {
+            " AND "
+        };
+        self.sql.push_str(joint);
+        self.sql.push_str(condition);
+        self.values.push(value.into());
+    }
+}
+
+/// The record in a row with its current count; `None` when it cannot be read.
+fn record(row: &Row<'_>) -> Option<Record> {
+    let body: String = row.get(0).ok()?;
+    let mut record: Record = serde_json::from_str(&body)
+        .inspect_err(|error| tracing::warn!(%error, "Unreadable decision passed over"))
+        .ok()?;
+    let count: i64 = row.get(1).ok()?;
+    record.count = count.unsigned_abs();
+    Some(record)
+}
+
+/// Who signed: the identities and key fingerprints that verified.
+fn signers(record: &Record) -> BTreeSet<String> {
+    let verified = record
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.outcome == AttemptOutcome::Verified);
+    verified
+        .flat_map(|attempt| {
+            let identity = attempt.certificate.as_ref().map(|it| it.identity.clone());
+            let fingerprint = attempt.key.as_ref().map(|it| it.fingerprint.to_string());
+            [identity, fingerprint]
+        })
+        .flatten()
+        .collect()
+}
+
+fn name(decision: Outcome) -> &'static str {
+    match decision {
+        Outcome::Admit => "admit",
+        Outcome::Deny => "deny",
+        Outcome::Unavailable => "unavailable",
+    }
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    // Before the year 1678 and after 2262 all times are equally far.
+    let range = i128::from(i64::MIN)..=i128::from(i64::MAX);
+    let clamped = time.as_nanosecond().clamp(*range.start(), *range.end());
+    i64::try_from(clamped).unwrap_or_default()
+}
+
+fn clamp(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+// === impl Retention ===
+
+impl Retention {
+    pub(super) fn new(decisions_max: u64) -> Self {
+        Self {
+            decisions_max,
+            looked_at_row: None,
+        }
+    }
+
+    /// Removes the oldest decisions beyond the maximum, if it is time to look.
+    pub(super) fn prune(&mut self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let newest: Option<i64> = connection
+            .prepare_cached("SELECT max(row) FROM decisions")?
+            .query_row((), |row| row.get(0))?;
+        let newest = newest.unwrap_or(0);
+        let interval = clamp(PRUNE_INTERVAL.min(self.decisions_max / 10));
+        if self
+            .looked_at_row
+            .is_some_and(|row| newest - row <= interval)
+        {
+            return Ok(());
+        }
+        self.looked_at_row = Some(newest);
+        let transaction = connection.transaction()?;
+        let keep_from = newest.saturating_sub(clamp(self.decisions_max)) + 1;
+        for table in ["decisions", "decision_policies", "decision_signers"] {
+            transaction
+                .prepare_cached(&format!("DELETE FROM {table} WHERE row < ?1"))?
+                .execute([keep_from])?;
+        }
+        transaction.commit()
+    }
+}

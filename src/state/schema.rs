@@ -1,0 +1,106 @@
+//! Tables, migrations, and how a connection is set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::Error;
+
+/// One script per version, in order; `user_version` counts those that were run.
+///
+/// Digests, names and times are text, so that the tables can be read with the `sqlite3` program; `decisions.time` is
+/// nanoseconds since 1970 because it is compared. `parents.hint` grows with every hint.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE evidence (
+        repository TEXT NOT NULL, digest TEXT NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (repository, digest)
+    );
+    CREATE TABLE manifests (
+        repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, confirmed_at TEXT NOT NULL,
+        PRIMARY KEY (repository, digest)
+    ) WITHOUT ROWID;
+    CREATE TABLE parents (
+        repository TEXT NOT NULL, child TEXT NOT NULL, parent TEXT NOT NULL, hint INTEGER NOT NULL,
+        PRIMARY KEY (repository, child, parent)
+    ) WITHOUT ROWID;
+    CREATE TABLE tags (
+        repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, resolved_at TEXT NOT NULL,
+        PRIMARY KEY (repository, tag)
+    ) WITHOUT ROWID;
+    CREATE TABLE confirmed_blobs (
+        repository TEXT NOT NULL, digest TEXT NOT NULL,
+        PRIMARY KEY (repository, digest)
+    ) WITHOUT ROWID;
+    CREATE TABLE decisions (
+        row INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, time INTEGER NOT NULL, repository TEXT NOT NULL,
+        digest TEXT, decision TEXT NOT NULL, kind TEXT, count INTEGER NOT NULL, body TEXT NOT NULL
+    );
+    CREATE INDEX decisions_by_repository ON decisions (repository, id);
+    CREATE INDEX decisions_by_digest ON decisions (digest, id);
+    CREATE INDEX decisions_by_kind ON decisions (kind, id) WHERE kind IS NOT NULL;
+    CREATE TABLE decision_policies (
+        policy TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (policy, row)
+    ) WITHOUT ROWID;
+    CREATE INDEX decision_policies_by_row ON decision_policies (row);
+    CREATE TABLE decision_signers (
+        signer TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (signer, row)
+    ) WITHOUT ROWID;
+    CREATE INDEX decision_signers_by_row ON decision_signers (row);
+"];
+
+/// How long to wait for another process (a backup, the `sqlite3` program) that holds the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Opens a connection to the database at `path`, creating or migrating it if need be.
+pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    let opening = |source| Error::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let mut connection = connect(path).map_err(opening)?;
+    let found = migrate(&mut connection).map_err(opening)?;
+    let known = known_version();
+    if found > known {
+        return Err(Error::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    Ok(connection)
+}
+
+/// The version that this program writes.
+pub(super) fn known_version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A decision is durable before the first byte of what it admits leaves, also when the power fails.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // A row somebody garbled must not be run as part of a view or trigger.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Runs the scripts not yet run, and tells the version found before.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    let done = usize::try_from(found).unwrap_or(0);
+    let missing = MIGRATIONS.get(done..).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    for script in missing {
+        transaction.execute_batch(script)?;
+    }
+    transaction.pragma_update(None, "user_version", known_version())?;
+    transaction.commit()?;
+    Ok(found)
+}

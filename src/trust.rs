@@ -1,0 +1,146 @@
+//! Trusted roots and keys from files.
+//!
+//! Files are read with a limit and parsed by [`crate::verify`]; nothing here is believed because of where it lies.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::verify::{KeyError, PublicKey, TrustedRoot, TrustedRootError};
+
+/// The most bytes of a trusted root or key file.
+pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A file of trusted material cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is larger than [`FILE_BYTES_MAX`].
+    #[error("{} is larger than {FILE_BYTES_MAX} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not text.
+    #[error("{} is not text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It holds no usable key.
+    #[error("{} holds no usable public key", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: KeyError,
+    },
+    /// It holds no usable trusted root.
+    #[error("{} holds no usable trusted root", path.display())]
+    TrustedRoot {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: TrustedRootError,
+    },
+    /// The trusted root that this version was built with does not load.
+    #[error("the built-in trusted root does not load")]
+    BuiltIn(#[source] TrustedRootError),
+}
+
+/// Loads one PEM public key.
+///
+/// # Errors
+/// When the file cannot be read, is too large, or is not exactly one usable key.
+pub fn load_key(path: &Path) -> Result<PublicKey, Error> {
+    PublicKey::from_pem(&read_text(path)?).map_err(|source| Error::Key {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Loads a Sigstore `trusted_root.json`.
+///
+/// # Errors
+/// When the file cannot be read, is too large, or is not a usable trusted root.
+pub fn load_trusted_root(path: &Path) -> Result<Arc<TrustedRoot>, Error> {
+    let root = TrustedRoot::from_json(&read_text(path)?).map_err(|source| Error::TrustedRoot {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Arc::new(root))
+}
+
+/// The public-good root that this version was built with.
+///
+/// # Errors
+/// Never in a released build.
+pub fn built_in_trusted_root() -> Result<Arc<TrustedRoot>, Error> {
+    TrustedRoot::public_good()
+        .map(Arc::new)
+        .map_err(Error::BuiltIn)
+}
+
+/// Reads a text file of at most [`FILE_BYTES_MAX`] bytes.
+///
+/// # Errors
+/// When it cannot be read, is larger, or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, Error> {
+    let read = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(read)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(read)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Error::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    String::from_utf8(bytes).map_err(|_not_text| Error::NotText {
+        path: path.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_up_to_the_limit_and_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.pem");
+        let full = "x".repeat(usize::try_from(FILE_BYTES_MAX).unwrap());
+        std::fs::write(&path, &full).unwrap();
+        assert_eq!(read_text(&path).unwrap(), full);
+        std::fs::write(&path, format!("{full}x")).unwrap();
+        assert!(matches!(read_text(&path), Err(Error::TooLarge { path: named }) if named == path));
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("missing.pem");
+        let error = load_key(&path).unwrap_err();
+        assert!(error.to_string().contains("missing.pem"), "{error}");
+        std::fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(matches!(
+            load_trusted_root(&path),
+            Err(Error::NotText { .. })
+        ));
+    }
+}

@@ -1,0 +1,178 @@
+//! Reading bodies: never more than allowed, never waiting for ever, never mistaking a broken one for a whole one.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, BoxStream, StreamExt};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use reqwest::Response;
+
+use super::Error;
+
+/// What is left of a body that is passed on.
+struct Flow {
+    host: String,
+    response: Response,
+    /// Bytes still to come, when the upstream said how many.
+    remaining: Option<u64>,
+    idle_time_max: Duration,
+}
+
+/// A body we do not want is read to keep its connection, if it is this small and comes this fast.
+const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// `Content-Length`, also of an answer to `HEAD`. `None` if absent or no number.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The whole body.
+///
+/// # Errors
+/// `TooLarge` beyond `limit_bytes`, at once if announced; `Truncated`; `Failed` when it stalls or breaks.
+pub(super) async fn read(
+    host: &str,
+    response: Response,
+    limit_bytes: u64,
+    idle_time_max: Duration,
+) -> Result<Bytes, Error> {
+    let too_large = || Error::TooLarge {
+        host: host.to_owned(),
+        limit_bytes,
+    };
+    let length = content_length(response.headers());
+    if length.is_some_and(|length| length > limit_bytes) {
+        return Err(too_large());
+    }
+    let mut flow = Flow {
+        host: host.to_owned(),
+        response,
+        remaining: length,
+        idle_time_max,
+    };
+    let Some(first) = flow.next().await? else {
+        return Ok(Bytes::new());
+    };
+    let exceeds = |bytes: usize| u64::try_from(bytes).is_ok_and(|bytes| bytes > limit_bytes);
+    if exceeds(first.len()) {
+        return Err(too_large());
+    }
+    let Some(second) = flow.next().await? else {
+        return Ok(first);
+    };
+    let announced = length
+        .and_then(|length| usize::try_from(length).ok())
+        .unwrap_or_default();
+    let mut whole = BytesMut::with_capacity(announced.max(first.len() + second.len()));
+    whole.extend_from_slice(&first);
+    let mut chunk = second;
+    loop {
+        if exceeds(whole.len() + chunk.len()) {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&chunk);
+        let Some(next) = flow.next().await? else {
+            return Ok(whole.freeze());
+        };
+        chunk = next;
+    }
+}
+
+/// The body as it arrives, in the pieces in which it arrives. Ends with an error unless exactly `expected` bytes came,
+/// where that is known.
+pub(super) fn stream(
+    host: String,
+    response: Response,
+    expected: Option<u64>,
+    idle_time_max: Duration,
+) -> BoxStream<'static, Result<Bytes, Error>> {
+    let flow = Flow {
+        host,
+        response,
+        remaining: expected,
+        idle_time_max,
+    };
+    stream::try_unfold(flow, |mut flow| async move {
+        Ok(flow.next().await?.map(|chunk| (chunk, flow)))
+    })
+    .boxed()
+}
+
+/// At most `limit_bytes` of a body that only explains something; what was read when it breaks.
+pub(super) async fn read_some(
+    mut response: Response,
+    limit_bytes: usize,
+    time_max: Duration,
+) -> Vec<u8> {
+    let mut some = Vec::new();
+    let reading = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            if some.len() + chunk.len() > limit_bytes {
+                return;
+            }
+            some.extend_from_slice(&chunk);
+        }
+    };
+    drop(tokio::time::timeout(time_max, reading).await);
+    some
+}
+
+/// Reads a small body and forgets it, so that its connection can be used again.
+pub(super) async fn drain(response: Response) {
+    let is_small =
+        content_length(response.headers()).is_some_and(|length| length <= DRAIN_BYTES_MAX);
+    if is_small {
+        drop(read_some(response, usize::MAX, DRAIN_TIME_MAX).await);
+    }
+}
+
+impl Flow {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let failed = |reason: &str| Error::Failed {
+            host: self.host.clone(),
+            reason: reason.to_owned(),
+        };
+        let truncated = || Error::Truncated {
+            host: self.host.clone(),
+        };
+        let chunk = match tokio::time::timeout(self.idle_time_max, self.response.chunk()).await {
+            Err(_elapsed) => return Err(failed("the body stalled")),
+            Ok(Err(error)) if is_early_end(&error) => return Err(truncated()),
+            Ok(Err(_broken)) => return Err(failed("the body broke")),
+            Ok(Ok(chunk)) => chunk,
+        };
+        let Some(chunk) = chunk else {
+            return if self.remaining.is_some_and(|remaining| remaining > 0) {
+                Err(truncated())
+            } else {
+                Ok(None)
+            };
+        };
+        if let Some(remaining) = self.remaining {
+            let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+            let left = remaining
+                .checked_sub(length)
+                .ok_or_else(|| failed("the body is longer than announced"))?;
+            self.remaining = Some(left);
+        }
+        Ok(Some(chunk))
+    }
+}
+
+/// Whether the connection was closed before the body's end, as opposed to reset.
+fn is_early_end(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let hyper = error.downcast_ref::<hyper::Error>();
+        let io = error.downcast_ref::<std::io::Error>();
+        if hyper.is_some_and(hyper::Error::is_incomplete_message)
+            || io.is_some_and(|io| io.kind() == std::io::ErrorKind::UnexpectedEof)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

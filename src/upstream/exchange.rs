@@ -1,0 +1,315 @@
+//! One request to an upstream with everything around it: lane, token, redirects, retries.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, DATE, LOCATION, RANGE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reqwest::{RequestBuilder, Response};
+use tokio::time::Instant;
+use url::Url;
+
+use super::challenge::Challenge;
+use super::clients::{self, ForbiddenAddress};
+use super::host::Host;
+use super::lane::Permit;
+use super::token::Grant;
+use super::{Error, Purpose, body};
+
+/// What is asked of an upstream.
+#[derive(Debug)]
+pub(super) struct Ask<'ask> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) accept: &'static str,
+    /// Bytes to leave out at the start.
+    pub(super) offset: u64,
+    /// The `<name>` at the upstream, for which tokens are.
+    pub(super) repository: &'ask str,
+    pub(super) purpose: Purpose,
+}
+
+/// An answer whose status is worth looking at, with the right to its place in the lane.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) permit: Permit,
+}
+
+/// Why an attempt failed, and whether another makes sense.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    error: Error,
+    transient: bool,
+}
+
+/// The delay before the first retry; it doubles, with as much jitter, up to the other.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// A pause after a 429 that does not say how long.
+const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
+
+impl Host {
+    /// Asks until there is an answer other than "later", or no attempt is left, or the next would come after `deadline`,
+    /// at which the caller stops waiting.
+    ///
+    /// # Errors
+    /// `Throttled`, `Failed`, and `Denied` when no token is to be had. Other refusals are answers.
+    pub(super) async fn ask(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Answer, Error> {
+        let retries = self.limits.upstream_attempts_max.saturating_sub(1);
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(RETRY_DELAY_MIN)
+            .with_max_delay(RETRY_DELAY_MAX)
+            .with_max_times(usize::try_from(retries).unwrap_or(usize::MAX))
+            .with_jitter()
+            .with_jitter_seed(rand::random())
+            .build();
+        loop {
+            let permit = self
+                .lanes
+                .enter(ask.purpose, deadline)
+                .await
+                .map_err(|busy| Error::Throttled {
+                    host: self.name.clone(),
+                    retry_after: busy.retry_after,
+                })?;
+            let outcome = self.attempt(ask).await;
+            let fault = match outcome.and_then(|response| self.check_status(response, ask.purpose))
+            {
+                Ok(response) => return Ok(Answer { response, permit }),
+                Err(fault) => fault,
+            };
+            drop(permit);
+            let delay = delays
+                .next()
+                .filter(|delay| fault.transient && Instant::now() + *delay < deadline);
+            let Some(delay) = delay else {
+                return Err(fault.error);
+            };
+            tracing::debug!(upstream.host = %self.name, error = %fault.error, "Asking `{}` again", self.name);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Asks once, and once more with a new token if the upstream wants one.
+    async fn attempt(&self, ask: &Ask<'_>) -> Result<Response, Fault> {
+        let grant = self.grants.current(ask.repository);
+        let response = self.follow(ask, grant.as_deref()).await?;
+        let is_own = response.url().origin() == self.base.origin();
+        if response.status() != StatusCode::UNAUTHORIZED || !is_own {
+            return Ok(response);
+        }
+        let Some(challenge) = Challenge::from_headers(response.headers()) else {
+            return Ok(response);
+        };
+        body::drain(response).await;
+        let grant = self.authorize(ask, &challenge, grant.as_deref()).await?;
+        self.follow(ask, Some(&grant)).await
+    }
+
+    /// Sends the request where it belongs and then wherever redirects lead. The grant goes to the upstream's origin
+    /// only, and not after a detour: whoever sent us back chose the path.
+    async fn follow(&self, ask: &Ask<'_>, grant: Option<&Grant>) -> Result<Response, Fault> {
+        let mut url = ask.url.clone();
+        let mut has_left = false;
+        for _ in 0..=self.limits.redirects_max {
+            let is_own = url.origin() == self.base.origin();
+            has_left |= !is_own;
+            if !is_own {
+                self.check_peer(&url)?;
+            }
+            let client = if is_own { &self.own } else { &self.peer };
+            let mut request = request(client, ask, url.clone());
+            if let Some(grant) = grant.filter(|_| !has_left) {
+                request = request.header(AUTHORIZATION, grant.header.clone());
+            }
+            let response = self.send(client, request).await?;
+            if let (true, false, Some(address)) =
+                (is_own, self.proxies.intercept(&url), response.remote_addr())
+            {
+                self.own_address.learn(address.ip());
+            }
+            if !is_redirect(response.status()) {
+                return Ok(response);
+            }
+            url = self
+                .location(&url, response.headers())
+                .map_err(Fault::definite)?;
+            body::drain(response).await;
+        }
+        Err(Fault::definite(self.failed("redirects too often")))
+    }
+
+    /// Sends one request and waits for the headers.
+    pub(super) async fn send(
+        &self,
+        client: &reqwest::Client,
+        request: RequestBuilder,
+    ) -> Result<Response, Fault> {
+        let request = request
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+            .build();
+        let request = request
+            .map_err(|_builder| Fault::definite(self.failed("the request cannot be expressed")))?;
+        let sending = tokio::time::timeout(self.limits.header_time_max, client.execute(request));
+        match sending.await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.send_fault(&error)),
+            Err(_elapsed) => Err(Fault::transient(self.failed("no answer in time"))),
+        }
+    }
+
+    /// Refuses to be sent to an address that is none of a registry's.
+    pub(super) fn check_peer(&self, url: &Url) -> Result<(), Fault> {
+        let checked = clients::check_peer_url(url, &self.own_address, &self.proxies);
+        checked.map_err(|error| Fault::definite(self.failed(error.to_string())))
+    }
+
+    /// Turns "later" into a fault, and into a pause if the upstream asked for one.
+    pub(super) fn check_status(
+        &self,
+        response: Response,
+        purpose: Purpose,
+    ) -> Result<Response, Fault> {
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        let pause = match status {
+            StatusCode::TOO_MANY_REQUESTS => Some(retry_after.unwrap_or(PAUSE_DEFAULT)),
+            StatusCode::SERVICE_UNAVAILABLE => retry_after,
+            StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::GATEWAY_TIMEOUT => None,
+            _ => return Ok(response),
+        };
+        let Some(pause) = pause else {
+            return Err(Fault::transient(
+                self.failed(format!("status {}", status.as_u16())),
+            ));
+        };
+        self.lanes.pause(purpose, pause);
+        Err(Fault::transient(Error::Throttled {
+            host: self.name.clone(),
+            retry_after,
+        }))
+    }
+
+    fn send_fault(&self, error: &reqwest::Error) -> Fault {
+        let mut root: &dyn std::error::Error = error;
+        while let Some(source) = root.source() {
+            root = source;
+        }
+        if root.is::<ForbiddenAddress>() {
+            return Fault::definite(self.failed(root.to_string()));
+        }
+        // The error itself would print the URL, which may be a signed one; its root knows nothing of it.
+        let reason = match (error.is_connect(), error.source()) {
+            (true, Some(_)) => format!("no connection: {root}"),
+            (false, Some(_)) => format!("the connection broke: {root}"),
+            (_, None) => "no connection".to_owned(),
+        };
+        Fault::transient(self.failed(reason))
+    }
+
+    /// Where a redirect leads.
+    fn location(&self, from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let target = location.and_then(|location| from.join(location).ok());
+        let mut target = target.ok_or_else(|| self.failed("redirects to nowhere"))?;
+        let is_downgrade = from.scheme() == "https" && target.scheme() != "https";
+        if is_downgrade || !matches!(target.scheme(), "http" | "https") {
+            return Err(self.failed("redirects to something other than https"));
+        }
+        // Credentials in a URL become a header; we send none that the upstream made up.
+        let stripped = target
+            .set_username("")
+            .and_then(|()| target.set_password(None));
+        stripped.map_err(|()| self.failed("redirects to nowhere"))?;
+        target.set_fragment(None);
+        Ok(target)
+    }
+}
+
+impl Fault {
+    /// Another attempt would end the same.
+    pub(super) fn definite(error: Error) -> Self {
+        Self {
+            error,
+            transient: false,
+        }
+    }
+
+    /// Another attempt may succeed.
+    pub(super) fn transient(error: Error) -> Self {
+        Self {
+            error,
+            transient: true,
+        }
+    }
+}
+
+fn request(client: &reqwest::Client, ask: &Ask<'_>, url: Url) -> RequestBuilder {
+    let request = client
+        .request(ask.method.clone(), url)
+        .header(ACCEPT, HeaderValue::from_static(ask.accept));
+    if ask.offset == 0 {
+        return request;
+    }
+    request.header(RANGE, format!("bytes={}-", ask.offset))
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// `Retry-After` as seconds or as a date, the latter measured against the upstream's own clock.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+            .map(str::trim)
+    };
+    let value = text(RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text| {
+        jiff::fmt::rfc2822::parse(text)
+            .ok()
+            .map(|date| date.timestamp())
+    };
+    let wait = date(value)?.duration_since(date(text(DATE)?)?);
+    Some(Duration::try_from(wait).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_retry_after() {
+        const NOON: &str = "Mon, 23 Nov 2026 12:00:00 GMT";
+        for (value, date, expected) in [
+            ("7", None, Some(7)),
+            (" 7 ", None, Some(7)),
+            ("Mon, 23 Nov 2026 12:00:09 GMT", Some(NOON), Some(9)),
+            ("Mon, 23 Nov 2026 11:00:00 GMT", Some(NOON), Some(0)),
+            (NOON, None, None),
+            ("-1", None, None),
+            ("soon", Some(NOON), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(DATE, date.parse().unwrap());
+            }
+            assert_eq!(
+                retry_after(&headers),
+                expected.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+    }
+}

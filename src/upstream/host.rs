@@ -1,0 +1,176 @@
+//! One upstream: where it is, what it trusts, and where our credentials for it come from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use url::Url;
+
+use super::Error;
+use super::clients::{self, OwnAddress, Proxies};
+use super::config::{BuildError, HostConfig, Proxy};
+use super::credentials::{Credentials, Login};
+use super::docker_config::{DockerConfig, LookupError};
+use super::lane::Lanes;
+use super::token::Grants;
+use crate::limits::Limits;
+
+/// An upstream with its connections and everything we remember about it.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) name: String,
+    /// Ends with a slash; `v2/…` follows.
+    pub(super) base: Url,
+    pub(super) plain_http: bool,
+    pub(super) token_hosts: Vec<String>,
+    pub(super) logins: Logins,
+    pub(super) own: reqwest::Client,
+    pub(super) peer: reqwest::Client,
+    pub(super) own_address: Arc<OwnAddress>,
+    pub(super) proxies: Proxies,
+    pub(super) lanes: Lanes,
+    pub(super) grants: Grants,
+    pub(super) limits: Arc<Limits>,
+}
+
+/// Where the credentials come from, and those that came last.
+#[derive(Debug)]
+pub(super) struct Logins {
+    source: Source,
+    last: tokio::sync::Mutex<Option<(Instant, Login)>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Fixed(Login),
+    DockerConfig(DockerConfig),
+}
+
+/// Credentials from a file or a helper program are asked for again after this time: helpers hand out what ends.
+pub(super) const LOGIN_LIFE: Duration = Duration::from_secs(180);
+
+const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_ENDPOINT: &str = "https://registry-1.docker.io/";
+
+impl Host {
+    /// Sets up everything that can be set up without asking the upstream.
+    pub(super) fn new(
+        name: &str,
+        config: HostConfig,
+        roots: &rustls::RootCertStore,
+        proxy: &Proxy,
+        limits: &Arc<Limits>,
+    ) -> Result<Self, BuildError> {
+        let host = name.to_owned();
+        let base = base(name, &config)?;
+        let roots = match &config.ca_pem {
+            None => roots.clone(),
+            Some(pem) => clients::add_certificates(roots.clone(), pem)
+                .ok_or_else(|| BuildError::Certificate { host: host.clone() })?,
+        };
+        let tls = clients::tls(roots)?;
+        let own_address = Arc::default();
+        let proxies = Proxies::new(proxy);
+        Ok(Self {
+            base,
+            plain_http: config.plain_http,
+            token_hosts: config.token_hosts,
+            logins: Logins {
+                source: source(&host, config.credentials)?,
+                last: tokio::sync::Mutex::default(),
+            },
+            own: clients::own_client(tls.clone(), proxy, limits)?,
+            peer: clients::peer_client(tls, proxy, &proxies, &own_address, limits)?,
+            own_address,
+            proxies,
+            lanes: Lanes::new(limits.upstream_requests_max),
+            grants: Grants::new(),
+            limits: Arc::clone(limits),
+            name: host,
+        })
+    }
+
+    /// An error that may go away.
+    pub(super) fn failed(&self, reason: impl Into<String>) -> Error {
+        Error::Failed {
+            host: self.name.clone(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl Logins {
+    /// The credentials for `host`, at most [`LOGIN_LIFE`] old.
+    pub(super) async fn get(&self, host: &str) -> Result<Login, LookupError> {
+        let config = match &self.source {
+            Source::Fixed(login) => return Ok(login.clone()),
+            Source::DockerConfig(config) => config,
+        };
+        let mut last = self.last.lock().await;
+        if let Some((at, login)) = last.as_ref()
+            && at.elapsed() < LOGIN_LIFE
+        {
+            return Ok(login.clone());
+        }
+        let login = config.login(host).await?;
+        *last = Some((Instant::now(), login.clone()));
+        Ok(login)
+    }
+
+    /// What came last was refused, so the next one asks again.
+    pub(super) async fn forget(&self) {
+        *self.last.lock().await = None;
+    }
+}
+
+fn base(name: &str, config: &HostConfig) -> Result<Url, BuildError> {
+    let invalid = || BuildError::Endpoint {
+        host: name.to_owned(),
+    };
+    let mut base = match &config.endpoint {
+        Some(endpoint) => endpoint.clone(),
+        None if name == DOCKER_HUB => Url::parse(DOCKER_HUB_ENDPOINT).map_err(|_url| invalid())?,
+        None => {
+            let scheme = if config.plain_http { "http" } else { "https" };
+            Url::parse(&format!("{scheme}://{name}/")).map_err(|_url| invalid())?
+        }
+    };
+    let plain = !matches!(base.scheme(), "http" | "https")
+        || !base.has_host()
+        || !base.username().is_empty()
+        || base.password().is_some()
+        || base.query().is_some()
+        || base.fragment().is_some();
+    if plain {
+        return Err(invalid());
+    }
+    if base.scheme() == "http" && !config.plain_http {
+        return Err(BuildError::PlainHttp {
+            host: name.to_owned(),
+        });
+    }
+    if !base.path().ends_with('/') {
+        base.set_path(&format!("{}/", base.path()));
+    }
+    Ok(base)
+}
+
+fn source(host: &str, credentials: Credentials) -> Result<Source, BuildError> {
+    Ok(match credentials {
+        Credentials::Anonymous => Source::Fixed(Login::Anonymous),
+        Credentials::Basic { username, password } => {
+            if username.contains(':') {
+                return Err(BuildError::Username {
+                    host: host.to_owned(),
+                });
+            }
+            Source::Fixed(Login::Password { username, password })
+        }
+        Credentials::DockerConfig { path } => {
+            let path = path.ok_or_else(|| BuildError::DockerConfig {
+                host: host.to_owned(),
+            })?;
+            Source::DockerConfig(DockerConfig::new(path))
+        }
+    })
+}

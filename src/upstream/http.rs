@@ -1,0 +1,376 @@
+//! Registries as they are reached over HTTP (distribution specification v1.1).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{HeaderValue, Method};
+use tokio::time::Instant;
+use url::Url;
+
+use super::config::{BuildError, Config};
+use super::exchange::{Answer, Ask};
+use super::host::Host;
+use super::observer::{Observer, outcome};
+use super::status::{self, Kind};
+use super::{
+    Error, FetchedBlob, FetchedManifest, ManifestHead, Page, Purpose, Upstream, body, clients, link,
+};
+use crate::limits::Limits;
+use crate::oci::digest::Algorithm;
+use crate::oci::{Digest, Reference, RepositoryName, media_type};
+
+/// All configured upstreams, over HTTP.
+#[derive(Debug)]
+pub struct HttpUpstream {
+    hosts: HashMap<String, Host>,
+    limits: Arc<Limits>,
+    observer: Arc<dyn Observer>,
+}
+
+const ACCEPT_ANY: &str = "*/*";
+const ACCEPT_JSON: &str = "application/json";
+
+impl HttpUpstream {
+    /// Sets up the upstreams without asking any of them, so it works while all are down.
+    ///
+    /// # Errors
+    /// When an endpoint, a CA file or credentials cannot be used as they are.
+    pub fn new(
+        config: Config,
+        limits: Arc<Limits>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, BuildError> {
+        let roots = clients::platform_roots();
+        let hosts = config.hosts.into_iter().map(|(name, host)| {
+            let host = Host::new(&name, host, &roots, &config.proxy, &limits)?;
+            Ok((name, host))
+        });
+        Ok(Self {
+            hosts: hosts.collect::<Result<_, BuildError>>()?,
+            limits,
+            observer,
+        })
+    }
+
+    fn host(&self, repository: &RepositoryName) -> Result<&Host, Error> {
+        let host = repository.host();
+        self.hosts.get(host).ok_or_else(|| Error::NotConfigured {
+            host: host.to_owned(),
+        })
+    }
+
+    /// Runs `call` until `deadline` and tells the observer how it ended.
+    async fn observed<T>(
+        &self,
+        repository: &RepositoryName,
+        purpose: Purpose,
+        deadline: Instant,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        let host = repository.host();
+        let late = || Error::Failed {
+            host: host.to_owned(),
+            reason: "no answer in time".to_owned(),
+        };
+        let result = tokio::time::timeout_at(deadline, call)
+            .await
+            .unwrap_or_else(|_elapsed| Err(late()));
+        let outcome = result.as_ref().map_or_else(outcome, |_| "ok");
+        self.observer
+            .finished(host, purpose, outcome, started.elapsed());
+        result
+    }
+
+    async fn page(&self, host: &Host, ask: Ask<'_>, deadline: Instant) -> Result<Page, Error> {
+        let answer = host.ask(&ask, deadline).await?;
+        let answer = status::check(&host.name, Kind::List, answer).await?;
+        let headers = answer.response.headers();
+        let content_type = content_type(headers);
+        let next = link::next_page(headers, answer.response.url(), &host.base);
+        let next = next.map_err(|error| host.failed(error.to_string()))?;
+        let bytes = self.read(host, answer, self.limits.list_bytes_max).await?;
+        Ok(Page {
+            bytes,
+            content_type,
+            next,
+        })
+    }
+
+    /// The whole body; the place in the lane is held until it is there.
+    async fn read(&self, host: &Host, answer: Answer, limit_bytes: u64) -> Result<Bytes, Error> {
+        let Answer { response, permit } = answer;
+        let bytes = body::read(
+            &host.name,
+            response,
+            limit_bytes,
+            self.limits.body_idle_time_max,
+        )
+        .await;
+        drop(permit);
+        bytes
+    }
+}
+
+#[async_trait]
+impl Upstream for HttpUpstream {
+    fn is_configured(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
+    }
+
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<FetchedManifest, Error> {
+        let call = async {
+            let host = self.host(repository)?;
+            let ask = manifest_ask(host, Method::GET, repository, reference, purpose)?;
+            let answer = host.ask(&ask, deadline).await?;
+            let answer = status::check(&host.name, Kind::Content, answer).await?;
+            let content_type = content_type(answer.response.headers());
+            let bytes = self
+                .read(host, answer, self.limits.manifest_bytes_max)
+                .await?;
+            let digest = match reference {
+                Reference::Tag(_) => Digest::of(Algorithm::Sha256, &bytes),
+                Reference::Digest(expected) => check_digest(host, expected, &bytes)?,
+            };
+            Ok(FetchedManifest {
+                bytes,
+                digest,
+                content_type,
+            })
+        };
+        self.observed(repository, purpose, deadline, call).await
+    }
+
+    async fn head_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<ManifestHead, Error> {
+        let call = async {
+            let host = self.host(repository)?;
+            let ask = manifest_ask(host, Method::HEAD, repository, reference, purpose)?;
+            let answer = host.ask(&ask, deadline).await?;
+            let answer = status::check(&host.name, Kind::Content, answer).await?;
+            let digest = answer.response.headers().get("docker-content-digest");
+            let digest = digest.and_then(|value| value.to_str().ok()?.parse().ok());
+            Ok(ManifestHead { digest })
+        };
+        self.observed(repository, purpose, deadline, call).await
+    }
+
+    async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        offset: u64,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<FetchedBlob, Error> {
+        let call = async {
+            let host = self.host(repository)?;
+            let ask = blob_ask(host, Method::GET, repository, digest, offset, purpose)?;
+            let answer = host.ask(&ask, deadline).await?;
+            let answer = status::check(&host.name, Kind::Content, answer).await?;
+            // The body takes as long as its reader: the place in the lane is for those who wait for headers.
+            let Answer { response, permit } = answer;
+            drop(permit);
+            let range = status::range(&host.name, &response, offset)?;
+            let idle_time_max = self.limits.body_idle_time_max;
+            let body = body::stream(host.name.clone(), response, range.body_bytes, idle_time_max);
+            Ok(FetchedBlob {
+                offset: range.offset,
+                size: range.size,
+                body,
+            })
+        };
+        self.observed(repository, purpose, deadline, call).await
+    }
+
+    async fn small_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        limit_bytes: u64,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<Bytes, Error> {
+        let call = async {
+            let host = self.host(repository)?;
+            let ask = blob_ask(host, Method::GET, repository, digest, 0, purpose)?;
+            let answer = host.ask(&ask, deadline).await?;
+            let answer = status::check(&host.name, Kind::Content, answer).await?;
+            let bytes = self.read(host, answer, limit_bytes).await?;
+            check_digest(host, digest, &bytes)?;
+            Ok(bytes)
+        };
+        self.observed(repository, purpose, deadline, call).await
+    }
+
+    async fn head_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        deadline: Instant,
+    ) -> Result<Option<u64>, Error> {
+        let call = async {
+            let host = self.host(repository)?;
+            let ask = blob_ask(host, Method::HEAD, repository, digest, 0, Purpose::Blob)?;
+            let answer = host.ask(&ask, deadline).await?;
+            let answer = status::check(&host.name, Kind::Content, answer).await?;
+            Ok(body::content_length(answer.response.headers()))
+        };
+        self.observed(repository, Purpose::Blob, deadline, call)
+            .await
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        next: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Page, Error> {
+        let call = async {
+            let host = self.host(repository)?;
+            let mut url = url(host, repository, &format!("referrers/{digest}"))?;
+            if let Some(next) = next {
+                let next = link::resolve(next, &url, &host.base)
+                    .map_err(|error| host.failed(error.to_string()))?;
+                url = url
+                    .join(&next)
+                    .map_err(|_url| host.failed("the next page is nowhere"))?;
+            }
+            let ask = ask(
+                Method::GET,
+                url,
+                repository,
+                media_type::OCI_INDEX,
+                Purpose::Referrers,
+            );
+            self.page(host, ask, deadline).await
+        };
+        self.observed(repository, Purpose::Referrers, deadline, call)
+            .await
+    }
+
+    async fn tags(
+        &self,
+        repository: &RepositoryName,
+        n: Option<u32>,
+        last: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Page, Error> {
+        let call = async {
+            let host = self.host(repository)?;
+            let mut url = url(host, repository, "tags/list")?;
+            if let Some(n) = n {
+                url.query_pairs_mut().append_pair("n", &n.to_string());
+            }
+            if let Some(last) = last {
+                url.query_pairs_mut().append_pair("last", last);
+            }
+            self.page(
+                host,
+                ask(Method::GET, url, repository, ACCEPT_JSON, Purpose::Tags),
+                deadline,
+            )
+            .await
+        };
+        self.observed(repository, Purpose::Tags, deadline, call)
+            .await
+    }
+}
+
+/// `<base>v2/<name>/<rest>`. Names, tags and digests need no escaping by their grammars.
+fn url(host: &Host, repository: &RepositoryName, rest: &str) -> Result<Url, Error> {
+    let text = format!("{}v2/{}/{rest}", host.base, repository.repository());
+    Url::parse(&text).map_err(|_url| host.failed("the request has no URL"))
+}
+
+fn manifest_ask<'ask>(
+    host: &Host,
+    method: Method,
+    repository: &'ask RepositoryName,
+    reference: &Reference,
+    purpose: Purpose,
+) -> Result<Ask<'ask>, Error> {
+    let rest = match reference {
+        Reference::Tag(tag) => format!("manifests/{}", tag.as_str()),
+        Reference::Digest(digest) => format!("manifests/{digest}"),
+    };
+    Ok(ask(
+        method,
+        url(host, repository, &rest)?,
+        repository,
+        media_type::ACCEPT_MANIFEST,
+        purpose,
+    ))
+}
+
+fn blob_ask<'ask>(
+    host: &Host,
+    method: Method,
+    repository: &'ask RepositoryName,
+    digest: &Digest,
+    offset: u64,
+    purpose: Purpose,
+) -> Result<Ask<'ask>, Error> {
+    let url = url(host, repository, &format!("blobs/{digest}"))?;
+    Ok(Ask {
+        offset,
+        ..ask(method, url, repository, ACCEPT_ANY, purpose)
+    })
+}
+
+fn ask<'ask>(
+    method: Method,
+    url: Url,
+    repository: &'ask RepositoryName,
+    accept: &'static str,
+    purpose: Purpose,
+) -> Ask<'ask> {
+    Ask {
+        method,
+        url,
+        accept,
+        offset: 0,
+        repository: repository.repository(),
+        purpose,
+    }
+}
+
+fn check_digest(host: &Host, expected: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
+    if expected.matches(bytes) {
+        Ok(*expected)
+    } else {
+        Err(Error::WrongDigest {
+            host: host.name.clone(),
+        })
+    }
+}
+
+/// `Content-Type` without parameters; empty if absent or not text.
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::to_str)
+        .and_then(Result::ok)
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}

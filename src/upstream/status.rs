@@ -1,0 +1,167 @@
+//! What an answer's status and range mean.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::CONTENT_RANGE;
+use reqwest::Response;
+use serde::Deserialize;
+
+use super::exchange::Answer;
+use super::{Error, body};
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Manifests and blobs, which every registry has.
+    Content,
+    /// The referrers API and lists, which some have not.
+    List,
+}
+
+/// Which bytes of a blob an answer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    /// The offset of the first one.
+    pub(super) offset: u64,
+    /// The size of the whole blob.
+    pub(super) size: Option<u64>,
+    /// How many there are, to the blob's end.
+    pub(super) body_bytes: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    errors: Vec<ErrorItem>,
+}
+
+#[derive(Deserialize)]
+struct ErrorItem {
+    code: String,
+}
+
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+const ERROR_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// The answer if it carries what was asked for: 200, and 206 which [`range`] looks at.
+///
+/// # Errors
+/// For every other status, as the variants say.
+pub(super) async fn check(host: &str, kind: Kind, answer: Answer) -> Result<Answer, Error> {
+    let status = answer.response.status();
+    let code = status.as_u16();
+    let host = host.to_owned();
+    match status {
+        StatusCode::OK => Ok(answer),
+        StatusCode::PARTIAL_CONTENT if kind == Kind::Content => Ok(answer),
+        StatusCode::NOT_FOUND => {
+            let explanation =
+                body::read_some(answer.response, ERROR_BYTES_MAX, ERROR_TIME_MAX).await;
+            Err(Error::NotFound {
+                host,
+                name_unknown: says_name_unknown(&explanation),
+            })
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(Error::Denied { host, status: code })
+        }
+        StatusCode::BAD_REQUEST
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::NOT_ACCEPTABLE
+        | StatusCode::NOT_IMPLEMENTED
+            if kind == Kind::List =>
+        {
+            Err(Error::Unsupported { host, status: code })
+        }
+        _ => Err(Error::Failed {
+            host,
+            reason: format!("status {code}"),
+        }),
+    }
+}
+
+/// Which bytes a 200 or 206 has, when those from `asked` on were asked for.
+///
+/// # Errors
+/// `Failed` when a 206 does not start there or does not say where it starts.
+pub(super) fn range(host: &str, response: &Response, asked: u64) -> Result<Range, Error> {
+    let length = body::content_length(response.headers());
+    if response.status() != StatusCode::PARTIAL_CONTENT {
+        return Ok(Range {
+            offset: 0,
+            size: length,
+            body_bytes: length,
+        });
+    }
+    let value = response
+        .headers()
+        .get(CONTENT_RANGE)
+        .and_then(|value| value.to_str().ok());
+    let parsed = value
+        .and_then(parse_content_range)
+        .filter(|(first, ..)| *first == asked && asked > 0);
+    let Some((first, last, size)) = parsed else {
+        return Err(Error::Failed {
+            host: host.to_owned(),
+            reason: "a range that was not asked for".to_owned(),
+        });
+    };
+    let end = size.unwrap_or_else(|| last.saturating_add(1));
+    Ok(Range {
+        offset: first,
+        size,
+        body_bytes: Some(end - first),
+    })
+}
+
+/// `bytes first-last/size` or `bytes first-last/*` (RFC 9110 §14.4), first ≤ last < size.
+fn parse_content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
+    let (positions, size) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = positions.split_once('-')?;
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    let size = if size == "*" {
+        None
+    } else {
+        Some(size.parse().ok()?)
+    };
+    (first <= last && size.is_none_or(|size| last < size)).then_some((first, last, size))
+}
+
+fn says_name_unknown(explanation: &[u8]) -> bool {
+    let body: Option<ErrorBody> = serde_json::from_slice(explanation).ok();
+    body.is_some_and(|body| body.errors.iter().any(|error| error.code == "NAME_UNKNOWN"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_content_ranges() {
+        assert_eq!(parse_content_range("bytes 2-5/6"), Some((2, 5, Some(6))));
+        assert_eq!(parse_content_range("bytes 2-5/*"), Some((2, 5, None)));
+        for value in [
+            "",
+            "bytes */6",
+            "bytes 5-2/6",
+            "bytes 2-6/6",
+            "2-5/6",
+            "bytes 2-5",
+            "items 2-5/6",
+            "bytes a-b/c",
+        ] {
+            assert_eq!(parse_content_range(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn finds_name_unknown_in_an_error_body() {
+        assert!(says_name_unknown(
+            br#"{"errors": [{"code": "X"}, {"code": "NAME_UNKNOWN", "message": "m"}]}"#
+        ));
+        assert!(!says_name_unknown(
+            br#"{"errors": [{"code": "MANIFEST_UNKNOWN"}]}"#
+        ));
+        assert!(!says_name_unknown(b"NAME_UNKNOWN"));
+    }
+}

@@ -1,0 +1,304 @@
+//! One attempt: the steps in their order.
+
+use jiff::Timestamp;
+
+use super::{
+    Attempt, Demand, FailedCheck, Failure, Proof, ProvenSigner, PublicKey, Purpose, Signer,
+    certificate, timestamp, transparency_log,
+};
+use crate::oci::{Digest, RepositoryName};
+use crate::signature::{
+    Broken, Claim, Content, Defect, LoggedVerifier, Role, Signed, SigningCertificate,
+};
+
+/// The predicate type under which cosign v3 signs images.
+const COSIGN_SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
+
+/// A check that failed, and why in one sentence.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) check: FailedCheck,
+    pub(super) reason: String,
+}
+
+/// Tries what a candidate holds.
+pub(super) fn run(
+    content: &Content,
+    subject: &Digest,
+    demand: &Demand<'_>,
+    now: Timestamp,
+) -> Attempt {
+    match content {
+        Content::Broken(broken) if !concerns(broken.role, demand.purpose) => Attempt::NotApplicable,
+        Content::Broken(broken) => Attempt::Failed(Box::new(broken_failure(broken))),
+        Content::Signed(signed) if !applies(signed, demand.purpose) => Attempt::NotApplicable,
+        Content::Signed(signed) => match prove(signed, subject, demand, now) {
+            Ok(proof) => Attempt::Proven(Box::new(proof)),
+            Err(refusal) => Attempt::Failed(Box::new(failure(refusal, signed))),
+        },
+    }
+}
+
+fn concerns(role: Role, purpose: Purpose<'_>) -> bool {
+    match (role, purpose) {
+        (Role::Either, _)
+        | (Role::Signature, Purpose::Signature)
+        | (Role::Attestation, Purpose::Attestation { .. }) => true,
+        (Role::Signature, Purpose::Attestation { .. })
+        | (Role::Attestation, Purpose::Signature) => false,
+    }
+}
+
+/// An SBOM or provenance by the same signer is no signature (cosign takes any), and neither is it another attestation
+/// (CVE-2022-35929).
+fn applies(signed: &Signed, purpose: Purpose<'_>) -> bool {
+    let demanded = match purpose {
+        Purpose::Signature => COSIGN_SIGNATURE,
+        Purpose::Attestation { predicate_type } => predicate_type,
+    };
+    concerns(signed.role, purpose)
+        && match &signed.claim {
+            Claim::SimpleSigning(_) => true,
+            Claim::Statement(statement) => statement.predicate_type == demanded,
+        }
+}
+
+fn prove(
+    signed: &Signed,
+    subject: &Digest,
+    demand: &Demand<'_>,
+    now: Timestamp,
+) -> Result<Proof, Refusal> {
+    let public_key = check_signature(signed, demand)?;
+    check_subject(signed, subject)?;
+    if let Some(name) = demand.signed_name {
+        check_name(signed, subject, name)?;
+    }
+    let logged = transparency_log::check(signed, &public_key.der, demand, now)?;
+    if demand.transparency_log && logged.entry.is_none() {
+        return Err(Refusal {
+            check: FailedCheck::TransparencyLog,
+            reason: "a log entry is required and the signature has none".to_owned(),
+        });
+    }
+    if demand.signed_timestamp && signed.signed_timestamps.is_empty() {
+        return Err(Refusal {
+            check: FailedCheck::Timestamp,
+            reason: "a signed timestamp is required and the signature has none".to_owned(),
+        });
+    }
+    let (signer, timestamps) = match &public_key.signer {
+        SignedBy::Key(fingerprint) => (
+            ProvenSigner::Key(*fingerprint),
+            timestamp::check(signed, demand, now)?,
+        ),
+        SignedBy::Certificate(certificate) => {
+            let certified = certificate::check(signed, certificate, &logged, subject, demand, now)?;
+            (
+                ProvenSigner::Certificate(Box::new(certified.certificate)),
+                certified.timestamps,
+            )
+        }
+    };
+    let signed_timestamp = timestamps.iter().min().copied();
+    Ok(Proof {
+        signer,
+        verified_time: logged.times.iter().copied().chain(signed_timestamp).min(),
+        transparency_log: logged.entry,
+        signed_timestamp,
+        annotations: annotations(signed, subject),
+        predicate_type: predicate_type(signed),
+        statement: statement(signed, demand.purpose)?,
+    })
+}
+
+/// Whose signature it is, once it verifies.
+struct Verified<'a> {
+    der: std::borrow::Cow<'a, [u8]>,
+    signer: SignedBy<'a>,
+}
+
+enum SignedBy<'a> {
+    Key(Digest),
+    Certificate(&'a SigningCertificate),
+}
+
+fn check_signature<'a>(signed: &'a Signed, demand: &Demand<'a>) -> Result<Verified<'a>, Refusal> {
+    match demand.signer {
+        Signer::Key(key) => {
+            if !key.verifies(&signed.message, &signed.signature) {
+                return Err(not_by_key(signed, key));
+            }
+            Ok(Verified {
+                der: key.der().into(),
+                signer: SignedBy::Key(key.fingerprint),
+            })
+        }
+        Signer::Certificate => {
+            let Some(certificate) = &signed.certificate else {
+                return Err(Refusal {
+                    check: FailedCheck::UntrustedKey,
+                    reason: "the signature was made with a key and has no certificate that says whose it is"
+                        .to_owned(),
+                });
+            };
+            let verifies = PublicKey::from_der(&certificate.public_key)
+                .map_err(|error| Refusal {
+                    check: FailedCheck::InvalidCertificate,
+                    reason: format!("the key in the certificate is not usable: {error}"),
+                })?
+                .verifies(&signed.message, &signed.signature);
+            if !verifies {
+                return Err(Refusal {
+                    check: FailedCheck::InvalidSignature,
+                    reason: format!(
+                        "the signature does not verify with its certificate{}",
+                        of_identity(certificate)
+                    ),
+                });
+            }
+            Ok(Verified {
+                der: certificate.public_key.as_slice().into(),
+                signer: SignedBy::Certificate(certificate),
+            })
+        }
+    }
+}
+
+/// Another's signature, unless a hint or a log entry says that it should have been this key's.
+fn not_by_key(signed: &Signed, key: &PublicKey) -> Refusal {
+    let hinted = signed.key_hint.as_deref() == Some(key.hint().as_str());
+    let logged = signed.log_entries.iter().any(|entry| {
+        entry
+            .logged
+            .as_ref()
+            .is_ok_and(|logged| logged.verifier == LoggedVerifier::PublicKey(key.der().to_vec()))
+    });
+    if hinted || logged {
+        return Refusal {
+            check: FailedCheck::InvalidSignature,
+            reason: format!(
+                "the signature says it is by the key {} and does not verify with it",
+                key.fingerprint
+            ),
+        };
+    }
+    let found = match (&signed.certificate, signed.key_hint.as_deref()) {
+        (Some(certificate), _) => format!("signed with a certificate{}", of_identity(certificate)),
+        (None, Some(hint)) if !hint.is_empty() => format!("signed with the key `{hint}`"),
+        (None, _) => "signed with another key".to_owned(),
+    };
+    Refusal {
+        check: FailedCheck::UntrustedKey,
+        reason: format!("{found}, not with the key {}", key.fingerprint),
+    }
+}
+
+fn of_identity(certificate: &SigningCertificate) -> String {
+    certificate.identity.as_ref().map_or_else(
+        |_unreadable| String::new(),
+        |identity| format!(" of {identity}"),
+    )
+}
+
+/// The digest asked for, byte for byte: a signature of another image of the same signer is a good signature.
+fn check_subject(signed: &Signed, subject: &Digest) -> Result<(), Refusal> {
+    let found = match &signed.claim {
+        Claim::SimpleSigning(payload) if payload.digest == subject.to_string() => return Ok(()),
+        Claim::Statement(statement) if statement.subject(subject).is_some() => return Ok(()),
+        Claim::SimpleSigning(payload) => payload.digest.clone(),
+        Claim::Statement(statement) => statement.first_digest(),
+    };
+    Err(Refusal {
+        check: FailedCheck::WrongSubject,
+        reason: format!("the signature is for {found}, not {subject}"),
+    })
+}
+
+fn check_name(signed: &Signed, subject: &Digest, name: &RepositoryName) -> Result<(), Refusal> {
+    let found = match &signed.claim {
+        Claim::SimpleSigning(payload) => payload.docker_reference.as_deref(),
+        Claim::Statement(statement) => statement
+            .subject(subject)
+            .map(|subject| subject.name.as_str())
+            .filter(|name| !name.is_empty()),
+    };
+    if found.and_then(repository_of).as_ref() == Some(name) {
+        return Ok(());
+    }
+    Err(Refusal {
+        check: FailedCheck::WrongName,
+        reason: match found {
+            Some(found) => format!("the name in the signature is {found}, not {name}"),
+            None => format!("there is no name in the signature, it must be {name}"),
+        },
+    })
+}
+
+/// The repository of an image reference: without digest and tag.
+fn repository_of(reference: &str) -> Option<RepositoryName> {
+    let (name, _digest) = reference.split_once('@').unwrap_or((reference, ""));
+    let name = match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        Some(_) | None => name,
+    };
+    name.parse().ok()
+}
+
+fn annotations(signed: &Signed, subject: &Digest) -> std::collections::BTreeMap<String, String> {
+    match &signed.claim {
+        Claim::SimpleSigning(payload) => payload.annotations.clone(),
+        Claim::Statement(statement) => statement
+            .subject(subject)
+            .map(|subject| subject.annotations.clone())
+            .unwrap_or_default(),
+    }
+}
+
+fn statement(signed: &Signed, purpose: Purpose<'_>) -> Result<Option<serde_json::Value>, Refusal> {
+    match (&signed.claim, purpose) {
+        (Claim::Statement(_), Purpose::Attestation { .. }) => {
+            serde_json::from_slice(&signed.payload)
+                .map(Some)
+                .map_err(|error| Refusal {
+                    check: FailedCheck::Malformed,
+                    reason: format!("the in-toto statement is not readable: {error}"),
+                })
+        }
+        (Claim::Statement(_) | Claim::SimpleSigning(_), Purpose::Signature)
+        | (Claim::SimpleSigning(_), Purpose::Attestation { .. }) => Ok(None),
+    }
+}
+
+fn predicate_type(signed: &Signed) -> Option<String> {
+    match &signed.claim {
+        Claim::SimpleSigning(_) => None,
+        Claim::Statement(statement) => Some(statement.predicate_type.clone()),
+    }
+}
+
+fn broken_failure(broken: &Broken) -> Failure {
+    Failure {
+        check: match broken.defect {
+            Defect::Malformed => FailedCheck::Malformed,
+            Defect::LimitExceeded => FailedCheck::LimitExceeded,
+        },
+        reason: broken.reason.clone(),
+        certificate: None,
+        transparency_log: None,
+        predicate_type: None,
+    }
+}
+
+fn failure(refusal: Refusal, signed: &Signed) -> Failure {
+    Failure {
+        check: refusal.check,
+        reason: refusal.reason,
+        certificate: signed
+            .certificate
+            .as_ref()
+            .map(|certificate| Box::new(certificate::claimed(certificate))),
+        transparency_log: signed.log_entries.first().map(transparency_log::claimed),
+        predicate_type: predicate_type(signed),
+    }
+}

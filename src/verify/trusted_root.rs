@@ -1,0 +1,149 @@
+//! Trusted roots, prepared once.
+
+use jiff::Timestamp;
+use sigstore_crypto::Keyring;
+use sigstore_trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT;
+use sigstore_types::{TimeRange, TsaAuthority};
+use sigstore_verify::Verifier;
+
+use crate::oci::Digest;
+use crate::signature::{Intermediate, SigningCertificate};
+
+/// Certificate authorities, transparency logs, certificate-transparency logs and timestamp authorities that are
+/// believed, prepared once for many verifications.
+pub struct TrustedRoot {
+    /// SHA-256 of the JSON it was read from.
+    pub digest: Digest,
+    pub(super) verifier: Verifier,
+    pub(super) logs: Keyring,
+    pub(super) timestamp_authorities: Vec<TsaAuthority>,
+    certificate_authorities: Vec<Authority>,
+}
+
+/// The bytes are not a usable trusted root.
+#[derive(Debug, thiserror::Error)]
+#[error("not a usable trusted root")]
+pub struct TrustedRootError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A certificate authority: the DER names of its certificates, and when all of them are valid.
+struct Authority {
+    subjects: Vec<Vec<u8>>,
+    valid_for: Option<TimeRange>,
+}
+
+impl TrustedRoot {
+    /// Reads a Sigstore `trusted_root.json`.
+    ///
+    /// # Errors
+    /// When it is not one, or a key, certificate or validity window in it is unusable.
+    pub fn from_json(text: &str) -> Result<Self, TrustedRootError> {
+        let failed = |error: sigstore_verify::Error| TrustedRootError(Box::new(error));
+        let mut root = sigstore_trust_root::TrustedRoot::from_json(text)
+            .map_err(|error| failed(error.into()))?;
+        // Before the windows are narrowed: a window that ends before it starts is an error of the document.
+        Verifier::new(&root).map_err(failed)?;
+        let mut certificate_authorities = Vec::new();
+        for authority in &mut root.certificate_authorities {
+            let certificates = chain(&authority.cert_chain)?;
+            authority.valid_for = Some(narrowed(authority.valid_for, &certificates));
+            certificate_authorities.push(Authority {
+                subjects: certificates
+                    .into_iter()
+                    .map(|certificate| certificate.subject)
+                    .collect(),
+                valid_for: authority.valid_for,
+            });
+        }
+        for authority in &mut root.timestamp_authorities {
+            let certificates = chain(&authority.cert_chain)?;
+            authority.valid_for = Some(narrowed(authority.valid_for, &certificates));
+        }
+        // A chain whose certificates are never valid together vouches for nothing.
+        root.certificate_authorities
+            .retain(|authority| is_ever_valid(authority.valid_for));
+        root.timestamp_authorities
+            .retain(|authority| is_ever_valid(authority.valid_for));
+        Ok(Self {
+            digest: Digest::sha256(text.as_bytes()),
+            verifier: Verifier::new(&root).map_err(failed)?,
+            logs: root.rekor_keys().map_err(|error| failed(error.into()))?,
+            timestamp_authorities: root.tsa_authorities(),
+            certificate_authorities,
+        })
+    }
+
+    /// The public-good root that this version was built with.
+    ///
+    /// # Errors
+    /// Never in a released build; a test loads it.
+    pub fn public_good() -> Result<Self, TrustedRootError> {
+        Self::from_json(SIGSTORE_PRODUCTION_TRUSTED_ROOT)
+    }
+
+    /// Whether an authority that may have issued `certificate`, with all certificates in between, is valid at `time`.
+    ///
+    /// Chains end at any certificate of an authority, so the validity of that one and those above it is not part of
+    /// building a path; the names decide which authorities are meant.
+    pub(super) fn has_authority_at(
+        &self,
+        certificate: &SigningCertificate,
+        time: Timestamp,
+    ) -> bool {
+        let valid = |intermediate: &Intermediate| {
+            intermediate.not_before <= time && time <= intermediate.not_after
+        };
+        let is_issuer = |subjects: &[Vec<u8>]| {
+            subjects.contains(&certificate.issuer)
+                || certificate.intermediates.iter().any(|intermediate| {
+                    valid(intermediate) && subjects.contains(&intermediate.issuer)
+                })
+        };
+        self.certificate_authorities.iter().any(|authority| {
+            authority
+                .valid_for
+                .is_none_or(|window| window.contains(time))
+                && is_issuer(&authority.subjects)
+        })
+    }
+}
+
+impl std::fmt::Debug for TrustedRoot {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("TrustedRoot")
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+fn chain(
+    chain: &sigstore_trust_root::trusted_root::CertChain,
+) -> Result<Vec<Intermediate>, TrustedRootError> {
+    chain
+        .certificates
+        .iter()
+        .map(|entry| Intermediate::parse(&entry.raw_bytes))
+        .collect::<Result<_, _>>()
+        .map_err(|error| TrustedRootError(Box::new(error)))
+}
+
+/// The window in which the authority is trusted and every certificate of its chain is valid: path building takes the
+/// certificates of a trusted root as they are, expired or not (CVE-2026-24122).
+fn narrowed(window: Option<TimeRange>, certificates: &[Intermediate]) -> TimeRange {
+    let start = certificates
+        .iter()
+        .map(|certificate| certificate.not_before)
+        .chain(window.map(|window| window.start))
+        .max()
+        .unwrap_or(Timestamp::MIN);
+    let end = certificates
+        .iter()
+        .map(|certificate| certificate.not_after)
+        .chain(window.and_then(|window| window.end))
+        .min();
+    TimeRange::new(start, end)
+}
+
+fn is_ever_valid(window: Option<TimeRange>) -> bool {
+    window.is_none_or(|window| window.end.is_none_or(|end| window.start <= end))
+}
