@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use health::Readiness;
 
-use crate::config::Secret;
 use crate::decision_log::AccessLog;
+use crate::secret::Secret;
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::Metrics;

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
-pub use crate::config::Freshness;
 use crate::decision_log::{Record, Subject};
 use crate::discovery::Discovery;
 use crate::limits::Limits;
@@ -54,6 +53,28 @@ struct Inner {
     remembered: moka::sync::Cache<Subject, Arc<Decision>>,
     grants: moka::sync::Cache<Subject, Arc<BlobGrant>>,
     flights: Flights,
+}
+
+/// How old an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// After this a tag is looked up again; zero asks every time.
+    pub tag_ttl: std::time::Duration,
+    /// After this signatures are looked for again.
+    pub reverify_after: std::time::Duration,
+    /// How old evidence and tags may be while the upstream cannot be asked; zero never serves stale.
+    pub stale_for: std::time::Duration,
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        const HOUR: u64 = 60 * 60;
+        Self {
+            tag_ttl: std::time::Duration::from_secs(60),
+            reverify_after: std::time::Duration::from_secs(24 * HOUR),
+            stale_for: std::time::Duration::from_secs(7 * 24 * HOUR),
+        }
+    }
 }
 
 /// What an admission is made of.
@@ -101,6 +122,8 @@ pub struct Asked {
     pub stale_tag: bool,
     /// Who.
     pub client: crate::decision_log::Client,
+    /// When.
+    pub now: Timestamp,
 }
 
 /// A refusal for lack of a signature looks at the upstream again after this.

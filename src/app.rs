@@ -387,7 +387,7 @@ fn credentials(configured: &config::Credentials) -> credentials::Credentials {
         }
         config::Credentials::Basic { username, password } => credentials::Credentials::Basic {
             username: username.expose().to_owned(),
-            password: credentials::Secret::new(password.expose().to_owned()),
+            password: password.clone(),
         },
     }
 }

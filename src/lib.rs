@@ -13,6 +13,7 @@ pub mod manifests;
 pub mod oci;
 pub mod policy;
 pub mod pull;
+pub mod secret;
 pub mod server;
 pub mod signature;
 pub mod state;

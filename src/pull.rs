@@ -70,6 +70,15 @@ pub struct Parts {
     pub tasks: TaskTracker,
 }
 
+/// Who pulls, and when: read once per request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub client: Client,
+    /// When.
+    pub now: jiff::Timestamp,
+}
+
 /// Why a pull is not served.
 #[derive(Debug)]
 pub enum Refusal {
@@ -165,7 +174,7 @@ impl Pull {
     }
 
     /// The refusal of a request to a host that is not configured, recorded.
-    pub async fn refuse_host(&self, host: &str, client: Client) -> Refusal {
+    pub async fn refuse_host(&self, host: &str, caller: Caller) -> Refusal {
         let denial = Denial {
             kind: Kind::UpstreamNotAllowed,
             message: format!(
@@ -174,7 +183,8 @@ impl Pull {
             policy: None,
             digest: None,
         };
-        self.refuse(host, host.to_owned(), denial, client).await
+        let asked = caller.asking(host.to_owned());
+        self.refuse(host, denial, &asked).await
     }
 
     /// The refusal of a client that may not pull from the repository, recorded.
@@ -182,51 +192,43 @@ impl Pull {
         &self,
         repository: &RepositoryName,
         reference: String,
-        client: Client,
+        caller: Caller,
     ) -> Refusal {
         let denial = Denial {
             kind: Kind::ClientDenied,
             message: format!(
                 "{} may not pull from {repository}; `clients` lists who may",
-                client.identity.as_deref().unwrap_or("an anonymous client")
+                caller
+                    .client
+                    .identity
+                    .as_deref()
+                    .unwrap_or("an anonymous client")
             ),
             policy: None,
             digest: None,
         };
-        self.refuse(repository.as_str(), reference, denial, client)
-            .await
+        let asked = caller.asking(reference);
+        self.refuse(repository.as_str(), denial, &asked).await
     }
 
     /// Records a refusal that no decision stands for, once in a while however often it happens.
-    async fn refuse(
-        &self,
-        name: &str,
-        reference: String,
-        denial: Denial,
-        client: Client,
-    ) -> Refusal {
-        let key = (format!("{name}@{reference}"), denial.kind);
+    async fn refuse(&self, name: &str, mut denial: Denial, asked: &Asked) -> Refusal {
+        let key = (format!("{name}@{}", asked.reference), denial.kind);
         if let Some(id) = self.inner.refusals.get(&key) {
+            denial.name_decision(id);
             return Refusal::Denied {
                 denial,
                 decision: Some(id),
                 described: None,
             };
         }
-        let asked = Asked {
-            reference,
-            previous_digest: None,
-            may_be_material: false,
-            stale_tag: false,
-            client,
-        };
-        // The refusal holds whether or not it can be recorded.
-        let decision = match self
+        let recorded = self
             .inner
             .admission
-            .record_refusal(name, &asked, &denial)
-            .await
-        {
+            .record_refusal(name, asked, &mut denial)
+            .await;
+        // The refusal holds whether or not it can be recorded.
+        let decision = match recorded {
             Ok(id) => {
                 self.inner.refusals.insert(key, id);
                 Some(id)
@@ -251,17 +253,13 @@ impl Pull {
         &self,
         error: &Arc<Error>,
         repository: &RepositoryName,
-        reference: String,
         missing: Missing,
-        client: Client,
+        asked: &Asked,
     ) -> Refusal {
         match error.as_ref() {
             Error::NotFound(_, true) => Refusal::NotFound(Missing::Name),
             Error::NotFound(_, false) => Refusal::NotFound(missing),
-            Error::UpstreamDenied(error) => {
-                self.upstream_denied(error, repository, reference, client)
-                    .await
-            }
+            Error::UpstreamDenied(error) => self.upstream_denied(error, repository, asked).await,
             Error::BadUpstream(error) => Refusal::BadUpstream {
                 message: format!("{repository}: {error}"),
             },
@@ -291,19 +289,15 @@ impl Pull {
         &self,
         error: upstream::Error,
         repository: &RepositoryName,
-        reference: String,
         missing: Missing,
-        client: Client,
+        asked: &Asked,
     ) -> Refusal {
         match &error {
             upstream::Error::NotFound {
                 name_unknown: true, ..
             } => Refusal::NotFound(Missing::Name),
             upstream::Error::NotFound { .. } => Refusal::NotFound(missing),
-            upstream::Error::Denied { .. } => {
-                self.upstream_denied(&error, repository, reference, client)
-                    .await
-            }
+            upstream::Error::Denied { .. } => self.upstream_denied(&error, repository, asked).await,
             upstream::Error::TooLarge { .. }
             | upstream::Error::WrongDigest { .. }
             | upstream::Error::Truncated { .. }
@@ -320,8 +314,7 @@ impl Pull {
         &self,
         error: &upstream::Error,
         repository: &RepositoryName,
-        reference: String,
-        client: Client,
+        asked: &Asked,
     ) -> Refusal {
         let denial = Denial {
             kind: Kind::UpstreamDenied,
@@ -330,10 +323,9 @@ impl Pull {
                 repository.host()
             ),
             policy: None,
-            digest: reference.parse().ok(),
+            digest: asked.reference.parse().ok(),
         };
-        self.refuse(repository.as_str(), reference, denial, client)
-            .await
+        self.refuse(repository.as_str(), denial, asked).await
     }
 }
 
@@ -374,5 +366,19 @@ fn unavailable(repository: &RepositoryName, error: &upstream::Error) -> Refusal 
     Refusal::Unavailable {
         message: format!("{repository}: {error}"),
         retry_after,
+    }
+}
+
+impl Caller {
+    /// What this caller asks for by `reference`.
+    pub(crate) fn asking(self, reference: String) -> Asked {
+        Asked {
+            reference,
+            previous_digest: None,
+            may_be_material: false,
+            stale_tag: false,
+            client: self.client,
+            now: self.now,
+        }
     }
 }

@@ -14,7 +14,6 @@ use std::sync::Arc;
 pub use connection::{Listener, serve};
 
 use crate::clients::Clients;
-use crate::config::Compat;
 use crate::decision_log::AccessLog;
 use crate::limits::Limits;
 use crate::pull::Pull;
@@ -43,6 +42,14 @@ pub struct Parts {
     pub access_log: AccessLog,
     /// The numbers.
     pub metrics: Arc<Metrics>,
+}
+
+/// Concessions to clients that do not follow the specification.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compat {
+    /// Whether `HEAD` answers 200 for refused manifests, for containerd up to 2.2, which hides why a `HEAD` failed.
+    /// `GET` refuses all the same.
+    pub head_allows: bool,
 }
 
 type Inner = Parts;

@@ -67,6 +67,13 @@ pub struct Denial {
     pub digest: Option<Digest>,
 }
 
+impl Denial {
+    /// Ends the sentence with the decision under which it is recorded, for whoever reads it on a terminal.
+    pub fn name_decision(&mut self, id: ulid::Ulid) {
+        self.message.push_str(&format!(" (decision {id})"));
+    }
+}
+
 impl Kind {
     /// The word as it stands in answers, log and metrics.
     #[must_use]

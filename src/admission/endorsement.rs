@@ -41,7 +41,7 @@ impl Admission {
         child: &Subject,
         asked: &Asked,
     ) -> Result<Option<Endorsement>, Error> {
-        for parent in self.parents_listing(child).await? {
+        for parent in self.parents_listing(child, asked).await? {
             let (digest, descriptor) = parent;
             let subject = Subject {
                 repository: child.repository.clone(),
@@ -68,6 +68,7 @@ impl Admission {
     async fn parents_listing(
         &self,
         child: &Subject,
+        asked: &Asked,
     ) -> Result<Vec<(crate::oci::Digest, Descriptor)>, Error> {
         let limit = self.inner.limits.endorsement_parents_max;
         let hints = self
@@ -85,7 +86,7 @@ impl Admission {
                 repository: child.repository.clone(),
                 digest,
             };
-            let Some(document) = self.parent_document(&subject).await else {
+            let Some(document) = self.parent_document(&subject, asked).await else {
                 continue;
             };
             let listed = document
@@ -101,9 +102,8 @@ impl Admission {
     }
 
     /// The parent's bytes: from memory, disk, or, if they were evicted or altered, the upstream.
-    pub(super) async fn parent_document(&self, subject: &Subject) -> Option<Arc<Document>> {
-        let now = crate::clock::now();
-        if let Some(decision) = self.remembered(subject, now) {
+    async fn parent_document(&self, subject: &Subject, asked: &Asked) -> Option<Arc<Document>> {
+        if let Some(decision) = self.remembered(subject, asked.now) {
             return decision.document().cloned();
         }
         let deadline = tokio::time::Instant::now() + self.inner.limits.stale_decision_time_max;
@@ -123,7 +123,7 @@ impl Admission {
         asked: &'a Asked,
     ) -> BoxFuture<'a, Result<Arc<Decision>, Arc<Error>>> {
         async move {
-            if let Some(decision) = self.remembered(&subject, crate::clock::now()) {
+            if let Some(decision) = self.remembered(&subject, asked.now) {
                 return Ok(decision);
             }
             let asked = Asked {
@@ -132,6 +132,7 @@ impl Admission {
                 may_be_material: false,
                 stale_tag: false,
                 client: asked.client.clone(),
+                now: asked.now,
             };
             self.decide(&subject, None, &asked).await
         }

@@ -16,7 +16,6 @@ use super::evidence::Gathering;
 use super::material::Nature;
 use super::recorder::Draft;
 use super::{Admission, Asked, REFUSAL_MEMORY, UNAVAILABLE_MEMORY};
-use crate::clock;
 use crate::decision_log::{Basis, Subject};
 use crate::discovery;
 use crate::manifests::{self, Document, Origin};
@@ -57,7 +56,7 @@ impl Admission {
         asked: Asked,
     ) -> Result<Arc<Decision>, Arc<Error>> {
         let budget = Budget {
-            now: clock::now(),
+            now: asked.now,
             deadline: Instant::now() + self.inner.limits.decision_time_max,
             started: Stopwatch::now(),
         };

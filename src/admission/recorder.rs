@@ -150,9 +150,12 @@ impl Admission {
     pub(super) async fn record(
         &self,
         draft: Draft,
-        conclusion: Conclusion,
+        mut conclusion: Conclusion,
     ) -> Result<Arc<Decision>, Error> {
         let id = Ulid::generate();
+        if let Outcome::Deny(denial) = &mut conclusion.outcome {
+            denial.name_decision(id);
+        }
         let record = draft.record(id, &conclusion.outcome);
         let subject = draft.subject.clone();
         let batch = batch(&draft, &record, &conclusion.outcome);
@@ -279,13 +282,13 @@ impl Admission {
         &self,
         repository: &str,
         asked: &Asked,
-        denial: &Denial,
+        denial: &mut Denial,
     ) -> Result<Ulid, crate::state::Error> {
-        let now = crate::clock::now();
         let id = Ulid::generate();
+        denial.name_decision(id);
         let record = Record {
             id,
-            time: now,
+            time: asked.now,
             replica: self.inner.replica.clone(),
             repository: repository.to_owned(),
             reference: asked.reference.clone(),

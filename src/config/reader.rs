@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::environment::replace_variables;
 use super::quantity::{parse_duration, parse_size};
 use super::yaml::{Key, Node, Scalar, Value};
-use super::{Position, Problem, Secret, Warning};
+use super::{Position, Problem, Warning};
+use crate::secret::Secret;
 use crate::trust;
 
 /// What went wrong and what looks wrong, so far.

@@ -5,29 +5,8 @@ use std::collections::BTreeMap;
 use super::Upstream;
 use super::reader::{Field, Reader};
 use crate::oci::RepositoryName;
-use crate::oci::repository::{ParseError, canonical_host, looks_like_host};
-
-/// What a first path component stands for: a host, or a host and the beginning of a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RepositoryPrefix {
-    /// The upstream's host in canonical spelling.
-    pub host: String,
-    /// The beginning of the repository.
-    pub repository: Option<String>,
-}
-
-impl RepositoryPrefix {
-    /// The canonical name of `rest` behind this prefix.
-    ///
-    /// # Errors
-    /// When both together are no valid name.
-    pub fn join(&self, rest: &str) -> Result<RepositoryName, ParseError> {
-        match &self.repository {
-            Some(repository) => RepositoryName::new(&self.host, &format!("{repository}/{rest}")),
-            None => RepositoryName::new(&self.host, rest),
-        }
-    }
-}
+use crate::oci::repository::{canonical_host, looks_like_host};
+use crate::server::route::RepositoryPrefix;
 
 /// The routes by first path component.
 pub(super) fn read(

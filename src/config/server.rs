@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::Secret;
 use super::reader::{Field, Reader, describe};
+use crate::secret::Secret;
 use crate::trust;
 
 /// The listeners.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::Secret;
 use super::reader::{Field, Reader, describe};
 use crate::oci::repository::canonical_host;
+use crate::secret::Secret;
 use crate::trust;
 
 /// How to reach one registry.

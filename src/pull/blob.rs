@@ -6,9 +6,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{CacheState, Missing, Pull, Refusal};
-use crate::admission::{Admitted, Asked, BlobGrant};
-use crate::decision_log::{Client, Subject};
+use super::{CacheState, Caller, Missing, Pull, Refusal};
+use crate::admission::{Admitted, BlobGrant};
+use crate::decision_log::Subject;
 use crate::oci::Digest;
 use crate::state::Batch;
 use crate::store::{self, Begin, StoredBlob, Transfer, TransferError};
@@ -53,8 +53,8 @@ impl Pull {
     ///
     /// # Errors
     /// The refusal that the client gets.
-    pub async fn blob(&self, subject: &Subject, client: Client) -> Result<ServedBlob, Refusal> {
-        self.blob_by(subject, client, false).await
+    pub async fn blob(&self, subject: &Subject, caller: Caller) -> Result<ServedBlob, Refusal> {
+        self.blob_by(subject, caller, false).await
     }
 
     /// The size of the blob, without bringing it here if it is not here yet.
@@ -64,54 +64,34 @@ impl Pull {
     pub async fn blob_size(
         &self,
         subject: &Subject,
-        client: Client,
+        caller: Caller,
     ) -> Result<ServedBlob, Refusal> {
-        self.blob_by(subject, client, true).await
+        self.blob_by(subject, caller, true).await
     }
 
     async fn blob_by(
         &self,
         subject: &Subject,
-        client: Client,
+        caller: Caller,
         size_only: bool,
     ) -> Result<ServedBlob, Refusal> {
-        let asked = Asked {
-            reference: subject.digest.to_string(),
-            previous_digest: None,
-            may_be_material: false,
-            stale_tag: false,
-            client,
-        };
+        let asked = caller.asking(subject.digest.to_string());
         let repository = &subject.repository;
         let grant = match self.inner.admission.grant_blob(subject, &asked).await {
             Ok(Ok(grant)) => grant,
             Ok(Err(denial)) => {
-                return Err(self
-                    .refuse(repository.as_str(), asked.reference, denial, asked.client)
-                    .await);
+                return Err(self.refuse(repository.as_str(), denial, &asked).await);
             }
             Err(error) => {
                 return Err(self
-                    .from_error(
-                        &error,
-                        repository,
-                        asked.reference,
-                        Missing::Blob,
-                        asked.client,
-                    )
+                    .from_error(&error, repository, Missing::Blob, &asked)
                     .await);
             }
         };
         match self.granted(grant, subject, size_only).await {
             Ok(served) => Ok(served),
             Err(Trouble::Upstream(error)) => Err(self
-                .from_upstream(
-                    error,
-                    repository,
-                    asked.reference,
-                    Missing::Blob,
-                    asked.client,
-                )
+                .from_upstream(error, repository, Missing::Blob, &asked)
                 .await),
             Err(Trouble::Storage(error)) => {
                 tracing::error!(%subject, error = &*error, "Could not read or store a blob");

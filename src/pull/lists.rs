@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Missing, Pull, Refusal};
-use crate::decision_log::{Client, Subject};
+use super::{Caller, Missing, Pull, Refusal};
+use crate::admission::Asked;
+use crate::decision_log::Subject;
 use crate::oci::{Manifest, Reference, RepositoryName, Tag, media_type};
 use crate::upstream::{self, Page, Purpose};
 
@@ -34,9 +35,10 @@ impl Pull {
         repository: &RepositoryName,
         n: Option<u32>,
         last: Option<&str>,
-        client: Client,
+        caller: Caller,
     ) -> Result<TagsList, Refusal> {
-        self.covered(repository, "tags", &client).await?;
+        let asked = caller.asking("tags/list".to_owned());
+        self.covered(repository, &asked).await?;
         let deadline = Instant::now() + self.inner.limits.decision_time_max;
         match self
             .inner
@@ -54,7 +56,7 @@ impl Pull {
                 }),
             },
             Err(error) => Err(self
-                .from_upstream(error, repository, "tags".to_owned(), Missing::Name, client)
+                .from_upstream(error, repository, Missing::Name, &asked)
                 .await),
         }
     }
@@ -68,10 +70,10 @@ impl Pull {
         &self,
         subject: &Subject,
         artifact_type: Option<&str>,
-        client: Client,
+        caller: Caller,
     ) -> Result<ReferrersList, Refusal> {
-        self.covered(&subject.repository, "referrers", &client)
-            .await?;
+        let asked = caller.asking(format!("referrers/{}", subject.digest));
+        self.covered(&subject.repository, &asked).await?;
         let deadline = Instant::now() + self.inner.limits.decision_time_max;
         let listed = match self.referrers_pages(subject, deadline).await {
             Ok(Some(listed)) => Ok(listed),
@@ -93,33 +95,19 @@ impl Pull {
                 })
             }
             Err(error) => Err(self
-                .from_upstream(
-                    error,
-                    &subject.repository,
-                    subject.digest.to_string(),
-                    Missing::Name,
-                    client,
-                )
+                .from_upstream(error, &subject.repository, Missing::Name, &asked)
                 .await),
         }
     }
 
-    async fn covered(
+    pub(super) async fn covered(
         &self,
         repository: &RepositoryName,
-        reference: &str,
-        client: &Client,
+        asked: &Asked,
     ) -> Result<(), Refusal> {
         match self.inner.admission.covers(repository) {
             Ok(()) => Ok(()),
-            Err(denial) => Err(self
-                .refuse(
-                    repository.as_str(),
-                    reference.to_owned(),
-                    denial,
-                    client.clone(),
-                )
-                .await),
+            Err(denial) => Err(self.refuse(repository.as_str(), denial, asked).await),
         }
     }
 

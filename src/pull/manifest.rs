@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Missing, Pull, Refusal};
-use crate::admission::{Admitted, Asked, Decision};
-use crate::decision_log::{Client, Subject};
+use super::{Caller, Missing, Pull, Refusal};
+use crate::admission::{Admitted, Decision};
+use crate::decision_log::Subject;
 use crate::manifests::Document;
 use crate::oci::{Reference, RepositoryName};
 
@@ -72,17 +72,12 @@ impl Pull {
         &self,
         repository: &RepositoryName,
         reference: &Reference,
-        client: Client,
+        caller: Caller,
     ) -> Result<ServedManifest, Refusal> {
-        let asked = Asked {
-            reference: reference.to_string(),
-            previous_digest: None,
-            may_be_material: reference
-                .tag()
-                .is_some_and(crate::oci::Tag::may_hold_signature_material),
-            stale_tag: false,
-            client,
-        };
+        let mut asked = caller.asking(reference.to_string());
+        asked.may_be_material = reference
+            .tag()
+            .is_some_and(crate::oci::Tag::may_hold_signature_material);
         let (subject, document, asked) = match reference {
             Reference::Digest(digest) => {
                 let subject = Subject {
@@ -93,11 +88,7 @@ impl Pull {
             }
             Reference::Tag(tag) => self.resolve(repository, tag, asked).await?,
         };
-        if let Some(decision) = self
-            .inner
-            .admission
-            .remembered(&subject, crate::clock::now())
-        {
+        if let Some(decision) = self.inner.admission.remembered(&subject, asked.now) {
             decision.count_reuse();
             return served(&decision, CacheState::Memory);
         }
@@ -117,13 +108,7 @@ impl Pull {
                 },
             ),
             Err(error) => Err(self
-                .from_error(
-                    &error,
-                    repository,
-                    asked.reference,
-                    Missing::Manifest,
-                    asked.client,
-                )
+                .from_error(&error, repository, Missing::Manifest, &asked)
                 .await),
         }
     }

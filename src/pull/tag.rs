@@ -7,9 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Missing, Pull, Refusal};
+use super::{Caller, Missing, Pull, Refusal};
 use crate::admission::{Asked, Error};
-use crate::clock;
 use crate::decision_log::Subject;
 use crate::manifests::{self, Document};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
@@ -54,11 +53,9 @@ impl Pull {
         mut asked: Asked,
     ) -> Result<(Subject, Option<Arc<Document>>, Asked), Refusal> {
         if let Err(denial) = self.inner.admission.covers(repository) {
-            return Err(self
-                .refuse(repository.as_str(), asked.reference, denial, asked.client)
-                .await);
+            return Err(self.refuse(repository.as_str(), denial, &asked).await);
         }
-        let now = clock::now();
+        let now = asked.now;
         let known = self.known_tag(repository, tag, &asked).await?;
         let subject = |digest| Subject {
             repository: repository.clone(),
@@ -95,13 +92,7 @@ impl Pull {
                     Ok((subject(known.digest), None, asked))
                 }
                 None => Err(self
-                    .from_upstream(
-                        error,
-                        repository,
-                        asked.reference,
-                        Missing::Manifest,
-                        asked.client,
-                    )
+                    .from_upstream(error, repository, Missing::Manifest, &asked)
                     .await),
             },
             Err(error) => Err(self.unusable(repository, error, asked).await),
@@ -210,19 +201,10 @@ impl Pull {
             digest: Digest::sha256(asked.reference.as_bytes()),
         };
         match Error::from_manifests(&subject, &Arc::new(error)) {
-            Ok(denial) => {
-                self.refuse(repository.as_str(), asked.reference, denial, asked.client)
-                    .await
-            }
+            Ok(denial) => self.refuse(repository.as_str(), denial, &asked).await,
             Err(error) => {
-                self.from_error(
-                    &Arc::new(error),
-                    repository,
-                    asked.reference,
-                    Missing::Manifest,
-                    asked.client,
-                )
-                .await
+                self.from_error(&Arc::new(error), repository, Missing::Manifest, &asked)
+                    .await
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::decision_log::AccessLine;
 use crate::decision_log::Client;
 use crate::oci::Digest;
-use crate::pull::{CacheState, Refusal};
+use crate::pull::{CacheState, Caller, Refusal};
 use crate::telemetry::Endpoint;
 
 /// A request as the endpoints see it.
@@ -92,7 +92,7 @@ impl Server {
             let refusal = self
                 .inner
                 .pull
-                .refuse_host(repository.host(), asking.client())
+                .refuse_host(repository.host(), asking.caller())
                 .await;
             return Answer::refused(&refusal);
         }
@@ -144,7 +144,7 @@ impl Server {
                 let refusal = self
                     .inner
                     .pull
-                    .refuse_client(repository, reference, asking.client())
+                    .refuse_client(repository, reference, asking.caller())
                     .await;
                 Err(Answer::refused(&refusal))
             }
@@ -200,14 +200,18 @@ impl Asking<'_> {
         self.request.method == Method::HEAD
     }
 
-    /// Who asks, for the record of a decision.
-    pub(super) fn client(&self) -> Client {
-        Client {
+    /// Who asks and when, for the record of a decision.
+    pub(super) fn caller(&self) -> Caller {
+        let client = Client {
             address: Some(self.address.ip().to_string()),
             user_agent: self
                 .header(&USER_AGENT)
                 .map(|text| text.chars().take(256).collect()),
             identity: self.identity.as_deref().map(str::to_owned),
+        };
+        Caller {
+            client,
+            now: self.now,
         }
     }
 }

@@ -30,8 +30,8 @@ impl Server {
         };
         let served = match pull.remembered_blob(&subject, asking.now).await {
             Some(served) => Ok(served),
-            None if asking.is_head() => pull.blob_size(&subject, asking.client()).await,
-            None => pull.blob(&subject, asking.client()).await,
+            None if asking.is_head() => pull.blob_size(&subject, asking.caller()).await,
+            None => pull.blob(&subject, asking.caller()).await,
         };
         match served {
             Ok(served) => admitted(asking, digest, served),

@@ -23,7 +23,7 @@ impl Server {
         let listed = self
             .inner
             .pull
-            .tags(repository, n, last, asking.client())
+            .tags(repository, n, last, asking.caller())
             .await;
         let list = match listed {
             Ok(list) => list,
@@ -66,7 +66,7 @@ impl Server {
         let listed = self
             .inner
             .pull
-            .referrers(&subject, artifact_type, asking.client())
+            .referrers(&subject, artifact_type, asking.caller())
             .await;
         match listed {
             Ok(list) => {

@@ -23,7 +23,7 @@ impl Server {
         let pull = &self.inner.pull;
         let served = match pull.remembered_manifest(repository, reference, asking.now) {
             Some(served) => served,
-            None => pull.manifest(repository, reference, asking.client()).await,
+            None => pull.manifest(repository, reference, asking.caller()).await,
         };
         match served {
             Ok(served) => admitted(asking, &served),

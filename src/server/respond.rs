@@ -167,15 +167,18 @@ pub(super) fn internal() -> Response<Body> {
 /// 403 with what a person needs in the message and what a program needs in the detail.
 fn denied(denial: &Denial, decision: Option<ulid::Ulid>) -> Response<Body> {
     let decision = decision.map(|id| id.to_string());
-    let id = decision.as_deref().unwrap_or("not recorded");
-    let message = format!("{} (decision {id})", denial.message);
     let detail = json!({
         "decision_id": decision,
         "kind": denial.kind.as_str(),
         "policy": denial.policy,
         "digest": denial.digest,
     });
-    error(StatusCode::FORBIDDEN, ErrorCode::Denied, &message, &detail)
+    error(
+        StatusCode::FORBIDDEN,
+        ErrorCode::Denied,
+        &denial.message,
+        &detail,
+    )
 }
 
 /// 416 for a range beyond the content.

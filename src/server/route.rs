@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use http::{Method, Uri};
 
-use crate::config::RepositoryPrefix;
 use crate::oci::repository::{canonical_host, looks_like_host};
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::telemetry::Endpoint;
@@ -83,6 +82,28 @@ pub enum Error {
     /// A query parameter that is not usable.
     #[error("the query parameter `{0}` is not usable")]
     Query(&'static str),
+}
+
+/// What a first path component stands for: a host, or a host and the beginning of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryPrefix {
+    /// The upstream's host in canonical spelling.
+    pub host: String,
+    /// The beginning of the repository.
+    pub repository: Option<String>,
+}
+
+impl RepositoryPrefix {
+    /// The canonical name of `rest` behind this prefix.
+    ///
+    /// # Errors
+    /// When both together are no valid name.
+    pub fn join(&self, rest: &str) -> Result<RepositoryName, crate::oci::repository::ParseError> {
+        match &self.repository {
+            Some(repository) => RepositoryName::new(&self.host, &format!("{repository}/{rest}")),
+            None => RepositoryName::new(&self.host, rest),
+        }
+    }
 }
 
 /// First path components that stand for an upstream, or a part of one.

@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::Challenge;
-use super::credentials::{Login, Secret};
+use super::credentials::Login;
 use super::exchange::{Ask, Fault};
 use super::host::Host;
 use super::token::{self, Grant, TokenAnswer};
 use super::{Error, body};
+use crate::secret::Secret;
 
 /// How far a token realm is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,8 @@
 //! What we authenticate to upstreams with.
 
-use std::fmt;
 use std::path::PathBuf;
 
-/// Text that never prints.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+use crate::secret::Secret;
 
 /// Where the credentials of an upstream come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,25 +38,6 @@ pub(super) enum Login {
     },
     /// An OAuth 2 refresh token, good only at the token host.
     IdentityToken(Secret),
-}
-
-impl Secret {
-    /// Keeps `text` from being printed.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one request that needs it.
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("[secret]")
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::credentials::{Login, Secret};
+use super::credentials::Login;
+use crate::secret::Secret;
 
 /// A `config.json`, read again whenever it is asked.
 #[derive(Debug)]

@@ -53,7 +53,7 @@ fn plain(credentials: credentials::Credentials) -> HostConfig {
 fn basic() -> credentials::Credentials {
     credentials::Credentials::Basic {
         username: "robot".to_owned(),
-        password: credentials::Secret::new("hunter2".to_owned()),
+        password: crate::secret::Secret::new("hunter2".to_owned()),
     }
 }
 

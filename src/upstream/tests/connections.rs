@@ -136,7 +136,7 @@ fn what_cannot_work_does_not_build() {
     certificate.truncate(200);
     let colon = Credentials::Basic {
         username: "a:b".to_owned(),
-        password: credentials::Secret::new(String::new()),
+        password: crate::secret::Secret::new(String::new()),
     };
     for (config, expected) in [
         (endpoint("http://quay.internal/"), "plain_http"),
