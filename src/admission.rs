@@ -10,7 +10,6 @@ pub mod denial;
 mod endorsement;
 pub mod evaluate;
 mod evidence;
-mod flights;
 mod judge;
 mod material;
 mod recorder;
@@ -22,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::decision_log::{Record, Subject};
 use crate::discovery::Discovery;
+use crate::flights::Flights;
 use crate::limits::Limits;
 use crate::manifests::{Document, Manifests};
 use crate::policy::{DefaultAction, Policies};
@@ -30,7 +30,6 @@ use crate::store::Store;
 pub use blob::BlobGrant;
 pub use decision::{Admitted, Decision, Described, Error, Outcome};
 pub use denial::{Denial, Kind};
-use flights::Flights;
 
 /// Decides what may be served. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,7 +51,7 @@ struct Inner {
     tasks: TaskTracker,
     remembered: moka::sync::Cache<Subject, Arc<Decision>>,
     grants: moka::sync::Cache<Subject, Arc<BlobGrant>>,
-    flights: Flights,
+    flights: Flights<Subject, Result<Arc<Decision>, Arc<Error>>>,
 }
 
 /// How old an answer may be.
@@ -201,7 +200,9 @@ impl Admission {
         let flight = self.inner.flights.join(subject, &self.inner.tasks, || {
             Box::pin(async move { admission.judge(task_subject, document, asked).await })
         });
-        flight.await
+        flight
+            .await
+            .unwrap_or_else(|| Err(Arc::new(Error::Abandoned)))
     }
 
     /// Whether anything may be read from the repository at all: some policy covers it, or the default only audits.

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod decision_log;
 pub mod discovery;
+pub mod flights;
 pub mod limits;
 pub mod manifests;
 pub mod oci;

@@ -16,8 +16,9 @@ use crate::admission::{
     Admission, Asked, Decision, Denial, Described, Error, Freshness, Kind, Outcome,
 };
 use crate::decision_log::{Client, Subject};
+use crate::flights::Flights;
 use crate::limits::Limits;
-use crate::manifests::Manifests;
+use crate::manifests::{self, Manifests};
 use crate::oci::RepositoryName;
 use crate::state::State;
 use crate::store::Store;
@@ -46,6 +47,7 @@ struct Inner {
     confirmed: moka::sync::Cache<Subject, ()>,
     small_blobs: moka::sync::Cache<crate::oci::Digest, bytes::Bytes>,
     refusals: moka::sync::Cache<(String, Kind), ulid::Ulid>,
+    lookups: Flights<(RepositoryName, crate::oci::Tag), Result<tag::Lookup, Arc<manifests::Error>>>,
     leaders: Mutex<HashMap<crate::oci::Digest, RepositoryName>>,
 }
 
@@ -158,6 +160,7 @@ impl Pull {
                 tags: moka::sync::Cache::new(REMEMBERED_MAX),
                 confirmed: moka::sync::Cache::new(REMEMBERED_MAX),
                 small_blobs,
+                lookups: Flights::default(),
                 leaders: Mutex::default(),
                 refusals: moka::sync::Cache::builder()
                     .max_capacity(REMEMBERED_MAX)

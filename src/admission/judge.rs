@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Stopwatch};
 
 use futures::StreamExt;
-use futures::future::{FutureExt, Shared};
+use futures::future::{BoxFuture, FutureExt, Shared};
+use futures::stream::BoxStream;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -22,8 +23,7 @@ use crate::manifests::{self, Document, Origin};
 use crate::policy::Policy;
 
 /// The manifest, on its way while signatures are looked for.
-type Arriving<'a> =
-    Shared<futures::future::BoxFuture<'a, Result<(Arc<Document>, Origin), Arc<manifests::Error>>>>;
+type Arriving<'a> = Shared<BoxFuture<'a, Result<(Arc<Document>, Origin), Arc<manifests::Error>>>>;
 
 /// What was concluded, before it is recorded.
 pub(super) struct Conclusion {
@@ -92,6 +92,7 @@ impl Admission {
                 Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, budget.now)),
                 Ok(document) => {
                     if endorsement.covers(&document) {
+                        self.look_in_background(subject, budget.now);
                         return Ok(endorsement.admit(document, draft));
                     }
                 }
@@ -134,8 +135,7 @@ impl Admission {
         subject: &'a Subject,
         given: Option<Arc<Document>>,
         deadline: Instant,
-    ) -> futures::future::BoxFuture<'a, Result<(Arc<Document>, Origin), Arc<manifests::Error>>>
-    {
+    ) -> BoxFuture<'a, Result<(Arc<Document>, Origin), Arc<manifests::Error>>> {
         async move {
             match given {
                 Some(document) => Ok((document, Origin::Upstream)),
@@ -231,7 +231,7 @@ impl Admission {
     ) -> (Gathering, Option<Evaluation>) {
         let request = self.discovery_request(subject, matching, budget.deadline);
         let mut gathering = Gathering::begin(&request, budget.now);
-        let mut findings = Box::pin(self.inner.discovery.findings(request));
+        let mut findings = self.inner.discovery.findings(request).boxed();
         while let Some(finding) = findings.next().await {
             gathering.add(finding, &self.inner.limits);
             if gathering.unfinished() == 0 {
@@ -241,7 +241,11 @@ impl Admission {
             if matches!(evaluation.finding, Finding::Satisfied) && evaluation.audit.is_none() {
                 draft.evidence = Some(gathering.to_evidence());
                 self.keep_artifacts(&gathering);
-                self.finish_in_background(subject.clone(), gathering.clone(), findings);
+                let (admission, subject) = (self.clone(), subject.clone());
+                let so_far = gathering.clone();
+                self.inner.tasks.spawn(async move {
+                    admission.finish(subject, so_far, findings).await;
+                });
                 return (gathering, Some(evaluation));
             }
         }
@@ -250,21 +254,35 @@ impl Admission {
         (gathering, None)
     }
 
-    fn finish_in_background(
+    /// Takes in what the remaining sources have, and keeps all of it as evidence.
+    async fn finish(
         &self,
         subject: Subject,
         mut gathering: Gathering,
-        mut findings: std::pin::Pin<
-            Box<impl futures::Stream<Item = discovery::Finding> + Send + 'static>,
-        >,
+        mut findings: BoxStream<'static, discovery::Finding>,
     ) {
-        let admission = self.clone();
+        while let Some(finding) = findings.next().await {
+            gathering.add(finding, &self.inner.limits);
+        }
+        self.keep_artifacts(&gathering);
+        self.keep_evidence(&subject, &gathering).await;
+    }
+
+    /// Looks for an endorsed manifest's own signatures after it was admitted, so that a change of policy can decide
+    /// about it without asking the upstream. Once per digest: what is stored is not looked for again.
+    fn look_in_background(&self, subject: &Subject, now: Timestamp) {
+        let (admission, subject) = (self.clone(), subject.clone());
         self.inner.tasks.spawn(async move {
-            while let Some(finding) = findings.next().await {
-                gathering.add(finding, &admission.inner.limits);
+            if !matches!(admission.stored_evidence(&subject).await, Ok(None)) {
+                return;
             }
-            admission.keep_artifacts(&gathering);
-            admission.keep_evidence(&subject, &gathering).await;
+            let policies = Arc::clone(&admission.inner.policies);
+            let matching: Vec<_> = policies.matching(&subject.repository).cloned().collect();
+            let deadline = Instant::now() + admission.inner.limits.decision_time_max;
+            let request = admission.discovery_request(&subject, &matching, deadline);
+            let gathering = Gathering::begin(&request, now);
+            let findings = admission.inner.discovery.findings(request);
+            admission.finish(subject, gathering, findings.boxed()).await;
         });
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -23,7 +24,8 @@ pub(super) struct Resolved {
 }
 
 /// What asking the upstream about a tag gave.
-enum Lookup {
+#[derive(Debug, Clone)]
+pub(super) enum Lookup {
     /// It still points there.
     Unchanged,
     /// It points at this manifest.
@@ -68,10 +70,19 @@ impl Pull {
         }
         let may_serve_stale =
             known.filter(|known| age(known.resolved_at, now) <= self.inner.freshness.stale_for);
-        match self
-            .look_up(repository, tag, known, may_serve_stale.is_some())
-            .await
-        {
+        let flight = {
+            let (pull, flown) = (self.clone(), (repository.clone(), tag.clone()));
+            let stale = may_serve_stale.is_some();
+            self.inner
+                .lookups
+                .join(&flown.clone(), &self.inner.tasks, || {
+                    async move { pull.look_up(&flown.0, &flown.1, known, stale).await }.boxed()
+                })
+        };
+        let Some(found) = flight.await else {
+            return Err(Refusal::Internal(Arc::new(Error::Abandoned)));
+        };
+        match found {
             Ok(Lookup::Unchanged) => {
                 let digest = known.map_or_else(|| Digest::sha256(b""), |known| known.digest);
                 self.keep_tag(repository, tag, digest, now).await;
@@ -85,17 +96,14 @@ impl Pull {
                 self.keep_tag(repository, tag, digest, now).await;
                 Ok((subject(digest), Some(document), asked))
             }
-            Err(manifests::Error::Upstream(error)) if error.is_transient() => match may_serve_stale
-            {
+            Err(error) if unreachable(&error) => match may_serve_stale {
                 Some(known) => {
                     asked.stale_tag = true;
                     Ok((subject(known.digest), None, asked))
                 }
-                None => Err(self
-                    .from_upstream(error, repository, Missing::Manifest, &asked)
-                    .await),
+                None => Err(self.unusable(repository, &error, asked).await),
             },
-            Err(error) => Err(self.unusable(repository, error, asked).await),
+            Err(error) => Err(self.unusable(repository, &error, asked).await),
         }
     }
 
@@ -105,7 +113,7 @@ impl Pull {
         tag: &Tag,
         known: Option<Resolved>,
         may_serve_stale: bool,
-    ) -> Result<Lookup, manifests::Error> {
+    ) -> Result<Lookup, Arc<manifests::Error>> {
         let limits = &self.inner.limits;
         let time_max = if may_serve_stale {
             limits.stale_decision_time_max
@@ -124,14 +132,15 @@ impl Pull {
                 Ok(head) if head.digest == Some(known.digest) => return Ok(Lookup::Unchanged),
                 // Moved, or an upstream that does not say: get it.
                 Ok(_) | Err(upstream::Error::Unsupported { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Arc::new(error.into())),
             }
         }
         let document = self
             .inner
             .manifests
             .fetch(repository, &reference, deadline)
-            .await?;
+            .await
+            .map_err(Arc::new)?;
         Ok(Lookup::Document(document))
     }
 
@@ -150,7 +159,11 @@ impl Pull {
                 resolved_at: row.resolved_at,
             })),
             Err(error) => Err(self
-                .unusable(repository, manifests::Error::State(error), asked.clone())
+                .unusable(
+                    repository,
+                    &Arc::new(manifests::Error::State(error)),
+                    asked.clone(),
+                )
                 .await),
         }
     }
@@ -193,20 +206,31 @@ impl Pull {
     async fn unusable(
         &self,
         repository: &RepositoryName,
-        error: manifests::Error,
+        error: &Arc<manifests::Error>,
         asked: Asked,
     ) -> Refusal {
         let subject = Subject {
             repository: repository.clone(),
             digest: Digest::sha256(asked.reference.as_bytes()),
         };
-        match Error::from_manifests(&subject, &Arc::new(error)) {
+        match Error::from_manifests(&subject, error) {
             Ok(denial) => self.refuse(repository.as_str(), denial, &asked).await,
             Err(error) => {
                 self.from_error(&Arc::new(error), repository, Missing::Manifest, &asked)
                     .await
             }
         }
+    }
+}
+
+/// Whether the upstream could not be asked, so that an older answer may serve. A refusal or an absence is an answer.
+fn unreachable(error: &manifests::Error) -> bool {
+    match error {
+        manifests::Error::Upstream(error) => error.is_transient(),
+        manifests::Error::Malformed { .. }
+        | manifests::Error::TooManyChildren { .. }
+        | manifests::Error::State(_)
+        | manifests::Error::Store(_) => false,
     }
 }
 
