@@ -26,7 +26,8 @@ async fn fifty_cold_pulls_are_one_verification_and_one_transfer() {
 
     let gets = |rest: &str| scene.registry.count(&format!("^GET /v2/apps/web/{rest}$"));
     for blob in &image.blobs {
-        assert_eq!(gets(&format!("blobs/{}", sha256(blob))), 1);
+        let count = gets(&format!("blobs/{}", sha256(blob)));
+        assert_eq!(count, 1, "GETs of a blob of {} bytes", blob.len());
     }
     assert_eq!(gets(&format!("manifests/(v1|{})", image.digest)), 1);
     assert_eq!(
