@@ -149,8 +149,12 @@ async fn an_admission_says_who_signed() {
             .unwrap()
     };
     assert_eq!(found("cosign_tag")["outcome"], "found", "{sources:?}");
-    assert_eq!(found("referrers")["outcome"], "none", "{sources:?}");
-    assert_eq!(found("referrers_tag")["outcome"], "none", "{sources:?}");
+    // Verifying stops at the first success, which may come before the others have answered.
+    for name in ["referrers", "referrers_tag"] {
+        let source = found(name);
+        let is_explained = source["outcome"] == "none" || source["reason"].is_string();
+        assert!(is_explained, "{source}");
+    }
     assert_eq!(record["client"]["user_agent"], "containerd/2.1.0");
     assert!(
         record["client"]["address"]
