@@ -26,8 +26,8 @@ pub(super) struct Resolved {
 /// What asking the upstream about a tag gave.
 #[derive(Debug, Clone)]
 pub(super) enum Lookup {
-    /// It still points there.
-    Unchanged,
+    /// It still points at what is known.
+    Unchanged(Digest),
     /// It points at this manifest.
     Document(Arc<Document>),
 }
@@ -83,8 +83,7 @@ impl Pull {
             return Err(Refusal::Internal(Arc::new(Error::Abandoned)));
         };
         match found {
-            Ok(Lookup::Unchanged) => {
-                let digest = known.map_or_else(|| Digest::sha256(b""), |known| known.digest);
+            Ok(Lookup::Unchanged(digest)) => {
                 self.keep_tag(repository, tag, digest, now).await;
                 Ok((subject(digest), None, asked))
             }
@@ -129,7 +128,9 @@ impl Pull {
                 .head_manifest(repository, &reference, Purpose::Manifest, deadline)
                 .await;
             match head {
-                Ok(head) if head.digest == Some(known.digest) => return Ok(Lookup::Unchanged),
+                Ok(head) if head.digest == Some(known.digest) => {
+                    return Ok(Lookup::Unchanged(known.digest));
+                }
                 // Moved, or an upstream that does not say: get it.
                 Ok(_) | Err(upstream::Error::Unsupported { .. }) => {}
                 Err(error) => return Err(Arc::new(error.into())),
