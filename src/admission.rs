@@ -10,6 +10,7 @@ pub mod denial;
 mod endorsement;
 pub mod evaluate;
 mod evidence;
+mod gather;
 mod judge;
 mod material;
 mod recorder;

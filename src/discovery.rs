@@ -101,7 +101,7 @@ impl Discovery {
     }
 
     /// The findings of all sources, each as soon as it has ended. All sources are asked at once.
-    pub fn findings(&self, request: Request) -> impl Stream<Item = Finding> + Send + use<> {
+    pub fn findings(&self, request: &Request) -> impl Stream<Item = Finding> + Send + use<> {
         let sources = [Source::CosignTag, Source::Referrers, Source::ReferrersTag];
         let asked: FuturesUnordered<_> = request
             .repositories

@@ -85,14 +85,7 @@ pub struct Caller {
 #[derive(Debug)]
 pub enum Refusal {
     /// Refused on purpose: 403.
-    Denied {
-        /// Why.
-        denial: Denial,
-        /// The record of it.
-        decision: Option<ulid::Ulid>,
-        /// The refused manifest, where there is one.
-        described: Option<Described>,
-    },
+    Denied(Box<Refused>),
     /// The upstream says there is no such thing: 404.
     NotFound(Missing),
     /// It cannot be said now: 503.
@@ -109,6 +102,17 @@ pub enum Refusal {
     },
     /// Our own failure: 500, without a word about what it was.
     Internal(Arc<Error>),
+}
+
+/// A refusal on purpose.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Why.
+    pub denial: Denial,
+    /// The record of it, unless it could not be written.
+    pub decision: Option<ulid::Ulid>,
+    /// The refused manifest, where there is one.
+    pub described: Option<Described>,
 }
 
 /// What does not exist.
@@ -219,11 +223,7 @@ impl Pull {
         let key = (format!("{name}@{}", asked.reference), denial.kind);
         if let Some(id) = self.inner.refusals.get(&key) {
             denial.name_decision(id);
-            return Refusal::Denied {
-                denial,
-                decision: Some(id),
-                described: None,
-            };
+            return denied(denial, Some(id));
         }
         let recorded = self
             .inner
@@ -244,15 +244,11 @@ impl Pull {
                 None
             }
         };
-        Refusal::Denied {
-            denial,
-            decision,
-            described: None,
-        }
+        denied(denial, decision)
     }
 
     /// What the admission's lack of a decision means for the client.
-    async fn from_error(
+    async fn refusal_for(
         &self,
         error: &Arc<Error>,
         repository: &RepositoryName,
@@ -288,7 +284,7 @@ impl Pull {
     }
 
     /// What an upstream's error on the content itself means for the client.
-    async fn from_upstream(
+    async fn refusal_for_upstream(
         &self,
         error: upstream::Error,
         repository: &RepositoryName,
@@ -338,11 +334,11 @@ impl Refusal {
     pub fn from_decision(decision: &Decision) -> Option<Self> {
         match &decision.outcome {
             Outcome::Admit { .. } => None,
-            Outcome::Deny(denial) => Some(Self::Denied {
+            Outcome::Deny(denial) => Some(Self::Denied(Box::new(Refused {
                 denial: denial.clone(),
                 decision: Some(decision.id),
                 described: decision.described.clone(),
-            }),
+            }))),
             Outcome::Unavailable {
                 missing,
                 retry_after,
@@ -352,6 +348,14 @@ impl Refusal {
             }),
         }
     }
+}
+
+fn denied(denial: Denial, decision: Option<ulid::Ulid>) -> Refusal {
+    Refusal::Denied(Box::new(Refused {
+        denial,
+        decision,
+        described: None,
+    }))
 }
 
 fn unavailable(repository: &RepositoryName, error: &upstream::Error) -> Refusal {

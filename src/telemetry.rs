@@ -34,6 +34,9 @@ const ENDPOINTS: [&str; 6] = ["base", "manifests", "blobs", "tags", "referrers",
 const STATUSES: [u16; 15] = [
     200, 206, 304, 400, 401, 403, 404, 405, 416, 431, 500, 502, 503, 504, 0,
 ];
+const LINES_DROPPED: &str = "Lines that the access log lost since the start.";
+const DECISION_SECONDS: &str = "Time to make a decision, look-ups included.";
+const VERIFICATION_SECONDS: &str = "Time spent verifying for one decision.";
 /// Seconds; from a memory hit to the longest wait for an upstream.
 const BUCKETS: [f64; 14] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
@@ -46,7 +49,6 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     requests_by: Vec<OnceLock<IntCounter>>,
-    request_seconds: HistogramVec,
     request_seconds_by: Vec<Histogram>,
     response_bytes: IntCounter,
     cache: IntCounterVec,
@@ -108,7 +110,6 @@ impl Metrics {
                 .take(ENDPOINTS.len() * STATUSES.len())
                 .collect(),
             requests,
-            request_seconds,
             request_seconds_by,
             response_bytes: register(
                 &registry,
@@ -122,15 +123,11 @@ impl Metrics {
                 "Decisions by outcome and, for denials, kind.",
                 &["decision", "kind"],
             )?,
-            decision_seconds: histogram(
-                &registry,
-                "decision_seconds",
-                "Time to make a decision, look-ups included.",
-            )?,
+            decision_seconds: histogram(&registry, "decision_seconds", DECISION_SECONDS)?,
             verification_seconds: histogram(
                 &registry,
                 "verification_seconds",
-                "Time spent verifying for one decision.",
+                VERIFICATION_SECONDS,
             )?,
             upstream_requests: counters(
                 &registry,
@@ -147,11 +144,7 @@ impl Metrics {
             connections: gauge(&registry, "connections", "Client connections.")?,
             store_bytes: gauge(&registry, "store_bytes", "Bytes of content on disk.")?,
             store_files: gauge(&registry, "store_files", "Files of content on disk.")?,
-            access_lines_dropped: gauge(
-                &registry,
-                "access_lines_dropped",
-                "Lines that the access log lost since the start.",
-            )?,
+            access_lines_dropped: gauge(&registry, "access_lines_dropped", LINES_DROPPED)?,
             registry,
         })
     }

@@ -205,6 +205,7 @@ impl Error {
     ///
     /// # Errors
     /// With itself, when there is nothing to refuse: the manifest is absent, or cannot be had.
+    #[expect(clippy::result_large_err, reason = "made once for a pull that fails")]
     pub(crate) fn from_manifests(
         subject: &Subject,
         error: &Arc<manifests::Error>,

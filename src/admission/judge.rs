@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant as Stopwatch};
 
-use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, Shared};
-use futures::stream::BoxStream;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -14,16 +12,16 @@ use super::denial::Denial;
 use super::endorsement::Endorsement;
 use super::evaluate::{self, Evaluation, Finding, Known};
 use super::evidence::Gathering;
-use super::material::Nature;
 use super::recorder::Draft;
 use super::{Admission, Asked, REFUSAL_MEMORY, UNAVAILABLE_MEMORY};
 use crate::decision_log::{Basis, Subject};
-use crate::discovery;
 use crate::manifests::{self, Document, Origin};
-use crate::policy::Policy;
 
 /// The manifest, on its way while signatures are looked for.
-type Arriving<'a> = Shared<BoxFuture<'a, Result<(Arc<Document>, Origin), Arc<manifests::Error>>>>;
+pub(super) type Arriving<'a> = Shared<BoxFuture<'a, Arrived>>;
+
+/// The manifest and where it came from, or why it does not come.
+type Arrived = Result<(Arc<Document>, Origin), Arc<manifests::Error>>;
 
 /// What was concluded, before it is recorded.
 pub(super) struct Conclusion {
@@ -33,19 +31,19 @@ pub(super) struct Conclusion {
 }
 
 /// What signatures are judged by.
-enum Basics {
+pub(super) enum Basics {
     /// Nothing needs to be judged: the manifest is signature material, or does not arrive.
-    NoneNeeded(Nature),
+    NoneNeeded,
     /// This, and its evaluation where it is already made.
-    Evidence(Gathering, Option<Evaluation>),
+    Evidence(Box<Gathering>, Option<Box<Evaluation>>),
 }
 
 /// The time budget of one decision.
 #[derive(Debug, Clone, Copy)]
-struct Budget {
-    now: Timestamp,
-    deadline: Instant,
-    started: Stopwatch,
+pub(super) struct Budget {
+    pub(super) now: Timestamp,
+    pub(super) deadline: Instant,
+    pub(super) started: Stopwatch,
 }
 
 impl Admission {
@@ -109,10 +107,12 @@ impl Admission {
             Ok(document) => document,
         };
         Ok(match basics {
-            Basics::NoneNeeded(_) => self.admit_material(document, budget, draft),
+            Basics::NoneNeeded => self.admit_material(document, budget, draft),
             Basics::Evidence(gathering, evaluation) => {
-                let evaluation = evaluation
-                    .unwrap_or_else(|| self.evaluate(subject, &gathering, budget.now, draft));
+                let evaluation = match evaluation {
+                    Some(evaluation) => *evaluation,
+                    None => self.evaluate(subject, &gathering, budget.now, draft),
+                };
                 self.conclude_from(subject, document, evaluation, &gathering, budget, draft)
             }
         })
@@ -135,7 +135,7 @@ impl Admission {
         subject: &'a Subject,
         given: Option<Arc<Document>>,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<(Arc<Document>, Origin), Arc<manifests::Error>>> {
+    ) -> BoxFuture<'a, Arrived> {
         async move {
             match given {
                 Some(document) => Ok((document, Origin::Upstream)),
@@ -169,124 +169,7 @@ impl Admission {
         }
     }
 
-    /// What suffices for a decision: stored evidence, if it is fresh and complete; else what the upstream has now;
-    /// else, if that cannot be asked, what is stored after all.
-    async fn gather(
-        &self,
-        subject: &Subject,
-        matching: &[Arc<Policy>],
-        asked: &Asked,
-        arriving: &Arriving<'_>,
-        mut budget: Budget,
-        draft: &mut Draft,
-    ) -> Result<Basics, Error> {
-        let stored = self.stored_evidence(subject).await?;
-        let stored = match stored {
-            Some(stored) if self.suffices(&stored, subject, matching, budget.now) => {
-                return Ok(Basics::Evidence(stored, None));
-            }
-            other => other,
-        };
-        let stale_for = self.inner.freshness.stale_for;
-        let stale = stored.filter(|stored| stored.age(budget.now) <= stale_for);
-        if stale.is_some() {
-            let earlier = Instant::now() + self.inner.limits.stale_decision_time_max;
-            budget.deadline = budget.deadline.min(earlier);
-        }
-        let looking = Stopwatch::now();
-        let discovered = {
-            let nature = self.nature(subject, asked, arriving.clone(), budget.deadline);
-            let discovering = self.discover(subject, matching, budget, draft);
-            tokio::pin!(nature, discovering);
-            tokio::select! {
-                biased;
-                nature = &mut nature => match nature {
-                    Nature::Ordinary => discovering.await,
-                    Nature::Material | Nature::Absent => return Ok(Basics::NoneNeeded(nature)),
-                },
-                discovered = &mut discovering => match nature.await {
-                    Nature::Ordinary => discovered,
-                    nature @ (Nature::Material | Nature::Absent) => return Ok(Basics::NoneNeeded(nature)),
-                },
-            }
-        };
-        draft.timing.discovery += looking.elapsed();
-        Ok(match (stale, discovered) {
-            (Some(stored), (discovered, _)) if discovered.unreachable() => {
-                draft.stale = true;
-                Basics::Evidence(stored, None)
-            }
-            (_, (discovered, evaluation)) => Basics::Evidence(discovered, evaluation),
-        })
-    }
-
-    /// Asks all sources. Ends as soon as what was found satisfies every policy; the rest is then listed in the
-    /// background, so that the evidence is complete next time.
-    async fn discover(
-        &self,
-        subject: &Subject,
-        matching: &[Arc<Policy>],
-        budget: Budget,
-        draft: &mut Draft,
-    ) -> (Gathering, Option<Evaluation>) {
-        let request = self.discovery_request(subject, matching, budget.deadline);
-        let mut gathering = Gathering::begin(&request, budget.now);
-        let mut findings = self.inner.discovery.findings(request).boxed();
-        while let Some(finding) = findings.next().await {
-            gathering.add(finding, &self.inner.limits);
-            if gathering.unfinished() == 0 {
-                continue;
-            }
-            let evaluation = self.evaluate(subject, &gathering, budget.now, draft);
-            if matches!(evaluation.finding, Finding::Satisfied) && evaluation.audit.is_none() {
-                draft.evidence = Some(gathering.to_evidence());
-                self.keep_artifacts(&gathering);
-                let (admission, subject) = (self.clone(), subject.clone());
-                let so_far = gathering.clone();
-                self.inner.tasks.spawn(async move {
-                    admission.finish(subject, so_far, findings).await;
-                });
-                return (gathering, Some(evaluation));
-            }
-        }
-        self.keep_artifacts(&gathering);
-        draft.evidence = Some(gathering.to_evidence());
-        (gathering, None)
-    }
-
-    /// Takes in what the remaining sources have, and keeps all of it as evidence.
-    async fn finish(
-        &self,
-        subject: Subject,
-        mut gathering: Gathering,
-        mut findings: BoxStream<'static, discovery::Finding>,
-    ) {
-        while let Some(finding) = findings.next().await {
-            gathering.add(finding, &self.inner.limits);
-        }
-        self.keep_artifacts(&gathering);
-        self.keep_evidence(&subject, &gathering).await;
-    }
-
-    /// Looks for an endorsed manifest's own signatures after it was admitted, so that a change of policy can decide
-    /// about it without asking the upstream. Once per digest: what is stored is not looked for again.
-    fn look_in_background(&self, subject: &Subject, now: Timestamp) {
-        let (admission, subject) = (self.clone(), subject.clone());
-        self.inner.tasks.spawn(async move {
-            if !matches!(admission.stored_evidence(&subject).await, Ok(None)) {
-                return;
-            }
-            let policies = Arc::clone(&admission.inner.policies);
-            let matching: Vec<_> = policies.matching(&subject.repository).cloned().collect();
-            let deadline = Instant::now() + admission.inner.limits.decision_time_max;
-            let request = admission.discovery_request(&subject, &matching, deadline);
-            let gathering = Gathering::begin(&request, now);
-            let findings = admission.inner.discovery.findings(request);
-            admission.finish(subject, gathering, findings.boxed()).await;
-        });
-    }
-
-    fn evaluate(
+    pub(super) fn evaluate(
         &self,
         subject: &Subject,
         gathering: &Gathering,

@@ -1,6 +1,6 @@
 //! Signature material passes unsigned, so that verifiers behind us work (`design.md` §3.3).
 //!
-//! It is known by content: every layer parses as simple signing, DSSE, a Sigstore bundle, SPDX or CycloneDX. A type or a
+//! It is known by content: every layer parses as simple signing, DSSE, a Sigstore bundle, SPDX or `CycloneDX`. A type or a
 //! tag only says where it is worth looking. A runnable image under a signature tag has layers that parse as none of them.
 
 use std::sync::Arc;

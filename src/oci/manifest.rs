@@ -15,7 +15,7 @@ use super::{Descriptor, Digest, media_type};
 #[derive(Debug, Clone)]
 pub enum Manifest {
     /// An image or artifact: a config and layers.
-    Image(Image),
+    Image(Box<Image>),
     /// A list of manifests, usually one per platform.
     Index(Index),
 }
@@ -118,7 +118,7 @@ impl Manifest {
                 keys.forbid("config", &["manifests"])?;
                 let image: ImageManifest =
                     serde_json::from_slice(bytes).map_err(ParseError::Json)?;
-                Ok(Self::Image(Image {
+                Ok(Self::Image(Box::new(Image {
                     config: descriptor(image.config())?,
                     layers: image
                         .layers()
@@ -133,7 +133,7 @@ impl Manifest {
                         .unwrap_or_default()
                         .into_iter()
                         .collect(),
-                }))
+                })))
             }
             other => Err(ParseError::MediaType(other.to_owned())),
         }

@@ -292,7 +292,8 @@ mod tests {
         #[test]
         fn a_name_survives_its_own_text(host in "[a-z0-9]{1,8}(\\.[a-z0-9]{1,5}){1,2}(:[1-9][0-9]{0,3})?", repository in "[a-z0-9]{1,5}((\\.|_|__|-{1,3}|/)[a-z0-9]{1,5}){0,5}") {
             let name = RepositoryName::new(&host, &repository).unwrap();
-            prop_assert_eq!(name.as_str().parse::<RepositoryName>().unwrap(), name.clone());
+            let parsed: RepositoryName = name.as_str().parse().unwrap();
+            prop_assert_eq!(&parsed, &name);
             prop_assert_eq!(format!("{}/{}", name.host(), name.repository()), name.as_str());
         }
 

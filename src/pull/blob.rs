@@ -84,14 +84,14 @@ impl Pull {
             }
             Err(error) => {
                 return Err(self
-                    .from_error(&error, repository, Missing::Blob, &asked)
+                    .refusal_for(&error, repository, Missing::Blob, &asked)
                     .await);
             }
         };
         match self.granted(grant, subject, size_only).await {
             Ok(served) => Ok(served),
             Err(Trouble::Upstream(error)) => Err(self
-                .from_upstream(error, repository, Missing::Blob, &asked)
+                .refusal_for_upstream(error, repository, Missing::Blob, &asked)
                 .await),
             Err(Trouble::Storage(error)) => {
                 tracing::error!(%subject, error = &*error, "Could not read or store a blob");

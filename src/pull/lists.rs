@@ -56,7 +56,7 @@ impl Pull {
                 }),
             },
             Err(error) => Err(self
-                .from_upstream(error, repository, Missing::Name, &asked)
+                .refusal_for_upstream(error, repository, Missing::Name, &asked)
                 .await),
         }
     }
@@ -91,11 +91,11 @@ impl Pull {
                     });
                 }
                 Ok(ReferrersList {
-                    bytes: render_index(listed),
+                    bytes: render_index(&listed),
                 })
             }
             Err(error) => Err(self
-                .from_upstream(error, &subject.repository, Missing::Name, &asked)
+                .refusal_for_upstream(error, &subject.repository, Missing::Name, &asked)
                 .await),
         }
     }
@@ -196,7 +196,7 @@ fn parse_index(bytes: &[u8]) -> Option<Vec<serde_json::Value>> {
     }
 }
 
-fn render_index(manifests: Vec<serde_json::Value>) -> Bytes {
+fn render_index(manifests: &[serde_json::Value]) -> Bytes {
     let index = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": media_type::OCI_INDEX,

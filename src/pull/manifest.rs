@@ -108,7 +108,7 @@ impl Pull {
                 },
             ),
             Err(error) => Err(self
-                .from_error(&error, repository, Missing::Manifest, &asked)
+                .refusal_for(&error, repository, Missing::Manifest, &asked)
                 .await),
         }
     }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Caller, Missing, Pull, Refusal};
+use super::{Missing, Pull, Refusal};
 use crate::admission::{Asked, Error};
 use crate::decision_log::Subject;
 use crate::manifests::{self, Document};
@@ -217,7 +217,7 @@ impl Pull {
         match Error::from_manifests(&subject, error) {
             Ok(denial) => self.refuse(repository.as_str(), denial, &asked).await,
             Err(error) => {
-                self.from_error(&Arc::new(error), repository, Missing::Manifest, &asked)
+                self.refusal_for(&Arc::new(error), repository, Missing::Manifest, &asked)
                     .await
             }
         }

@@ -230,9 +230,7 @@ impl Answer {
 
     pub(super) fn refused(refusal: &Refusal) -> Self {
         let (digest, decision) = match refusal {
-            Refusal::Denied {
-                denial, decision, ..
-            } => (denial.digest, *decision),
+            Refusal::Denied(refused) => (refused.denial.digest, refused.decision),
             Refusal::NotFound(_)
             | Refusal::Unavailable { .. }
             | Refusal::BadUpstream { .. }

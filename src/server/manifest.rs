@@ -34,19 +34,15 @@ impl Server {
     /// A refusal; as a `HEAD`, for clients that hide why a `HEAD` failed, a 200 without content if so configured.
     fn refused_manifest(&self, asking: &Asking<'_>, refusal: &Refusal) -> Answer {
         let answer = Answer::refused(refusal);
-        match refusal {
-            Refusal::Denied {
-                described: Some(described),
-                ..
-            } if self.inner.compat.head_allows && asking.is_head() => Answer {
+        let Refusal::Denied(refused) = refusal else {
+            return answer;
+        };
+        match &refused.described {
+            Some(described) if self.inner.compat.head_allows && asking.is_head() => Answer {
                 response: respond::head_allowed(described),
                 ..answer
             },
-            Refusal::Denied { .. }
-            | Refusal::NotFound(_)
-            | Refusal::Unavailable { .. }
-            | Refusal::BadUpstream { .. }
-            | Refusal::Internal(_) => answer,
+            Some(_) | None => answer,
         }
     }
 }

@@ -95,9 +95,7 @@ pub(super) fn unauthenticated(challenge: &'static str) -> Response<Body> {
 /// A pull that is not served.
 pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     match refusal {
-        Refusal::Denied {
-            denial, decision, ..
-        } => denied(denial, *decision),
+        Refusal::Denied(refused) => denied(&refused.denial, refused.decision),
         Refusal::NotFound(missing) => {
             let (code, message) = match missing {
                 Missing::Manifest => (

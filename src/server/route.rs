@@ -286,7 +286,11 @@ mod tests {
     }
 
     fn parse(target: &str) -> Result<Route, Error> {
-        Route::parse(&Method::GET, &target.parse().unwrap(), &routes())
+        Route::parse(
+            &Method::GET,
+            &Uri::try_from(target).map_err(|_not_a_uri| Error::Path)?,
+            &routes(),
+        )
     }
 
     fn name(target: &str) -> String {

@@ -30,7 +30,7 @@ pub(super) fn attestation<'p>(
 }
 
 struct Collected {
-    proofs: Vec<Box<Proof>>,
+    proofs: Vec<Proof>,
     furthest: Furthest,
 }
 
@@ -58,7 +58,7 @@ fn collect<'p>(
                     names.insert(authority.name.as_str());
                     let settled = requirement.quantifier == Quantifier::Any
                         && holds(requirement, &proof).is_ok();
-                    collected.proofs.push(proof);
+                    collected.proofs.push(*proof);
                     if settled {
                         return Ok(collected);
                     }
@@ -83,7 +83,7 @@ fn unseen(known: &Known<'_>) -> Option<Outcome> {
     })
 }
 
-fn quantify(requirement: &AttestationRequirement, proofs: &[Box<Proof>]) -> Outcome {
+fn quantify(requirement: &AttestationRequirement, proofs: &[Proof]) -> Outcome {
     let mut judged = proofs.iter().map(|proof| holds(requirement, proof));
     let none = || Err("there is none".to_owned());
     let verdict = match requirement.quantifier {

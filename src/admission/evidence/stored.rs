@@ -1,0 +1,169 @@
+//! Stored evidence: kept off the request path, and read back with every artifact hashed again.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Gathering, newest_first};
+use crate::admission::decision::{Error, StorageError};
+use crate::admission::{Admission, REFUSAL_MEMORY};
+use crate::decision_log::Subject;
+use crate::discovery;
+use crate::oci::Manifest;
+use crate::policy::Policy;
+use crate::signature::{self, Artifact, Blob};
+use crate::state::{AbsentBlob, Batch, EvidenceArtifact};
+
+impl Admission {
+    /// What is asked for a subject under the policies that cover it.
+    pub(in crate::admission) fn discovery_request(
+        &self,
+        subject: &Subject,
+        matching: &[Arc<Policy>],
+        deadline: tokio::time::Instant,
+    ) -> discovery::Request {
+        let mut repositories = vec![subject.repository.clone()];
+        for other in matching
+            .iter()
+            .filter_map(|policy| policy.signature_repository.as_ref())
+        {
+            if !repositories.contains(other) {
+                repositories.push(other.clone());
+            }
+        }
+        discovery::Request {
+            digest: subject.digest,
+            repositories,
+            attestations: matching
+                .iter()
+                .any(|policy| !policy.attestations.is_empty()),
+            deadline,
+        }
+    }
+
+    /// Whether stored evidence decides without asking the upstream: fresh, complete, and looking where the policies
+    /// look. Where it holds no signature at all, the upstream is asked again, since one may have been pushed since.
+    pub(in crate::admission) fn suffices(
+        &self,
+        stored: &Gathering,
+        subject: &Subject,
+        matching: &[Arc<Policy>],
+        now: Timestamp,
+    ) -> bool {
+        let request = self.discovery_request(subject, matching, tokio::time::Instant::now());
+        let limit = if stored.candidates.is_empty() || self.was_refused(subject) {
+            REFUSAL_MEMORY
+        } else {
+            self.inner.freshness.reverify_after
+        };
+        stored.is_complete() && stored.covers(&request) && stored.age(now) < limit
+    }
+
+    /// Whether this process has refused the subject under the configuration in force and remembers it.
+    fn was_refused(&self, subject: &Subject) -> bool {
+        self.inner.remembered.get(subject).is_some_and(|decision| {
+            decision.document().is_none() && decision.configuration == self.inner.policies.hash
+        })
+    }
+
+    /// The evidence stored for a subject, every artifact hashed again. Anything absent or altered makes all of it
+    /// count as absent, so that the upstream is asked.
+    pub(in crate::admission) async fn stored_evidence(
+        &self,
+        subject: &Subject,
+    ) -> Result<Option<Gathering>, Error> {
+        let storage = |source: StorageError| Error::Storage {
+            subject: subject.clone(),
+            source,
+        };
+        let evidence = self
+            .inner
+            .state
+            .evidence(subject)
+            .await
+            .map_err(|error| storage(error.into()))?;
+        let Some(evidence) = evidence else {
+            return Ok(None);
+        };
+        let mut gathering = Gathering::read_back(&evidence);
+        for row in &evidence.artifacts {
+            let Some(artifact) = self.stored_artifact(row).await.map_err(storage)? else {
+                return Ok(None);
+            };
+            gathering
+                .candidates
+                .extend(newest_first(&artifact, &self.inner.limits));
+            gathering.artifacts.push(row.clone());
+        }
+        Ok(Some(gathering))
+    }
+
+    async fn stored_artifact(
+        &self,
+        row: &EvidenceArtifact,
+    ) -> Result<Option<Artifact>, StorageError> {
+        let limits = &self.inner.limits;
+        let Some(manifest) = self
+            .inner
+            .store
+            .get(&row.digest, limits.manifest_bytes_max)
+            .await?
+        else {
+            return Ok(None);
+        };
+        let Ok(Manifest::Image(image)) = Manifest::parse(&manifest, &row.media_type) else {
+            return Ok(None);
+        };
+        let blob_bytes_max = limits.bundle_bytes_max.max(limits.payload_bytes_max);
+        let mut layers = Vec::with_capacity(image.layers.len());
+        for layer in image.layers {
+            let absent = row
+                .absent
+                .iter()
+                .find(|(digest, _)| *digest == layer.digest);
+            let blob = match absent {
+                _ if !signature::is_worth_reading(&layer) => Blob::OtherType,
+                Some((_, AbsentBlob::Missing)) => Blob::Missing,
+                Some((_, AbsentBlob::TooLarge)) => Blob::TooLarge,
+                None => match self.inner.store.get(&layer.digest, blob_bytes_max).await? {
+                    Some(bytes) => Blob::Present(bytes),
+                    None => return Ok(None),
+                },
+            };
+            layers.push((layer, blob));
+        }
+        Ok(Some(Artifact {
+            source: row.source,
+            digest: row.digest,
+            layers,
+        }))
+    }
+
+    /// Keeps the artifacts' bytes, off the request path: without them the evidence counts as absent, no more.
+    pub(in crate::admission) fn keep_artifacts(&self, gathering: &Gathering) {
+        let (store, contents) = (self.inner.store.clone(), gathering.contents.clone());
+        self.inner.tasks.spawn(async move {
+            for (digest, bytes) in contents {
+                if let Err(error) = store.put(&digest, bytes).await {
+                    tracing::warn!(%digest, error = &error as &dyn std::error::Error, "Could not keep signature material");
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Replaces the evidence of a subject by what was completed after its decision.
+    pub(in crate::admission) async fn keep_evidence(
+        &self,
+        subject: &Subject,
+        gathering: &Gathering,
+    ) {
+        let batch = Batch {
+            evidence: vec![(subject.clone(), gathering.to_evidence())],
+            ..Batch::default()
+        };
+        if let Err(error) = self.inner.state.write(batch).await {
+            tracing::warn!(%subject, error = &error as &dyn std::error::Error, "Could not keep evidence");
+        }
+    }
+}
