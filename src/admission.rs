@@ -25,6 +25,7 @@ use crate::discovery::Discovery;
 use crate::flights::Flights;
 use crate::limits::Limits;
 use crate::manifests::{Document, Manifests};
+use crate::oci::Digest;
 use crate::policy::{DefaultAction, Policies};
 use crate::state::State;
 use crate::store::Store;
@@ -51,6 +52,7 @@ struct Inner {
     sink: Arc<dyn Sink>,
     tasks: TaskTracker,
     remembered: moka::sync::Cache<Subject, Arc<Decision>>,
+    witnessed: moka::sync::Cache<Subject, Digest>,
     grants: moka::sync::Cache<Subject, Arc<BlobGrant>>,
     flights: Flights<Subject, Result<Arc<Decision>, Arc<Error>>>,
 }
@@ -115,9 +117,7 @@ pub struct Asked {
     /// Tag or digest as the client wrote it.
     pub reference: String,
     /// What the tag pointed at before, if it moved.
-    pub previous_digest: Option<crate::oci::Digest>,
-    /// Whether the tag may name signature material (`sha256-<hex>.sig`).
-    pub may_be_material: bool,
+    pub previous_digest: Option<Digest>,
     /// Whether the tag could not be looked up and an older answer is used.
     pub stale_tag: bool,
     /// Who.
@@ -130,6 +130,8 @@ pub struct Asked {
 const REFUSAL_MEMORY: std::time::Duration = std::time::Duration::from_secs(30);
 /// A failure to decide is tried again after this.
 const UNAVAILABLE_MEMORY: std::time::Duration = std::time::Duration::from_secs(1);
+/// Rows of evidence that this process remembers to have gathered.
+const WITNESSED_MAX: u64 = 100_000;
 /// What a remembered decision weighs besides its bytes.
 const DECISION_BYTES: u32 = 1024;
 
@@ -169,6 +171,7 @@ impl Admission {
                 sink,
                 tasks,
                 remembered,
+                witnessed: moka::sync::Cache::new(WITNESSED_MAX),
                 grants,
                 flights: Flights::default(),
             }),
@@ -223,7 +226,7 @@ impl Admission {
 
     /// The hash of the policies in force.
     #[must_use]
-    pub fn configuration(&self) -> crate::oci::Digest {
+    pub fn configuration(&self) -> Digest {
         self.inner.policies.hash
     }
 }

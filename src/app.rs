@@ -33,6 +33,8 @@ use crate::upstream::http::HttpUpstream;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(25);
 /// How long transfers and writes in the background may take after that.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a decision waits for its line to be taken.
+const LINE_TIME_MAX: Duration = Duration::from_millis(500);
 /// How often the pulls that reused decisions are written to their records.
 const COUNTS_WRITTEN_EVERY: Duration = Duration::from_secs(10);
 
@@ -304,11 +306,16 @@ struct Recorded {
 impl Sink for Recorded {
     async fn recorded(&self, record: &Record) {
         self.metrics.decided(record);
-        if let Err(error) = self.lines.write(record).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "Could not write a decision line"
-            );
+        // The record is durable in the database by now: a reader of the lines that has stopped reading holds up no pull.
+        match tokio::time::timeout(LINE_TIME_MAX, self.lines.write(record)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not write a decision line"
+                );
+            }
+            Err(_elapsed) => tracing::error!(id = %record.id, "Nobody takes the decision lines"),
         }
     }
 }

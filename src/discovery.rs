@@ -8,6 +8,7 @@ mod cosign_tag;
 mod referrers;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
@@ -29,6 +30,16 @@ pub struct Request {
     pub attestations: bool,
     /// When all of it must have ended.
     pub deadline: Instant,
+}
+
+/// Where one source is asked, and what is left of the bytes that all of them may read.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    repository: &'a RepositoryName,
+    source: Source,
+    purpose: Purpose,
+    deadline: Instant,
+    bytes_left: &'a AtomicU64,
 }
 
 /// How one source in one repository ended.
@@ -103,13 +114,15 @@ impl Discovery {
     /// The findings of all sources, each as soon as it has ended. All sources are asked at once.
     pub fn findings(&self, request: &Request) -> impl Stream<Item = Finding> + Send + use<> {
         let sources = [Source::CosignTag, Source::Referrers, Source::ReferrersTag];
+        let bytes_left = Arc::new(AtomicU64::new(self.limits.discovery_bytes_max));
         let asked: FuturesUnordered<_> = request
             .repositories
             .iter()
             .flat_map(|repository| sources.map(|source| (repository.clone(), source)))
             .map(|(repository, source)| {
                 let (discovery, request) = (self.clone(), request.clone());
-                async move { discovery.finding(repository, source, &request).await }
+                let left = Arc::clone(&bytes_left);
+                async move { discovery.finding(repository, source, &request, &left).await }
             })
             .collect();
         asked.boxed()
@@ -141,12 +154,24 @@ impl Discovery {
         repository: RepositoryName,
         source: Source,
         request: &Request,
+        bytes_left: &AtomicU64,
     ) -> Finding {
+        let place = Place {
+            repository: &repository,
+            source,
+            purpose: match source {
+                Source::CosignTag => Purpose::CosignTag,
+                Source::Referrers => Purpose::Referrers,
+                Source::ReferrersTag => Purpose::ReferrersTag,
+            },
+            deadline: request.deadline,
+            bytes_left,
+        };
         let asking = async {
             match source {
-                Source::CosignTag => self.cosign_tags(&repository, request).await,
-                Source::Referrers => self.referrers_api(&repository, request).await,
-                Source::ReferrersTag => self.referrers_tag(&repository, request).await,
+                Source::CosignTag => self.cosign_tags(place, request).await,
+                Source::Referrers => self.referrers_api(place, request).await,
+                Source::ReferrersTag => self.referrers_tag(place, request).await,
             }
         };
         // Every request below ends by the deadline by itself; this is the belt to those braces.
@@ -175,6 +200,17 @@ impl Discovery {
             artifacts: gathered.artifacts,
             limit_exceeded: gathered.limit_exceeded,
         }
+    }
+}
+
+impl Place<'_> {
+    /// Sets `bytes` aside for something that is to be read; not if too few are left.
+    fn take(&self, bytes: u64) -> bool {
+        self.bytes_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(bytes)
+            })
+            .is_ok()
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Limits {
     pub payload_bytes_max: u64,
     /// Bytes of a Sigstore bundle that are read at most.
     pub bundle_bytes_max: u64,
+    /// Bytes of all signature material that is read for one digest.
+    pub discovery_bytes_max: u64,
     /// Bytes of one page of a tag list or referrers list.
     pub list_bytes_max: u64,
     /// Bytes of a token answer.
@@ -78,6 +80,7 @@ impl Default for Limits {
             manifest_bytes_max: 4 * MIB,
             payload_bytes_max: 10 * MIB,
             bundle_bytes_max: 10 * MIB,
+            discovery_bytes_max: 64 * MIB,
             list_bytes_max: 4 * MIB,
             token_bytes_max: MIB,
             signature_layers_max: 1000,

@@ -130,6 +130,8 @@ pub enum Missing {
 const REMEMBERED_MAX: u64 = 100_000;
 /// Refusals that are about no digest are recorded once in this time.
 const REFUSAL_RECORDED_EVERY: Duration = Duration::from_secs(30);
+/// Refusals that are about no decision and are recorded in that time.
+const REFUSALS_RECORDED_MAX: u64 = 1000;
 /// What is told to clients that should try again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -225,6 +227,10 @@ impl Pull {
             denial.name_decision(id);
             return denied(denial, Some(id));
         }
+        // Whoever asks for a million things that do not exist must not wash decisions out of the log.
+        if self.inner.refusals.entry_count() >= REFUSALS_RECORDED_MAX {
+            return denied(denial, None);
+        }
         let recorded = self
             .inner
             .admission
@@ -279,6 +285,10 @@ impl Pull {
                     retry_after: RETRY_AFTER,
                 }
             }
+            Error::Late(_) => Refusal::Unavailable {
+                message: error.to_string(),
+                retry_after: RETRY_AFTER,
+            },
             Error::Abandoned => Refusal::Internal(Arc::clone(error)),
         }
     }
@@ -382,7 +392,6 @@ impl Caller {
         Asked {
             reference,
             previous_digest: None,
-            may_be_material: false,
             stale_tag: false,
             client: self.client,
             now: self.now,

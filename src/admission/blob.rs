@@ -62,12 +62,15 @@ impl Admission {
                 })
             })?;
         let mut failure = None;
+        let deadline = tokio::time::Instant::now() + self.inner.limits.decision_time_max;
         for digest in hints {
             let manifest = Subject {
                 repository: blob.repository.clone(),
                 digest,
             };
-            match self.decide_parent(manifest, asked).await {
+            let deciding = self.decide_parent(manifest.clone(), asked);
+            let decided = tokio::time::timeout_at(deadline, deciding).await;
+            match decided.unwrap_or_else(|_late| Err(Arc::new(Error::Late(manifest)))) {
                 Ok(decision) => {
                     if let Some(granted) = self.granted_by(&decision, blob) {
                         return Ok(Ok(granted));

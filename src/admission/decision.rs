@@ -110,6 +110,12 @@ pub enum Error {
         /// The decision that could not be made.
         Arc<Decision>,
     ),
+    /// It could not be decided in time.
+    #[error("{0} could not be decided about in time")]
+    Late(
+        /// What was to be decided.
+        Subject,
+    ),
     /// The task that decided ended without an answer: a bug, or the process is stopping.
     #[error("the decision was given up")]
     Abandoned,
@@ -153,6 +159,14 @@ impl Decision {
         }
     }
 
+    /// What an auditing policy would have refused.
+    pub(super) fn warning(&self) -> Option<&Denial> {
+        match &self.outcome {
+            Outcome::Admit { warning, .. } => warning.as_ref(),
+            Outcome::Deny(_) | Outcome::Unavailable { .. } => None,
+        }
+    }
+
     /// Counts a pull that reused this decision.
     pub fn count_reuse(&self) {
         self.reused.fetch_add(1, Ordering::Relaxed);
@@ -187,10 +201,7 @@ impl<T> Admitted<T> {
     /// What an auditing policy would have refused.
     #[must_use]
     pub fn warning(&self) -> Option<&Denial> {
-        match &self.decision.outcome {
-            Outcome::Admit { warning, .. } => warning.as_ref(),
-            Outcome::Deny(_) | Outcome::Unavailable { .. } => None,
-        }
+        self.decision.warning()
     }
 }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::decision::{Decision, Error, Outcome};
 use super::{Admission, Asked};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::Document;
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Digest};
 
 /// An admitted parent and what it says of the child.
 #[derive(Debug)]
@@ -34,79 +35,116 @@ impl Endorsement {
     }
 }
 
+/// What the parents of a manifest say of it.
+#[derive(Debug, Default)]
+pub(super) struct Parents {
+    /// The parents that state hinted at when this was asked.
+    pub(super) hints: Vec<Digest>,
+    /// Those that are admitted and list the manifest, with what they say of it.
+    pub(super) endorsements: Vec<Endorsement>,
+    /// A parent that lists it and could not be decided about, in words: without it nothing definite is known.
+    pub(super) undecided: Option<String>,
+}
+
 impl Admission {
-    /// The endorsement of `child` by a parent that is admitted by signature, or itself by endorsement.
-    pub(super) async fn endorsement(
+    /// What parents that are admitted by signature, or themselves by endorsement, say of `child`, asked for until
+    /// `deadline`.
+    pub(super) async fn parents(
         &self,
         child: &Subject,
         asked: &Asked,
-    ) -> Result<Option<Endorsement>, Error> {
-        for parent in self.parents_listing(child, asked).await? {
-            let (digest, descriptor) = parent;
-            let subject = Subject {
-                repository: child.repository.clone(),
-                digest,
-            };
-            // A parent that cannot be decided about now endorses nothing now; the child's own signature may do.
-            let Ok(decision) = self.decide_parent(subject, asked).await else {
-                continue;
-            };
-            if decision.endorsement_depth < self.inner.limits.endorsement_depth_max
-                && endorses(&decision)
-            {
-                return Ok(Some(Endorsement {
-                    parent: decision,
-                    descriptor,
-                }));
-            }
+        deadline: Instant,
+    ) -> Result<Parents, Error> {
+        let hints = self.hints(child).await?;
+        let mut parents = Parents {
+            hints,
+            ..Parents::default()
+        };
+        let asking = self.ask_parents(child, asked, &mut parents, deadline);
+        if tokio::time::timeout_at(deadline, asking).await.is_err() {
+            parents.undecided = Some("its parents could not be decided about in time".to_owned());
         }
-        Ok(None)
+        Ok(parents)
     }
 
-    /// Parents whose own bytes list the child as a manifest. Reading that first also rules out going in circles: no
-    /// document can contain the digest of one that contains its own.
-    async fn parents_listing(
+    /// The parents that state hints at, now.
+    pub(super) async fn hints(&self, child: &Subject) -> Result<Vec<Digest>, Error> {
+        let limit = self.inner.limits.endorsement_parents_max;
+        let hints = self.inner.state.parents(child, limit).await;
+        hints.map_err(|error| Error::Storage {
+            subject: child.clone(),
+            source: error.into(),
+        })
+    }
+
+    async fn ask_parents(
         &self,
         child: &Subject,
         asked: &Asked,
-    ) -> Result<Vec<(crate::oci::Digest, Descriptor)>, Error> {
-        let limit = self.inner.limits.endorsement_parents_max;
-        let hints = self
-            .inner
-            .state
-            .parents(child, limit)
-            .await
-            .map_err(|error| Error::Storage {
-                subject: child.clone(),
-                source: error.into(),
-            })?;
-        let mut listing = Vec::new();
-        for digest in hints {
+        parents: &mut Parents,
+        deadline: Instant,
+    ) {
+        for digest in parents.hints.clone() {
             let subject = Subject {
                 repository: child.repository.clone(),
                 digest,
             };
-            let Some(document) = self.parent_document(&subject, asked).await else {
+            let said = self.said_of(child, &subject, asked, deadline).await;
+            if said.is_empty() {
                 continue;
+            }
+            let decision = match self.decide_parent(subject, asked).await {
+                Ok(decision) => decision,
+                Err(error) => {
+                    parents.undecided = Some(format!("the parent {digest}: {error}"));
+                    continue;
+                }
             };
-            let listed = document
-                .manifest
-                .children()
-                .iter()
-                .find(|descriptor| descriptor.digest == child.digest);
-            if let Some(descriptor) = listed {
-                listing.push((digest, descriptor.clone()));
+            if let Outcome::Unavailable { missing, .. } = &decision.outcome {
+                parents.undecided = Some(missing.clone());
+            }
+            let shallow = decision.endorsement_depth < self.inner.limits.endorsement_depth_max;
+            if shallow && endorses(&decision) {
+                parents
+                    .endorsements
+                    .extend(said.into_iter().map(|descriptor| Endorsement {
+                        parent: Arc::clone(&decision),
+                        descriptor,
+                    }));
+                return;
             }
         }
-        Ok(listing)
+    }
+
+    /// What a parent's own bytes say of the child, as a manifest. Reading that first also rules out going in circles:
+    /// no document can contain the digest of one that contains its own.
+    async fn said_of(
+        &self,
+        child: &Subject,
+        parent: &Subject,
+        asked: &Asked,
+        deadline: Instant,
+    ) -> Vec<Descriptor> {
+        let Some(document) = self.parent_document(parent, asked, deadline).await else {
+            return Vec::new();
+        };
+        let listed = document.manifest.children().iter();
+        listed
+            .filter(|descriptor| descriptor.digest == child.digest)
+            .cloned()
+            .collect()
     }
 
     /// The parent's bytes: from memory, disk, or, if they were evicted or altered, the upstream.
-    async fn parent_document(&self, subject: &Subject, asked: &Asked) -> Option<Arc<Document>> {
+    async fn parent_document(
+        &self,
+        subject: &Subject,
+        asked: &Asked,
+        deadline: Instant,
+    ) -> Option<Arc<Document>> {
         if let Some(decision) = self.remembered(subject, asked.now) {
             return decision.document().cloned();
         }
-        let deadline = tokio::time::Instant::now() + self.inner.limits.stale_decision_time_max;
         match self.inner.manifests.local_or_fetch(subject, deadline).await {
             Ok((document, _origin)) => Some(document),
             Err(error) => {
@@ -129,7 +167,6 @@ impl Admission {
             let asked = Asked {
                 reference: subject.digest.to_string(),
                 previous_digest: None,
-                may_be_material: false,
                 stale_tag: false,
                 client: asked.client.clone(),
                 now: asked.now,

@@ -27,6 +27,9 @@ pub struct Known<'a> {
     pub failed_sources: &'a [String],
     /// A count or size beyond its limit, in words.
     pub limit_exceeded: Option<&'a str>,
+    /// Whether this process itself saw that there is no more than this. Stored evidence shows what there is, never
+    /// what there is not: whoever writes to the database could leave something out.
+    pub witnessed: bool,
 }
 
 /// What evidence shows under the policies.
@@ -36,6 +39,8 @@ pub struct Evaluation {
     pub finding: Finding,
     /// What an auditing policy (or `default: audit`) would have refused.
     pub audit: Option<Denial>,
+    /// Whether an enforcing policy covers the name.
+    pub enforced: bool,
     /// How each policy fared.
     pub policies: Vec<PolicyReport>,
     /// Every attempt made.
@@ -80,6 +85,7 @@ pub fn evaluate(
     let mut evaluation = Evaluation {
         finding: Finding::Satisfied,
         audit: None,
+        enforced: false,
         policies: Vec::new(),
         attempts: Vec::new(),
         valid_until: None,
@@ -92,6 +98,7 @@ pub fn evaluate(
     let mut covered = false;
     for policy in policies.matching(&subject.repository) {
         covered = true;
+        evaluation.enforced |= policy.mode == Mode::Enforce;
         let (outcome, authorities) = requirement::policy(policy, &mut attempts, known);
         evaluation.policies.push(PolicyReport {
             name: policy.name.clone(),

@@ -24,8 +24,13 @@ pub(super) struct Gathering {
     attestations: bool,
     sources: Vec<Asking>,
     artifacts: Vec<EvidenceArtifact>,
+    /// By artifact, newest first.
+    found: Vec<Vec<Candidate>>,
+    /// In the order in which they are tried.
     candidates: Vec<Candidate>,
     limit_exceeded: Option<String>,
+    /// Whether this process saw for itself that there is no more.
+    witnessed: bool,
     /// What was fetched and is to be kept: manifests and blobs.
     contents: Vec<(Digest, Bytes)>,
 }
@@ -59,8 +64,10 @@ impl Gathering {
             attestations: request.attestations,
             sources: request.repositories.iter().flat_map(asked).collect(),
             artifacts: Vec::new(),
+            found: Vec::new(),
             candidates: Vec::new(),
             limit_exceeded: None,
+            witnessed: true,
             contents: Vec::new(),
         }
     }
@@ -90,8 +97,20 @@ impl Gathering {
                 .push(evidence_artifact(&artifact, manifest.content_type));
             self.contents.push((manifest.digest, manifest.bytes));
             self.contents.extend(present_blobs(&artifact));
-            self.candidates.extend(newest_first(&artifact, limits));
+            self.take(&artifact, limits);
         }
+    }
+
+    /// Adds an artifact's candidates. They are tried in turns, one of each artifact, so that nobody can use up the
+    /// limit on attempts with one artifact full of junk.
+    fn take(&mut self, artifact: &Artifact, limits: &Limits) {
+        self.found.push(newest_first(artifact, limits));
+        let turns = self.found.iter().map(Vec::len).max().unwrap_or(0);
+        let found = &self.found;
+        self.candidates = (0..turns)
+            .flat_map(|turn| found.iter().filter_map(move |of_one| of_one.get(turn)))
+            .cloned()
+            .collect();
     }
 
     pub(super) fn candidates(&self) -> &[Candidate] {
@@ -153,8 +172,13 @@ impl Gathering {
         first == Some(true) && failures.all(|unreachable| unreachable)
     }
 
+    /// How long ago it was gathered. What claims to come from the future is as old as can be.
     pub(super) fn age(&self, now: Timestamp) -> Duration {
-        Duration::try_from(now.duration_since(self.discovered_at)).unwrap_or_default()
+        Duration::try_from(now.duration_since(self.discovered_at)).unwrap_or(Duration::MAX)
+    }
+
+    pub(super) fn is_witnessed(&self) -> bool {
+        self.witnessed
     }
 
     pub(super) fn reports(&self) -> Vec<SourceReport> {
@@ -178,7 +202,8 @@ impl Gathering {
         }
     }
 
-    fn covers(&self, request: &discovery::Request) -> bool {
+    /// Whether it was looked for everywhere that is asked for.
+    pub(super) fn covers(&self, request: &discovery::Request) -> bool {
         let asked = |repository: &RepositoryName| {
             self.sources
                 .iter()
@@ -209,8 +234,10 @@ impl Gathering {
             attestations: evidence.sources.iter().all(|source| source.attestations),
             sources: evidence.sources.iter().map(asking).collect(),
             artifacts: Vec::new(),
+            found: Vec::new(),
             candidates: Vec::new(),
             limit_exceeded: evidence.limit_exceeded.clone(),
+            witnessed: false,
             contents: Vec::new(),
         }
     }
@@ -262,8 +289,10 @@ impl Asking {
 }
 
 /// Legacy signatures are appended to their manifest, so the last layer is the newest.
-fn newest_first(artifact: &Artifact, limits: &Limits) -> impl Iterator<Item = Candidate> + use<> {
-    signature::candidates(artifact, limits).into_iter().rev()
+fn newest_first(artifact: &Artifact, limits: &Limits) -> Vec<Candidate> {
+    let mut candidates = signature::candidates(artifact, limits);
+    candidates.reverse();
+    candidates
 }
 
 fn present_blobs(artifact: &Artifact) -> impl Iterator<Item = (Digest, Bytes)> {

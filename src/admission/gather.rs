@@ -8,15 +8,14 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::Admission;
 use super::decision::Error;
 use super::evaluate::{Evaluation, Finding};
 use super::evidence::Gathering;
 use super::judge::{Arriving, Basics, Budget};
 use super::material::Nature;
-use super::recorder::Draft;
-use super::{Admission, Asked};
+use super::recorder::{Draft, Unfinished};
 use crate::decision_log::Subject;
-use crate::discovery;
 use crate::policy::Policy;
 
 impl Admission {
@@ -26,18 +25,22 @@ impl Admission {
         &self,
         subject: &Subject,
         matching: &[Arc<Policy>],
-        asked: &Asked,
         arriving: &Arriving<'_>,
         mut budget: Budget,
         draft: &mut Draft,
     ) -> Result<Basics, Error> {
-        let stored = self.stored_evidence(subject).await?;
+        let request = self.discovery_request(subject, matching, budget.deadline);
+        let stored = self
+            .stored_evidence(subject)
+            .await?
+            .filter(|stored| stored.covers(&request));
         let stored = match stored {
             Some(stored) if self.suffices(&stored, subject, matching, budget.now) => {
-                return Ok(Basics::Evidence(Box::new(stored), None));
+                return Ok(Basics::evidence(stored, None, Nature::Unchecked));
             }
             other => other,
         };
+        draft.replaces_complete = stored.as_ref().is_some_and(Gathering::is_complete);
         let stale_for = self.inner.freshness.stale_for;
         let stale = stored.filter(|stored| stored.age(budget.now) <= stale_for);
         if stale.is_some() {
@@ -45,19 +48,19 @@ impl Admission {
             budget.deadline = budget.deadline.min(earlier);
         }
         let looking = Stopwatch::now();
-        let discovered = {
-            let nature = self.nature(subject, asked, arriving.clone(), budget.deadline);
+        let (nature, discovered) = {
+            let nature = self.image_nature(subject, arriving.clone(), budget.deadline);
             let discovering = self.discover(subject, matching, budget, draft);
             tokio::pin!(nature, discovering);
             tokio::select! {
                 biased;
                 nature = &mut nature => match nature {
-                    Nature::Ordinary => discovering.await,
-                    Nature::Material | Nature::Absent => return Ok(Basics::NoneNeeded),
+                    Nature::Material | Nature::Absent => return Ok(Basics::NoneNeeded(nature)),
+                    nature @ (Nature::Ordinary | Nature::Unchecked | Nature::Unknown) => (nature, discovering.await),
                 },
                 discovered = &mut discovering => match nature.await {
-                    Nature::Ordinary => discovered,
-                    Nature::Material | Nature::Absent => return Ok(Basics::NoneNeeded),
+                    nature @ (Nature::Material | Nature::Absent) => return Ok(Basics::NoneNeeded(nature)),
+                    nature @ (Nature::Ordinary | Nature::Unchecked | Nature::Unknown) => (nature, discovered),
                 },
             }
         };
@@ -65,16 +68,16 @@ impl Admission {
         Ok(match (stale, discovered) {
             (Some(stored), (discovered, _)) if discovered.unreachable() => {
                 draft.stale = true;
-                Basics::Evidence(Box::new(stored), None)
+                // What was not found while nobody answered must not replace what was found before.
+                draft.evidence = None;
+                Basics::evidence(stored, None, nature)
             }
-            (_, (discovered, evaluation)) => {
-                Basics::Evidence(Box::new(discovered), evaluation.map(Box::new))
-            }
+            (_, (discovered, evaluation)) => Basics::evidence(discovered, evaluation, nature),
         })
     }
 
     /// Asks all sources. Ends as soon as what was found satisfies every policy; the rest is then listed in the
-    /// background, so that the evidence is complete next time.
+    /// background, once the decision is recorded, so that the evidence is complete next time.
     async fn discover(
         &self,
         subject: &Subject,
@@ -92,13 +95,11 @@ impl Admission {
             }
             let evaluation = self.evaluate(subject, &gathering, budget.now, draft);
             if matches!(evaluation.finding, Finding::Satisfied) && evaluation.audit.is_none() {
-                draft.evidence = Some(gathering.to_evidence());
-                self.keep_artifacts(&gathering);
-                let (admission, subject) = (self.clone(), subject.clone());
-                let so_far = gathering.clone();
-                self.inner.tasks.spawn(async move {
-                    admission.finish(subject, so_far, findings).await;
+                draft.unfinished = Some(Unfinished {
+                    gathering: gathering.clone(),
+                    findings,
                 });
+                draft.evidence = Some(gathering.to_evidence());
                 return (gathering, Some(evaluation));
             }
         }
@@ -108,34 +109,43 @@ impl Admission {
     }
 
     /// Takes in what the remaining sources have, and keeps all of it as evidence.
-    async fn finish(
-        &self,
-        subject: Subject,
-        mut gathering: Gathering,
-        mut findings: BoxStream<'static, discovery::Finding>,
-    ) {
-        while let Some(finding) = findings.next().await {
-            gathering.add(finding, &self.inner.limits);
-        }
-        self.keep_artifacts(&gathering);
-        self.keep_evidence(&subject, &gathering).await;
+    pub(super) fn finish_in_background(&self, subject: Subject, unfinished: Unfinished) {
+        let Unfinished {
+            mut gathering,
+            mut findings,
+        } = unfinished;
+        let admission = self.clone();
+        self.inner.tasks.spawn(async move {
+            while let Some(finding) = findings.next().await {
+                gathering.add(finding, &admission.inner.limits);
+            }
+            admission.keep_artifacts(&gathering);
+            admission.keep_evidence(&subject, &gathering).await;
+        });
     }
 
     /// Looks for an endorsed manifest's own signatures after it was admitted, so that a change of policy can decide
-    /// about it without asking the upstream. Once per digest: what is stored is not looked for again.
+    /// about it without asking the upstream. Complete evidence is not looked for again.
     pub(super) fn look_in_background(&self, subject: &Subject, now: Timestamp) {
         let (admission, subject) = (self.clone(), subject.clone());
         self.inner.tasks.spawn(async move {
-            if !matches!(admission.stored_evidence(&subject).await, Ok(None)) {
-                return;
+            match admission.stored_evidence(&subject).await {
+                Ok(Some(stored)) if stored.is_complete() => return,
+                Ok(_) => {}
+                Err(_storage_failed) => return,
             }
             let policies = Arc::clone(&admission.inner.policies);
             let matching: Vec<_> = policies.matching(&subject.repository).cloned().collect();
             let deadline = Instant::now() + admission.inner.limits.decision_time_max;
             let request = admission.discovery_request(&subject, &matching, deadline);
-            let gathering = Gathering::begin(&request, now);
-            let findings = admission.inner.discovery.findings(&request);
-            admission.finish(subject, gathering, findings.boxed()).await;
+            let unfinished = Unfinished {
+                gathering: Gathering::begin(&request, now),
+                findings: admission.inner.discovery.findings(&request).boxed(),
+            };
+            admission.finish_in_background(subject, unfinished);
         });
     }
 }
+
+/// Findings as they come.
+pub(super) type Findings = BoxStream<'static, crate::discovery::Finding>;

@@ -12,6 +12,7 @@ use super::denial::Denial;
 use super::endorsement::Endorsement;
 use super::evaluate::{self, Evaluation, Finding, Known};
 use super::evidence::Gathering;
+use super::material::Nature;
 use super::recorder::Draft;
 use super::{Admission, Asked, REFUSAL_MEMORY, UNAVAILABLE_MEMORY};
 use crate::decision_log::{Basis, Subject};
@@ -32,10 +33,20 @@ pub(super) struct Conclusion {
 
 /// What signatures are judged by.
 pub(super) enum Basics {
-    /// Nothing needs to be judged: the manifest is signature material, or does not arrive.
-    NoneNeeded,
-    /// This, and its evaluation where it is already made.
-    Evidence(Box<Gathering>, Option<Box<Evaluation>>),
+    /// Nothing: the manifest is signature material, or does not arrive.
+    NoneNeeded(Nature),
+    /// This, its evaluation where it is already made, and whether the manifest may be material itself.
+    Evidence(Box<Gathering>, Option<Box<Evaluation>>, Nature),
+}
+
+impl Basics {
+    pub(super) fn evidence(
+        gathering: Gathering,
+        evaluation: Option<Evaluation>,
+        nature: Nature,
+    ) -> Self {
+        Self::Evidence(Box::new(gathering), evaluation.map(Box::new), nature)
+    }
 }
 
 /// The time budget of one decision.
@@ -84,12 +95,14 @@ impl Admission {
         }
         let arriving: Arriving<'_> = self.arriving(subject, given, budget.deadline).shared();
         // Endorsement first: it costs no look-up of signatures, and most manifests are children of an index.
-        let endorsement = self.endorsement(subject, asked).await?;
-        if let Some(endorsement) = endorsement {
+        let parents = self.parents(subject, asked, budget.deadline).await?;
+        draft.hints.clone_from(&parents.hints);
+        if !parents.endorsements.is_empty() {
             match self.arrived(subject, &arriving, draft).await? {
                 Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, budget.now)),
                 Ok(document) => {
-                    if endorsement.covers(&document) {
+                    let mut endorsements = parents.endorsements.into_iter();
+                    if let Some(endorsement) = endorsements.find(|one| one.covers(&document)) {
                         self.look_in_background(subject, budget.now);
                         return Ok(endorsement.admit(document, draft));
                     }
@@ -99,23 +112,49 @@ impl Admission {
         let policies = Arc::clone(&self.inner.policies);
         let matching: Vec<_> = policies.matching(&subject.repository).cloned().collect();
         let basics = self
-            .gather(subject, &matching, asked, &arriving, budget, draft)
+            .gather(subject, &matching, &arriving, budget, draft)
             .await?;
         let document = match self.arrived(subject, &arriving, draft).await? {
             // What is broken now may be mended the next moment, and nothing was stored.
             Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, budget.now)),
             Ok(document) => document,
         };
-        Ok(match basics {
-            Basics::NoneNeeded => self.admit_material(document, budget, draft),
-            Basics::Evidence(gathering, evaluation) => {
-                let evaluation = match evaluation {
-                    Some(evaluation) => *evaluation,
-                    None => self.evaluate(subject, &gathering, budget.now, draft),
-                };
-                self.conclude_from(subject, document, evaluation, &gathering, budget, draft)
+        let (gathering, evaluation, nature) = match basics {
+            Basics::NoneNeeded(Nature::Material) => {
+                return Ok(self.admit_material(document, budget, draft));
             }
-        })
+            Basics::NoneNeeded(_) => {
+                return Ok(undecided(
+                    subject,
+                    "the manifest did not arrive",
+                    budget.now,
+                ));
+            }
+            Basics::Evidence(gathering, evaluation, nature) => (gathering, evaluation, nature),
+        };
+        let evaluation = match evaluation {
+            Some(evaluation) => *evaluation,
+            None => self.evaluate(subject, &gathering, budget.now, draft),
+        };
+        if let Finding::Refused(_) = &evaluation.finding {
+            // Before anything is refused it is known not to be signature material, and not to lack a parent that
+            // could not be asked.
+            match self
+                .nature(subject, &document, nature, budget.deadline)
+                .await
+            {
+                Nature::Material => return Ok(self.admit_material(document, budget, draft)),
+                Nature::Ordinary => {}
+                Nature::Absent | Nature::Unchecked | Nature::Unknown => {
+                    let missing = "whether it is signature material cannot be read now";
+                    return Ok(undecided(subject, missing, budget.now));
+                }
+            }
+            if let Some(missing) = parents.undecided {
+                return Ok(undecided(subject, &missing, budget.now));
+            }
+        }
+        Ok(self.conclude_from(subject, document, evaluation, &gathering, budget, draft))
     }
 
     /// What is refused without asking anybody: revoked digests, and names nobody wrote a policy for.
@@ -182,6 +221,7 @@ impl Admission {
             candidates: gathering.candidates(),
             failed_sources: &failed_sources,
             limit_exceeded: gathering.limit_exceeded(),
+            witnessed: gathering.is_witnessed(),
         };
         let evaluation = evaluate::evaluate(
             subject,
@@ -208,26 +248,25 @@ impl Admission {
         let Evaluation {
             finding,
             audit,
+            enforced,
             valid_until,
             ..
         } = evaluation;
+        let basis = if audit.is_none() || enforced {
+            Basis::Signature
+        } else {
+            Basis::Audit
+        };
         let outcome = match finding {
             Finding::Satisfied => Outcome::Admit {
-                basis: audit.as_ref().map_or(Basis::Signature, |_| Basis::Audit),
+                basis,
                 document,
                 warning: audit,
             },
             Finding::Refused(denial) => return refuse(denial, budget.now),
             Finding::Undecided { missing } => return undecided(subject, &missing, budget.now),
         };
-        let audited = matches!(
-            &outcome,
-            Outcome::Admit {
-                warning: Some(_),
-                ..
-            }
-        );
-        let fresh_until = if draft.stale || audited || !gathering.is_complete() {
+        let fresh_until = if draft.stale || basis == Basis::Audit || !gathering.is_complete() {
             later(budget.now, REFUSAL_MEMORY)
         } else {
             later(
@@ -263,14 +302,16 @@ impl Admission {
 
 impl Endorsement {
     fn admit(self, document: Arc<Document>, draft: &mut Draft) -> Conclusion {
-        draft.endorsed_by = Some(self.parent().subject.digest);
+        let parent = self.parent();
+        draft.endorsed_by = Some(parent.subject.digest);
         Conclusion {
-            until: self.parent().until,
-            endorsement_depth: self.parent().endorsement_depth + 1,
+            until: parent.until,
+            endorsement_depth: parent.endorsement_depth + 1,
             outcome: Outcome::Admit {
                 basis: Basis::Endorsement,
                 document,
-                warning: None,
+                // What an auditing policy holds against the parent, it holds against the child.
+                warning: parent.warning().cloned(),
             },
         }
     }

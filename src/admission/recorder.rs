@@ -10,11 +10,13 @@ use ulid::Ulid;
 use super::decision::{Decision, Described, Error, Outcome, StorageError};
 use super::denial::Denial;
 use super::evaluate::Evaluation;
+use super::evidence::Gathering;
+use super::gather::Findings;
 use super::judge::Conclusion;
 use super::{Admission, Asked, Inner};
 use crate::decision_log::{
-    self, AttemptReport, Basis, DenialReport, Mode, PolicyReport, Record, SourceReport, Subject,
-    Timing,
+    self, AttemptReport, Basis, DenialReport, Mode, PolicyReport, Record, SourceOutcome,
+    SourceReport, Subject, Timing,
 };
 use crate::manifests::{Document, Origin};
 use crate::oci::Digest;
@@ -33,11 +35,32 @@ pub(super) struct Draft {
     pub(super) sources: Vec<SourceReport>,
     pub(super) endorsed_by: Option<Digest>,
     pub(super) evidence: Option<Evidence>,
+    /// Whether complete evidence is stored already, which incomplete evidence must not replace.
+    pub(super) replaces_complete: bool,
+    /// Sources that go on after the decision.
+    pub(super) unfinished: Option<Unfinished>,
+    /// The parents that state hinted at.
+    pub(super) hints: Vec<Digest>,
     pub(super) timing: Spent,
     policies: Vec<PolicyReport>,
     attempts: Vec<AttemptReport>,
     trusted_roots: Vec<Digest>,
     document: Option<(Arc<Document>, Origin)>,
+}
+
+/// What was gathered so far, and what is still to come.
+pub(super) struct Unfinished {
+    pub(super) gathering: Gathering,
+    pub(super) findings: Findings,
+}
+
+impl std::fmt::Debug for Unfinished {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Unfinished")
+            .field("gathering", &self.gathering)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the time went.
@@ -61,6 +84,9 @@ impl Draft {
             sources: Vec::new(),
             endorsed_by: None,
             evidence: None,
+            replaces_complete: false,
+            unfinished: None,
+            hints: Vec::new(),
             timing: Spent::default(),
             policies: Vec::new(),
             attempts: Vec::new(),
@@ -159,6 +185,9 @@ impl Admission {
         let record = draft.record(id, &conclusion.outcome);
         let subject = draft.subject.clone();
         let batch = batch(&draft, &record, &conclusion.outcome);
+        for (subject, evidence) in &batch.evidence {
+            self.witness(subject, evidence);
+        }
         if let Err(error) = self.inner.state.write(batch).await {
             return Err(Error::Storage {
                 subject,
@@ -183,19 +212,29 @@ impl Admission {
             endorsement_depth: conclusion.endorsement_depth,
             reused: AtomicU64::new(0),
         });
-        self.remember(&decision);
+        if let Some(unfinished) = draft.unfinished {
+            self.keep_artifacts(&unfinished.gathering);
+            self.finish_in_background(subject, unfinished);
+        }
+        self.remember(&decision, &draft.hints).await?;
         self.inner.sink.recorded(&record).await;
         Ok(decision)
     }
 
-    fn remember(&self, decision: &Arc<Decision>) {
+    /// Remembers the decision. A refusal is remembered only if no parent came up while it was being made: a refusal for
+    /// want of an admitted parent must not outlast that want (`design.md` §3.8).
+    async fn remember(&self, decision: &Arc<Decision>, hints: &[Digest]) -> Result<(), Error> {
         self.forget_refused_children(decision);
+        if decision.document().is_none() && self.hints(&decision.subject).await? != hints {
+            return Ok(());
+        }
         if let Some(previous) = self.inner.remembered.get(&decision.subject) {
             self.flush_reuse(&previous);
         }
         self.inner
             .remembered
             .insert(decision.subject.clone(), Arc::clone(decision));
+        Ok(())
     }
 
     /// A refusal for want of an admitted parent must not outlast that want.
@@ -323,8 +362,7 @@ impl Admission {
     }
 }
 
-/// What is stored in one transaction with the record. A refused manifest leaves only evidence: the upstream is believed
-/// again as soon as it is mended.
+/// What is stored in one transaction with the record.
 fn batch(draft: &Draft, record: &Record, outcome: &Outcome) -> Batch {
     let subject = draft.subject.clone();
     let mut batch = Batch {
@@ -332,6 +370,7 @@ fn batch(draft: &Draft, record: &Record, outcome: &Outcome) -> Batch {
         evidence: draft
             .evidence
             .clone()
+            .filter(|evidence| !draft.replaces_complete || is_complete(evidence))
             .map(|evidence| (subject.clone(), evidence))
             .into_iter()
             .collect(),
@@ -350,6 +389,13 @@ fn batch(draft: &Draft, record: &Record, outcome: &Outcome) -> Batch {
         batch.parents.push((subject, listed.collect()));
     }
     batch
+}
+
+fn is_complete(evidence: &Evidence) -> bool {
+    evidence
+        .sources
+        .iter()
+        .all(|source| source.report.outcome != SourceOutcome::Failed)
 }
 
 fn report(denial: &Denial) -> DenialReport {

@@ -31,6 +31,7 @@ limits! {
     bytes manifest_bytes_max
     bytes payload_bytes_max
     bytes bundle_bytes_max
+    bytes discovery_bytes_max
     bytes list_bytes_max
     bytes token_bytes_max
     count signature_layers_max

@@ -2,26 +2,18 @@
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
-use tokio::time::Instant;
 
-use super::{Discovery, Failure, FoundArtifact, Gathered};
-use crate::oci::{Descriptor, Manifest, RepositoryName, media_type};
-use crate::signature::{self, Artifact, Blob, Source};
-use crate::upstream::{self, FetchedManifest, Purpose};
+use super::{Discovery, Failure, FoundArtifact, Gathered, Place};
+use crate::oci::{Descriptor, Manifest, media_type};
+use crate::signature::{self, Artifact, Blob};
+use crate::upstream::{self, FetchedManifest};
 
 /// Blobs of one artifact that are fetched at the same time.
 const CONCURRENT_BLOBS: usize = 8;
 
 impl Discovery {
     /// The material of an artifact. A manifest of another shape has none; that is not an error.
-    pub(super) async fn open(
-        &self,
-        repository: &RepositoryName,
-        manifest: FetchedManifest,
-        source: Source,
-        purpose: Purpose,
-        deadline: Instant,
-    ) -> Gathered {
+    pub(super) async fn open(&self, place: Place<'_>, manifest: FetchedManifest) -> Gathered {
         let Ok(Manifest::Image(image)) = Manifest::parse(&manifest.bytes, &manifest.content_type)
         else {
             return Gathered::default();
@@ -38,11 +30,9 @@ impl Discovery {
         if !image.layers.iter().any(signature::is_worth_reading) {
             return Gathered::default();
         }
-        let (layers, failure) = self
-            .blobs(repository, &image.layers, purpose, deadline)
-            .await;
+        let (layers, failure) = self.blobs(place, &image.layers).await;
         let artifact = Artifact {
-            source,
+            source: place.source,
             digest: manifest.digest,
             layers,
         };
@@ -57,48 +47,48 @@ impl Discovery {
         }
     }
 
+    /// The blobs of all layers. Layers that name the same blob share one request.
     async fn blobs(
         &self,
-        repository: &RepositoryName,
+        place: Place<'_>,
         layers: &[Descriptor],
-        purpose: Purpose,
-        deadline: Instant,
     ) -> (Vec<(Descriptor, Blob)>, Option<Failure>) {
-        let fetches: Vec<_> = layers
+        let mut distinct: Vec<&Descriptor> = Vec::new();
+        for layer in layers {
+            let known = |other: &&Descriptor| {
+                (other.digest, other.size, &other.media_type)
+                    == (layer.digest, layer.size, &layer.media_type)
+            };
+            if !distinct.iter().any(known) {
+                distinct.push(layer);
+            }
+        }
+        let fetches: Vec<_> = distinct
             .iter()
-            .map(|layer| {
-                async move {
-                    let blob = self.blob(repository, layer, purpose, deadline).await;
-                    (layer.clone(), blob)
-                }
-                .boxed()
-            })
+            .map(|layer| self.blob(place, layer).boxed())
             .collect();
         let fetched: Vec<_> = stream::iter(fetches)
             .buffered(CONCURRENT_BLOBS)
             .collect()
             .await;
         // Without all of its layers an artifact is no candidate: which layers there are matters too.
-        let mut failure = None;
-        let mut present = Vec::with_capacity(fetched.len());
-        for (layer, blob) in fetched {
-            match blob {
-                Ok(blob) => present.push((layer, blob)),
-                Err(error) => {
-                    failure.get_or_insert_with(|| Failure::from(&error));
-                }
-            }
+        if let Some(Err(error)) = fetched.iter().find(|blob| blob.is_err()) {
+            return (Vec::new(), Some(Failure::from(error)));
         }
-        (present, failure)
+        let present = layers.iter().filter_map(|layer| {
+            let found = distinct.iter().zip(&fetched).find(|(other, _)| {
+                (other.digest, other.size, &other.media_type)
+                    == (layer.digest, layer.size, &layer.media_type)
+            });
+            match found {
+                Some((_, Ok(blob))) => Some((layer.clone(), blob.clone())),
+                Some((_, Err(_))) | None => None,
+            }
+        });
+        (present.collect(), None)
     }
 
-    async fn blob(
-        &self,
-        repository: &RepositoryName,
-        layer: &Descriptor,
-        purpose: Purpose,
-        deadline: Instant,
-    ) -> Result<Blob, upstream::Error> {
+    async fn blob(&self, place: Place<'_>, layer: &Descriptor) -> Result<Blob, upstream::Error> {
         if !signature::is_worth_reading(layer) {
             return Ok(Blob::OtherType);
         }
@@ -110,13 +100,19 @@ impl Discovery {
         } else {
             self.limits.payload_bytes_max
         };
-        if layer.size > limit_bytes {
+        if layer.size > limit_bytes || !place.take(layer.size) {
             return Ok(Blob::TooLarge);
         }
         // No more is read than the descriptor says: what is larger differs from its descriptor anyway.
         match self
             .upstream
-            .small_blob(repository, &layer.digest, layer.size, purpose, deadline)
+            .small_blob(
+                place.repository,
+                &layer.digest,
+                layer.size,
+                place.purpose,
+                place.deadline,
+            )
             .await
         {
             Ok(bytes) => Ok(Blob::Present(bytes)),

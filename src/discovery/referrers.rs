@@ -3,32 +3,26 @@
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
-use tokio::time::Instant;
 
-use super::{Discovery, Gathered, Request};
-use crate::oci::{Descriptor, Manifest, Reference, RepositoryName, Tag, media_type};
-use crate::signature::Source;
-use crate::upstream::{self, Purpose};
+use super::{Discovery, Failure, Gathered, Place, Request};
+use crate::oci::{Descriptor, Manifest, Reference, Tag, media_type};
+use crate::upstream;
 
 /// Referrers that are opened at the same time.
 const CONCURRENT_REFERRERS: usize = 8;
 
 impl Discovery {
-    pub(super) async fn referrers_api(
-        &self,
-        repository: &RepositoryName,
-        request: &Request,
-    ) -> Gathered {
+    pub(super) async fn referrers_api(&self, place: Place<'_>, request: &Request) -> Gathered {
         let mut listed = Vec::new();
         let mut next: Option<String> = None;
         for _page in 0..self.limits.list_pages_max {
             let page = self
                 .upstream
                 .referrers(
-                    repository,
+                    place.repository,
                     &request.digest,
                     next.as_deref(),
-                    request.deadline,
+                    place.deadline,
                 )
                 .await;
             let page = match page {
@@ -43,8 +37,19 @@ impl Discovery {
             };
             let Ok(Manifest::Index(index)) = Manifest::parse(&page.bytes, media_type::OCI_INDEX)
             else {
-                // Some registries answer every unknown path with 200 (sigstore-js#1187).
-                return Gathered::default();
+                // Some registries answer every unknown path with 200 (sigstore-js#1187). Further pages of a list are
+                // a list.
+                return if next.is_none() {
+                    Gathered::default()
+                } else {
+                    Gathered::failed(Failure {
+                        reason: format!(
+                            "{} sent a page of referrers that is none",
+                            place.repository.host()
+                        ),
+                        unreachable: false,
+                    })
+                };
             };
             listed.extend(index.manifests);
             if listed.len() > self.limits.referrers_listed_max {
@@ -52,15 +57,7 @@ impl Discovery {
             }
             next = page.next;
             if next.is_none() {
-                return self
-                    .open_all(
-                        repository,
-                        listed,
-                        Source::Referrers,
-                        Purpose::Referrers,
-                        request.deadline,
-                    )
-                    .await;
+                return self.open_all(place, listed).await;
             }
         }
         Gathered::limited(format!(
@@ -69,21 +66,17 @@ impl Discovery {
         ))
     }
 
-    pub(super) async fn referrers_tag(
-        &self,
-        repository: &RepositoryName,
-        request: &Request,
-    ) -> Gathered {
+    pub(super) async fn referrers_tag(&self, place: Place<'_>, request: &Request) -> Gathered {
         let Ok(tag) = request.digest.to_tag_prefix().parse::<Tag>() else {
             return Gathered::default();
         };
         let fetched = self
             .upstream
             .manifest(
-                repository,
+                place.repository,
                 &Reference::Tag(tag),
-                Purpose::ReferrersTag,
-                request.deadline,
+                place.purpose,
+                place.deadline,
             )
             .await;
         let manifest = match fetched {
@@ -96,26 +89,10 @@ impl Discovery {
             {
                 self.too_many_listed(index.manifests.len())
             }
-            Ok(Manifest::Index(index)) => {
-                self.open_all(
-                    repository,
-                    index.manifests,
-                    Source::ReferrersTag,
-                    Purpose::ReferrersTag,
-                    request.deadline,
-                )
-                .await
-            }
+            Ok(Manifest::Index(index)) => self.open_all(place, index.manifests).await,
             Ok(Manifest::Image(_)) => {
                 // Some tools put the one artifact itself under the tag.
-                self.open(
-                    repository,
-                    manifest,
-                    Source::ReferrersTag,
-                    Purpose::ReferrersTag,
-                    request.deadline,
-                )
-                .await
+                self.open(place, manifest).await
             }
             Err(_not_a_manifest) => Gathered::default(),
         }
@@ -131,14 +108,7 @@ impl Discovery {
     /// Opens what may be a signature, newest (last) first. Which it is, is seen by opening it: registries and tools
     /// fill a descriptor's `artifactType` with the artifact's type, its config's type, nothing, or the empty type
     /// (cosign#4641, kyverno#16664).
-    async fn open_all(
-        &self,
-        repository: &RepositoryName,
-        listed: Vec<Descriptor>,
-        source: Source,
-        purpose: Purpose,
-        deadline: Instant,
-    ) -> Gathered {
+    async fn open_all(&self, place: Place<'_>, listed: Vec<Descriptor>) -> Gathered {
         let mut worth_opening: Vec<_> = listed.into_iter().filter(may_be_signature).collect();
         worth_opening.reverse();
         let mut gathered = Gathered::default();
@@ -152,10 +122,7 @@ impl Discovery {
         }
         let opening: Vec<_> = worth_opening
             .iter()
-            .map(|descriptor| {
-                self.open_one(repository, descriptor, source, purpose, deadline)
-                    .boxed()
-            })
+            .map(|descriptor| self.open_one(place, descriptor).boxed())
             .collect();
         let mut opened = stream::iter(opening).buffered(CONCURRENT_REFERRERS);
         while let Some(one) = opened.next().await {
@@ -164,24 +131,14 @@ impl Discovery {
         gathered
     }
 
-    async fn open_one(
-        &self,
-        repository: &RepositoryName,
-        descriptor: &Descriptor,
-        source: Source,
-        purpose: Purpose,
-        deadline: Instant,
-    ) -> Gathered {
+    async fn open_one(&self, place: Place<'_>, descriptor: &Descriptor) -> Gathered {
         let reference = Reference::Digest(descriptor.digest);
         match self
             .upstream
-            .manifest(repository, &reference, purpose, deadline)
+            .manifest(place.repository, &reference, place.purpose, place.deadline)
             .await
         {
-            Ok(manifest) => {
-                self.open(repository, manifest, source, purpose, deadline)
-                    .await
-            }
+            Ok(manifest) => self.open(place, manifest).await,
             Err(upstream::Error::TooLarge { limit_bytes, .. }) => Gathered::limited(format!(
                 "the referrer {} is larger than {limit_bytes} bytes",
                 descriptor.digest

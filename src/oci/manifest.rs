@@ -87,6 +87,17 @@ const KNOWN_KEYS: [&str; 9] = [
     "fsLayers",
 ];
 
+const DESCRIPTOR_KEYS: [&str; 8] = [
+    "mediaType",
+    "digest",
+    "size",
+    "urls",
+    "annotations",
+    "data",
+    "platform",
+    "artifactType",
+];
+
 impl Manifest {
     /// Reads `bytes` as what `content_type` says they are.
     ///
@@ -183,15 +194,11 @@ fn top_level_keys(bytes: &[u8]) -> Result<TopLevel, ParseError> {
         keys: Vec::with_capacity(entries.len()),
     };
     for (key, value) in entries {
-        if let Some(known) = KNOWN_KEYS
-            .iter()
-            .find(|known| known.eq_ignore_ascii_case(&key) || folds_alike(known, &key))
-            && *known != key
-        {
-            return Err(ParseError::KeyCase(key));
-        }
-        if top_level.keys.contains(&key) {
-            return Err(ParseError::KeyTwice(key));
+        check_key(&key, &top_level.keys, &KNOWN_KEYS)?;
+        match key.as_str() {
+            "config" | "subject" => check_descriptor(value)?,
+            "layers" | "manifests" => check_descriptors(value)?,
+            _ => {}
         }
         if key == "mediaType" {
             top_level.media_type =
@@ -200,6 +207,43 @@ fn top_level_keys(bytes: &[u8]) -> Result<TopLevel, ParseError> {
         top_level.keys.push(key);
     }
     Ok(top_level)
+}
+
+/// Refuses a key that stands there twice, or that Go would take for a known one.
+fn check_key(key: &str, before: &[String], known: &[&str]) -> Result<(), ParseError> {
+    let folds = |known: &&str| known.eq_ignore_ascii_case(key) || folds_alike(known, key);
+    if known
+        .iter()
+        .copied()
+        .find(folds)
+        .is_some_and(|known| known != key)
+    {
+        return Err(ParseError::KeyCase(key.to_owned()));
+    }
+    if before.iter().any(|other| other == key) {
+        return Err(ParseError::KeyTwice(key.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_descriptor(value: &RawValue) -> Result<(), ParseError> {
+    // Something else than an object is refused where it is read as a descriptor.
+    let Ok(KeysInOrder(entries)) = serde_json::from_str(value.get()) else {
+        return Ok(());
+    };
+    let mut keys = Vec::with_capacity(entries.len());
+    for (key, _value) in entries {
+        check_key(&key, &keys, &DESCRIPTOR_KEYS)?;
+        keys.push(key);
+    }
+    Ok(())
+}
+
+fn check_descriptors(value: &RawValue) -> Result<(), ParseError> {
+    let Ok(descriptors) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
+        return Ok(());
+    };
+    descriptors.into_iter().try_for_each(check_descriptor)
 }
 
 /// Go folds U+017F to `s` and U+212A to `k` when it compares keys.
@@ -316,6 +360,32 @@ mod tests {
             parse(&image(r#","manifest\u017f":[]"#), media_type::OCI_MANIFEST),
             Err(ParseError::KeyCase(_))
         ));
+    }
+
+    #[test]
+    fn refuses_two_meanings_of_a_descriptor() {
+        let other =
+            r#""Digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000""#;
+        let twice =
+            r#""digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000""#;
+        let with = |extra: &str| DESCRIPTOR.replace('}', &format!(",{extra}}}"));
+        for extra in [other, twice] {
+            for text in [
+                image("").replacen(DESCRIPTOR, &with(extra), 1),
+                image("").replace(&format!("[{DESCRIPTOR}]"), &format!("[{}]", with(extra))),
+                image(&format!(r#","subject":{}"#, with(extra))),
+            ] {
+                assert!(
+                    matches!(
+                        parse(&text, media_type::OCI_MANIFEST),
+                        Err(ParseError::KeyCase(_) | ParseError::KeyTwice(_))
+                    ),
+                    "{text}"
+                );
+            }
+            let text = index("").replace(DESCRIPTOR, &with(extra));
+            assert!(parse(&text, media_type::OCI_INDEX).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -181,6 +181,7 @@ fn describe_limits(limits: &Limits) -> Value {
         "manifest_bytes_max": limits.manifest_bytes_max,
         "payload_bytes_max": limits.payload_bytes_max,
         "bundle_bytes_max": limits.bundle_bytes_max,
+        "discovery_bytes_max": limits.discovery_bytes_max,
         "list_bytes_max": limits.list_bytes_max,
         "signature_layers_max": limits.signature_layers_max,
         "referrers_listed_max": limits.referrers_listed_max,

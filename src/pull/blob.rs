@@ -140,7 +140,7 @@ impl Pull {
                 cache: CacheState::Upstream,
             });
         }
-        self.transfer(grant, subject).await
+        self.transfer(grant, subject, true).await
     }
 
     /// The bytes from memory or disk.
@@ -190,10 +190,11 @@ impl Pull {
         &self,
         grant: Admitted<Arc<BlobGrant>>,
         subject: &Subject,
+        retry: bool,
     ) -> Result<ServedBlob, Trouble> {
         let size = grant.content().descriptor().size;
         let deadline = Instant::now() + self.inner.limits.decision_time_max;
-        let transfer = match self.inner.store.begin(&subject.digest, size).await? {
+        let (transfer, leads) = match self.inner.store.begin(&subject.digest, size).await? {
             Begin::Lead(filling, transfer) => {
                 let leading = self.lead(subject);
                 self.inner.tasks.spawn(super::fill::run(
@@ -203,15 +204,20 @@ impl Pull {
                     filling,
                     leading,
                 ));
-                transfer
+                (transfer, true)
             }
             Begin::Follow(transfer) => {
                 self.confirm_follower(subject, deadline).await?;
-                transfer
+                (transfer, false)
             }
         };
         match tokio::time::timeout_at(deadline, transfer.readable_from(0)).await {
-            Ok(readable) => readable?,
+            Ok(Ok(())) => {}
+            // Another repository's upstream failed its transfer: that says nothing about this one's.
+            Ok(Err(TransferError::Upstream(_) | TransferError::WrongDigest)) if !leads && retry => {
+                return Box::pin(self.transfer(grant, subject, false)).await;
+            }
+            Ok(Err(error)) => return Err(error.into()),
             Err(_elapsed) => {
                 return Err(Trouble::Upstream(upstream::Error::Failed {
                     host: subject.repository.host().to_owned(),

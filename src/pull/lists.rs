@@ -140,15 +140,29 @@ impl Pull {
                 Err(error) => return Err(error),
             };
             let Some(manifests) = parse_index(&page.bytes) else {
-                return Ok(None);
+                if next.is_none() {
+                    return Ok(None);
+                }
+                return Err(self.too_many(subject));
             };
             listed.extend(manifests);
             next = page.next;
-            if next.is_none() || listed.len() > self.inner.limits.referrers_listed_max {
+            if listed.len() > self.inner.limits.referrers_listed_max {
                 break;
             }
+            if next.is_none() {
+                return Ok(Some(listed));
+            }
         }
-        Ok(Some(listed))
+        Err(self.too_many(subject))
+    }
+
+    /// A list beyond the limits is not cut: verifiers behind us would miss what was cut off.
+    fn too_many(&self, subject: &Subject) -> upstream::Error {
+        upstream::Error::TooLarge {
+            host: subject.repository.host().to_owned(),
+            limit_bytes: self.inner.limits.list_bytes_max,
+        }
     }
 
     async fn referrers_from_tag(

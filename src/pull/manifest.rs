@@ -74,10 +74,7 @@ impl Pull {
         reference: &Reference,
         caller: Caller,
     ) -> Result<ServedManifest, Refusal> {
-        let mut asked = caller.asking(reference.to_string());
-        asked.may_be_material = reference
-            .tag()
-            .is_some_and(crate::oci::Tag::may_hold_signature_material);
+        let asked = caller.asking(reference.to_string());
         let (subject, document, asked) = match reference {
             Reference::Digest(digest) => {
                 let subject = Subject {

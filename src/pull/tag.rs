@@ -235,6 +235,7 @@ fn unreachable(error: &manifests::Error) -> bool {
     }
 }
 
+/// How long ago. What claims to come from the future is as old as can be.
 fn age(since: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+    Duration::try_from(now.duration_since(since)).unwrap_or(Duration::MAX)
 }

@@ -185,7 +185,7 @@ impl<'a> Attempts<'a> {
             self.limits,
             self.now,
         );
-        if !matches!(attempt, Attempt::NotApplicable) {
+        if costs_crypto(&attempt) {
             self.made += 1;
         }
         if let Some(key) = certified {
@@ -261,6 +261,18 @@ impl<'a> Attempts<'a> {
         }
         self.valid_until = Some(self.valid_until.map_or(until, |earlier| earlier.min(until)));
         Ok(())
+    }
+}
+
+/// Whether anything was verified: what is refused by its shape costs nothing, and must not use up the limit.
+fn costs_crypto(attempt: &Attempt) -> bool {
+    match attempt {
+        Attempt::NotApplicable => false,
+        Attempt::Proven(_) => true,
+        Attempt::Failed(failure) => !matches!(
+            failure.check,
+            FailedCheck::Malformed | FailedCheck::LimitExceeded
+        ),
     }
 }
 

@@ -77,6 +77,12 @@ fn unseen(known: &Known<'_>) -> Option<Outcome> {
             missing: missing.clone(),
         });
     }
+    if !known.witnessed {
+        return Some(Outcome::Undecided {
+            missing: "stored evidence does not show that no attestation is missing from it"
+                .to_owned(),
+        });
+    }
     known.limit_exceeded.map(|limit| Outcome::Refused {
         kind: Kind::LimitExceeded,
         reason: limit.to_owned(),

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Gathering, newest_first};
+use super::Gathering;
 use crate::admission::decision::{Error, StorageError};
 use crate::admission::{Admission, REFUSAL_MEMORY};
 use crate::decision_log::Subject;
 use crate::discovery;
-use crate::oci::Manifest;
-use crate::policy::Policy;
+use crate::oci::{Digest, Manifest};
+use crate::policy::{Policy, Quantifier};
 use crate::signature::{self, Artifact, Blob};
-use crate::state::{AbsentBlob, Batch, EvidenceArtifact};
+use crate::state::{AbsentBlob, Batch, Evidence, EvidenceArtifact};
 
 impl Admission {
     /// What is asked for a subject under the policies that cover it.
@@ -50,13 +50,17 @@ impl Admission {
         matching: &[Arc<Policy>],
         now: Timestamp,
     ) -> bool {
-        let request = self.discovery_request(subject, matching, tokio::time::Instant::now());
+        // Rules about all attestations need somebody to have seen that there are no more (`design.md` §3.4, §3.8).
+        let about_all = matching
+            .iter()
+            .flat_map(|policy| &policy.attestations)
+            .any(|requirement| requirement.quantifier != Quantifier::Any);
         let limit = if stored.candidates.is_empty() || self.was_refused(subject) {
             REFUSAL_MEMORY
         } else {
             self.inner.freshness.reverify_after
         };
-        stored.is_complete() && stored.covers(&request) && stored.age(now) < limit
+        stored.is_complete() && (stored.witnessed || !about_all) && stored.age(now) < limit
     }
 
     /// Whether this process has refused the subject under the configuration in force and remembers it.
@@ -86,13 +90,12 @@ impl Admission {
             return Ok(None);
         };
         let mut gathering = Gathering::read_back(&evidence);
+        gathering.witnessed = self.inner.witnessed.get(subject) == Some(fingerprint(&evidence));
         for row in &evidence.artifacts {
             let Some(artifact) = self.stored_artifact(row).await.map_err(storage)? else {
                 return Ok(None);
             };
-            gathering
-                .candidates
-                .extend(newest_first(&artifact, &self.inner.limits));
+            gathering.take(&artifact, &self.inner.limits);
             gathering.artifacts.push(row.clone());
         }
         Ok(Some(gathering))
@@ -152,18 +155,44 @@ impl Admission {
         });
     }
 
-    /// Replaces the evidence of a subject by what was completed after its decision.
+    /// Replaces the evidence of a subject by what was completed after its decision, unless complete evidence would be
+    /// replaced by less.
     pub(in crate::admission) async fn keep_evidence(
         &self,
         subject: &Subject,
         gathering: &Gathering,
     ) {
+        if !gathering.is_complete()
+            && let Ok(Some(stored)) = self.stored_evidence(subject).await
+            && stored.is_complete()
+        {
+            return;
+        }
+        let evidence = gathering.to_evidence();
+        self.witness(subject, &evidence);
         let batch = Batch {
-            evidence: vec![(subject.clone(), gathering.to_evidence())],
+            evidence: vec![(subject.clone(), evidence)],
             ..Batch::default()
         };
         if let Err(error) = self.inner.state.write(batch).await {
-            tracing::warn!(%subject, error = &error as &dyn std::error::Error, "Could not keep evidence");
+            tracing::warn!(
+                %subject,
+                error = &error as &dyn std::error::Error,
+                "Could not keep evidence"
+            );
         }
     }
+
+    /// Remembers that this process gathered exactly this evidence.
+    pub(in crate::admission) fn witness(&self, subject: &Subject, evidence: &Evidence) {
+        self.inner
+            .witnessed
+            .insert(subject.clone(), fingerprint(evidence));
+    }
+}
+
+/// What tells one row of evidence from another. Evidence is plain data, so it always has a text.
+fn fingerprint(evidence: &Evidence) -> Digest {
+    let text = serde_json::to_vec(evidence).unwrap_or_default();
+    Digest::sha256(&text)
 }
