@@ -122,7 +122,7 @@ impl Clients {
 
     /// Whether a request with this `Authorization` header may have `repository` (`None` for `/v2/` itself).
     ///
-    /// The first rule that covers the repository and lets the client in decides. Wrong credentials are refused even
+    /// The first rule that covers the repository decides. Wrong credentials are refused even
     /// where anybody may pull, so that a wrong password shows. Passwords that were right are remembered for some
     /// minutes; others are checked off the caller's thread, a few at a time.
     ///
@@ -204,10 +204,20 @@ impl Clients {
     }
 
     fn without_credentials(&self, repository: Option<&RepositoryName>) -> Access {
-        let anonymous = self.inner.rules.iter().any(|rule| match &rule.admits {
-            Admits::Anonymous => rule.covers(repository),
-            Admits::Basic(_) => false,
-        });
+        let anonymous = match repository {
+            Some(repository) => matches!(
+                self.rule_for(repository),
+                Some(Rule {
+                    admits: Admits::Anonymous,
+                    ..
+                })
+            ),
+            None => self
+                .inner
+                .rules
+                .iter()
+                .any(|rule| matches!(rule.admits, Admits::Anonymous)),
+        };
         if anonymous {
             Access::Allow { identity: None }
         } else if self.inner.files.is_empty() {
@@ -216,6 +226,12 @@ impl Clients {
         } else {
             Access::Unauthenticated
         }
+    }
+
+    /// The first rule that covers the repository. It alone decides: a later one that lets everybody in does not open
+    /// what an earlier one closes.
+    fn rule_for(&self, repository: &RepositoryName) -> Option<&Rule> {
+        self.inner.rules.iter().find(|rule| rule.covers(repository))
     }
 
     /// `valid_in` has a bit for each file in which user and password are right.
@@ -233,14 +249,13 @@ impl Clients {
                 .position(|known| Arc::ptr_eq(known, users));
             index.is_some_and(|index| valid_in & (1 << index) != 0)
         };
-        let allowed = repository.is_none()
-            || self.inner.rules.iter().any(|rule| {
-                rule.covers(repository)
-                    && match &rule.admits {
-                        Admits::Anonymous => true,
-                        Admits::Basic(users) => file_admits(users),
-                    }
-            });
+        let allowed = repository.is_none_or(|repository| {
+            self.rule_for(repository)
+                .is_some_and(|rule| match &rule.admits {
+                    Admits::Anonymous => true,
+                    Admits::Basic(users) => file_admits(users),
+                })
+        });
         if allowed {
             Access::Allow {
                 identity: Some(user),
@@ -252,12 +267,10 @@ impl Clients {
 }
 
 impl Rule {
-    fn covers(&self, repository: Option<&RepositoryName>) -> bool {
-        repository.is_none_or(|repository| {
-            self.images
-                .iter()
-                .any(|pattern| pattern.matches(repository.as_str()))
-        })
+    fn covers(&self, repository: &RepositoryName) -> bool {
+        self.images
+            .iter()
+            .any(|pattern| pattern.matches(repository.as_str()))
     }
 }
 

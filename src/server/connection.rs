@@ -1,23 +1,34 @@
 //! Connections: accepted up to a number, TLS where configured, drained on the way out.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
+use futures::FutureExt;
 use http::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Server, respond};
+
+/// Bytes of a request head, and of answers that wait for a slow client, per connection.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the headers of one HTTP/2 request.
+const HEADER_BYTES_MAX: u32 = 64 * 1024;
+/// Requests under way on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 100;
 
 /// Where connections come from.
 pub struct Listener {
@@ -83,64 +94,112 @@ struct Connection {
 
 impl Connection {
     async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        self.server.inner.metrics.connections.inc();
         let metrics = Arc::clone(&self.server.inner.metrics);
+        metrics.connections.inc();
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 "Could not set TCP_NODELAY"
             );
         }
-        match tls {
-            None => self.speak(stream).await,
-            Some(acceptor) => {
-                let time_max = self.server.inner.limits.client_header_time_max;
-                match tokio::time::timeout(time_max, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => self.speak(stream).await,
-                    Ok(Err(error)) => {
-                        tracing::debug!(
-                            error = &error as &dyn std::error::Error,
-                            "A TLS handshake failed"
-                        );
-                    }
-                    Err(_elapsed) => tracing::debug!("A TLS handshake took too long"),
-                }
+        let time_max = self.server.inner.limits.client_header_time_max;
+        match tokio::time::timeout(time_max, greet(stream, tls)).await {
+            Ok(Ok((Greeted::Plain(stream), protocol))) => self.speak(stream, protocol).await,
+            Ok(Ok((Greeted::Tls(stream), protocol))) => self.speak(*stream, protocol).await,
+            Ok(Err(error)) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "A connection did not begin"
+                );
             }
+            Err(_elapsed) => tracing::debug!("A connection was silent for too long"),
         }
         metrics.connections.dec();
     }
 
-    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn speak(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        protocol: Protocol,
+    ) {
         let (server, address) = (self.server.clone(), self.address);
         let service = service_fn(move |request: Request<Incoming>| {
             let server = server.clone();
             async move {
                 // A panic answers this request with 500 and ends nothing else.
-                let answering = server.answer(request.map(Body::new), address);
-                let answered =
-                    futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(answering));
-                Ok::<_, std::convert::Infallible>(
-                    answered.await.unwrap_or_else(|_panic| respond::internal()),
-                )
+                let answering = AssertUnwindSafe(server.answer(request.map(Body::new), address));
+                let answered = answering.catch_unwind().await;
+                Ok::<_, Infallible>(answered.unwrap_or_else(|_panic| respond::internal()))
             }
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.server.inner.limits.client_header_time_max)
-            .max_buf_size(64 * 1024)
-            .half_close(false);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(64 * 1024)
-            .max_concurrent_streams(100);
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = self.graceful.watch(connection.into_owned()).await {
-            tracing::debug!(error, "A connection ended with an error");
+        let limits = &self.server.inner.limits;
+        let io = TokioIo::new(stream);
+        let ended = match protocol {
+            Protocol::Http1 => {
+                let mut builder = http1::Builder::new();
+                builder
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(limits.client_header_time_max)
+                    .max_buf_size(BUFFER_BYTES_MAX);
+                let connection = builder.serve_connection(io, service);
+                self.graceful.watch(connection).await
+            }
+            Protocol::Http2 => {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder
+                    .timer(TokioTimer::new())
+                    .keep_alive_interval(limits.client_header_time_max)
+                    .max_header_list_size(HEADER_BYTES_MAX)
+                    .max_concurrent_streams(STREAMS_MAX);
+                let connection = builder.serve_connection(io, service);
+                self.graceful.watch(connection).await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "A connection ended with an error"
+            );
         }
     }
+}
+
+/// A stream that is ready to be spoken on.
+enum Greeted {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What is spoken on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// The TLS handshake where there is one, and the choice of protocol: by ALPN, or in the clear by the first bytes that
+/// the client sends (RFC 9113 §3.4).
+async fn greet(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+) -> std::io::Result<(Greeted, Protocol)> {
+    let Some(acceptor) = tls else {
+        let mut first = [0; 3];
+        let read = stream.peek(&mut first).await?;
+        let protocol = if first.get(..read) == Some(b"PRI") {
+            Protocol::Http2
+        } else {
+            Protocol::Http1
+        };
+        return Ok((Greeted::Plain(stream), protocol));
+    };
+    let stream = acceptor.accept(stream).await?;
+    let protocol = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        Protocol::Http2
+    } else {
+        Protocol::Http1
+    };
+    Ok((Greeted::Tls(Box::new(stream)), protocol))
 }
 
 impl std::fmt::Debug for Listener {
