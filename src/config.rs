@@ -6,6 +6,7 @@ mod attestations;
 mod authorities;
 mod clients;
 pub mod compat;
+mod environment;
 pub mod freshness;
 mod limits;
 mod policies;

@@ -3,6 +3,8 @@
 mod access;
 mod json_lines;
 mod output;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

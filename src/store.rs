@@ -2,8 +2,12 @@
 //!
 //! Layout: `content/<algorithm>/<first two hex>/<hex>`, and `incoming/` for what is not yet known to be right. A file
 //! gets its final name only after its bytes had the digest and were synced, so whatever has a final name was whole
-//! (a kill at any point leaves at most files in `incoming/`, which the next start removes). Small content is hashed
-//! again whenever it enters memory: a file altered behind our back is removed and counts as absent.
+//! (a kill at any point leaves at most files in `incoming/`, which the next start removes). Directories are not synced:
+//! a name that a power failure takes with it is a copy to fetch again, and syncing it would double the cost of each of
+//! the small files that a cold pull stores.
+//!
+//! Small content is hashed again whenever it enters memory: a file altered behind our back is removed and counts as
+//! absent.
 
 mod blob;
 mod eviction;
@@ -227,13 +231,11 @@ impl Shared {
     /// Gives checked content its final name and makes room for it.
     fn commit(&self, incoming: files::Incoming, digest: &Digest, size: u64) -> Result<(), Error> {
         incoming.sync()?;
-        let directory = {
+        {
             let _renaming = self.index.changing();
-            let directory = self.files.keep(incoming, digest)?;
+            self.files.keep(incoming, digest)?;
             self.index.insert(digest, size);
-            directory
-        };
-        self.files.sync_directory(&directory)?;
+        }
         self.make_room();
         Ok(())
     }

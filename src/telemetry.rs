@@ -9,8 +9,8 @@ use prometheus::{
 };
 
 use crate::decision_log::Record;
+use crate::upstream::Observer;
 use crate::upstream::Purpose;
-use crate::upstream::http::Observer;
 
 /// Which part of the registry API a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

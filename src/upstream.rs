@@ -3,8 +3,10 @@
 pub mod config;
 pub mod credentials;
 pub mod http;
+pub mod observer;
 
 mod address;
+mod authorization;
 mod body;
 mod challenge;
 mod clients;
@@ -30,7 +32,8 @@ use tokio::time::Instant;
 use crate::oci::{Digest, Reference, RepositoryName};
 
 pub use config::Config;
-pub use http::{HttpUpstream, NoObserver, Observer};
+pub use http::HttpUpstream;
+pub use observer::{NoObserver, Observer};
 
 /// Why a request is made. Back-pressure on one purpose delays no other, and each counts for itself in the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -32,6 +32,32 @@ const IDENTITY_KEYS: [&str; 6] = [
     "sct",
 ];
 
+/// Fulcio's extensions (Fulcio, "oid-info"), as [`crate::verify::Certificate::extensions`] names them.
+const EXTENSIONS: [&str; 22] = [
+    "issuer",
+    "github_workflow_trigger",
+    "github_workflow_sha",
+    "github_workflow_name",
+    "github_workflow_repository",
+    "github_workflow_ref",
+    "build_signer_uri",
+    "build_signer_digest",
+    "runner_environment",
+    "source_repository_uri",
+    "source_repository_digest",
+    "source_repository_ref",
+    "source_repository_identifier",
+    "source_repository_owner_uri",
+    "source_repository_owner_identifier",
+    "build_config_uri",
+    "build_config_digest",
+    "build_trigger",
+    "run_invocation_uri",
+    "source_repository_visibility_at_signing",
+    "deployment_environment",
+    "token_subject",
+];
+
 /// The list of authorities; `None` when one of them is not usable, which has been reported.
 pub(super) fn read(
     field: &Field<'_>,
@@ -135,7 +161,10 @@ fn read_trusted_root(
             let known: Vec<_> = roots.names().collect();
             reader.problem(
                 field.as_ref().unwrap_or_else(|| section.field()),
-                format!("there is no trusted root `{name}`"),
+                format!(
+                    "there is no trusted root `{}`",
+                    field.as_ref().map_or(PUBLIC_GOOD, Field::written)
+                ),
                 format!(
                     "known: {}; more can be named under `trusted_roots`",
                     known.join(", ")
@@ -211,13 +240,28 @@ fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<IdentityR
     );
     let extensions = section
         .get("certificate_extensions")
-        .map(|field| field.texts(reader))
+        .map(|field| read_extensions(&field, reader))
         .unwrap_or_default();
     Some(IdentityRequirement {
         identity: identity?,
         oidc_issuer: oidc_issuer?,
         extensions,
     })
+}
+
+/// A misspelt extension would refuse every image.
+fn read_extensions(field: &Field<'_>, reader: &mut Reader) -> BTreeMap<String, String> {
+    for (name, value) in field.entries(reader) {
+        if !EXTENSIONS.contains(&name.name.as_str()) {
+            reader.problem_at(
+                name.position.clone(),
+                &value.key,
+                "no certificate extension of this name is known",
+                format!("known: {}", EXTENSIONS.join(", ")),
+            );
+        }
+    }
+    field.texts(reader)
 }
 
 /// Exactly one of the value itself and the expression.
@@ -271,7 +315,7 @@ pub(super) fn read_expression(field: &Field<'_>, reader: &mut Reader) -> Option<
         Err(error) => {
             reader.problem(
                 field,
-                format!("`{}`: {error}", field.written()),
+                field.explain(&error),
                 "write an expression that matches the whole value; dots are written `\\.`",
             );
             None

@@ -304,8 +304,11 @@ fn read_signature_repository(
     if !surroundings.hosts.contains(&name.host()) {
         reader.problem(
             field,
-            format!("{} is not among the upstreams", name.host()),
-            format!("add `{}: {{}}` under `upstreams`", name.host()),
+            format!(
+                "the host of `{}` is not among the upstreams",
+                field.written()
+            ),
+            "add it under `upstreams`",
         );
     }
     Some(name)

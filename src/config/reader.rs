@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::environment::replace_variables;
 use super::quantity::{parse_duration, parse_size};
 use super::yaml::{Key, Node, Scalar, Value};
 use super::{Position, Problem, Secret, Warning};
@@ -96,39 +97,6 @@ impl Reader {
             }
         }
     }
-}
-
-fn replace_variables(
-    text: &str,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, String> {
-    let mut replaced = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        if let Some(before) = before.strip_suffix('$') {
-            replaced.push_str(before);
-            replaced.push_str("${");
-            rest = after;
-            continue;
-        }
-        replaced.push_str(before);
-        let (name, after) = after
-            .split_once('}')
-            .ok_or_else(|| "`${` without `}`".to_owned())?;
-        let valid = name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && !name.is_empty();
-        if !valid {
-            return Err(format!("`{name}` is no name of an environment variable"));
-        }
-        let value = environment(name)
-            .ok_or_else(|| format!("the environment variable `{name}` is not set"))?;
-        replaced.push_str(&value);
-        rest = after;
-    }
-    replaced.push_str(rest);
-    Ok(replaced)
 }
 
 fn child_key(parent: &str, name: &str) -> String {
@@ -230,6 +198,18 @@ impl<'n> Field<'n> {
         self.scalar().map_or("", |scalar| &scalar.written)
     }
 
+    /// The value with an error about it, unless the error may repeat what came from the environment.
+    pub(super) fn explain(&self, error: &dyn Display) -> String {
+        let substituted = self
+            .scalar()
+            .is_some_and(|scalar| scalar.text != scalar.written);
+        if substituted {
+            format!("the value of `{}` is not usable here", self.written())
+        } else {
+            format!("`{}`: {error}", self.written())
+        }
+    }
+
     pub(super) fn scalar(&self) -> Option<&'n Scalar> {
         match &self.node.value {
             Value::Scalar(scalar) => Some(scalar),
@@ -246,7 +226,7 @@ impl<'n> Field<'n> {
             Ok(value) => Some(value),
             Err(error) => {
                 let error: T::Err = error;
-                reader.problem(self, format!("`{}`: {error}", self.written()), help);
+                reader.problem(self, self.explain(&error), help);
                 None
             }
         }

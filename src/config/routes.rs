@@ -79,7 +79,7 @@ fn read_prefix(
         Err(error) => {
             reader.problem(
                 field,
-                error.to_string(),
+                field.explain(&error),
                 "write a host, or a host and the beginning of a repository, such as ghcr.io/org",
             );
             return None;
@@ -88,8 +88,11 @@ fn read_prefix(
     if !upstreams.contains_key(host) {
         reader.problem(
             field,
-            format!("{host} is not among the upstreams"),
-            format!("add `{host}: {{}}` under `upstreams`"),
+            format!(
+                "the host of `{}` is not among the upstreams",
+                field.written()
+            ),
+            "add it under `upstreams`",
         );
     }
     Some(RepositoryPrefix {

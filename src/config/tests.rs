@@ -1,7 +1,9 @@
 use super::*;
 use crate::policy::{AuthoritySigner, Matcher, Mode, Quantifier};
 
+mod authority_rules;
 mod client_rules;
+mod corpus;
 mod reference;
 mod requirements;
 mod sections;
@@ -121,6 +123,23 @@ fn the_built_in_configuration_loads_without_a_warning() {
         assert_eq!(policy.mode, Mode::Enforce);
         assert!(policy.signature.is_some(), "{}", policy.name);
     }
+    // What these publishers' certificates say.
+    for (policy, identity) in [
+        (
+            3,
+            "https://github.com/external-secrets/external-secrets/.github/workflows/release.yml@refs/heads/main",
+        ),
+        (
+            4,
+            "https://github.com/kyverno/kyverno/.github/workflows/release.yaml@refs/tags/v1.18.2",
+        ),
+    ] {
+        let requirement = config.policies.policies[policy].signature.as_ref().unwrap();
+        let AuthoritySigner::Identity(expected) = &requirement.authorities[0].signer else {
+            panic!("an identity");
+        };
+        assert!(expected.identity.matches(identity), "{identity}");
+    }
 }
 
 #[test]
@@ -227,8 +246,12 @@ fn variables_are_replaced_and_do_not_show() {
 server: {listen: '${PASSWORD}', admin_listen: '${', admin_token: '${A B}'}
 default: ${PASSWORD}
 freshness: {tag_ttl: '${PASSWORD}'}
-routes: {a: '${PASSWORD}'}
-upstreams: {a.io: {credentials: '${PASSWORD}', endpoint: '${PASSWORD}'}}
+routes: {a: '${PASSWORD}', b: '${PASSWORD}/X', c: '${PASSWORD} /X'}
+upstreams: {a.io: {credentials: '${PASSWORD}', endpoint: '${PASSWORD}', token_hosts: ['/${PASSWORD}']}}
+limits: {attempts_max: '${PASSWORD}', list_bytes_max: '${PASSWORD}'}
+policies:
+  - {name: p, images: ['${PASSWORD}'], mode: '${PASSWORD}', signature_repository: '${PASSWORD}/x',
+     authorities: [{certificate_identity_regexp: '${PASSWORD}(', certificate_oidc_issuer: a, trusted_root: a}]}
 ",
     );
     let text = problems.join("\n");

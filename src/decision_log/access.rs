@@ -170,7 +170,7 @@ impl Shared {
             self.write_queued(&mut output, &mut lines, &mut is_failing);
             for done in flushes {
                 // Whoever waited may have gone.
-                drop(done.send(()));
+                let _gone = done.send(());
             }
             if is_last {
                 return;
@@ -230,7 +230,6 @@ fn keep_first_line(lines: &mut Vec<u8>) -> u64 {
     rest.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
 fn reference<S: Serializer>(
     reference: &Option<Reference>,
     serializer: S,

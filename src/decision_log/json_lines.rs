@@ -101,7 +101,7 @@ fn run(mut output: Output, mut items: mpsc::Receiver<Item>) {
         }
         for done in flushes {
             // Whoever waited may have gone.
-            drop(done.send(()));
+            let _gone = done.send(());
         }
     }
 }

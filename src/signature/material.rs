@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use super::{bundle, json, simple_signing};
 
 /// Whether a blob is signature material by its content: a simple-signing payload, a DSSE envelope, a Sigstore bundle,
-/// an SPDX or a CycloneDX document (JSON). Names and declared types do not count.
+/// an SPDX or a `CycloneDX` document (JSON). Names and declared types do not count.
 #[must_use]
 pub fn is_signature_material(blob: &[u8]) -> bool {
     // Anything but a JSON object is settled by its first byte; layers of images are large.

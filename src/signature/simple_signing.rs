@@ -1,4 +1,4 @@
-//! The simple-signing payload (cosign's SIGNATURE_SPEC): which digest is signed, under which name.
+//! The simple-signing payload (cosign's `SIGNATURE_SPEC`): which digest is signed, under which name.
 
 use std::collections::BTreeMap;
 

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::oci::Digest;
 
@@ -28,6 +26,8 @@ pub(super) struct Index {
     changing: Mutex<()>,
     started: Instant,
     started_at_ms: i64,
+    #[cfg(test)]
+    advanced_ms: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -47,6 +47,8 @@ impl Index {
             changing: Mutex::default(),
             started: Instant::now(),
             started_at_ms: crate::clock::now().as_millisecond(),
+            #[cfg(test)]
+            advanced_ms: AtomicI64::new(0),
         }
     }
 
@@ -188,8 +190,18 @@ impl Index {
         candidates
     }
 
+    /// The time now, which does not jump when the wall clock is set.
     fn now_ms(&self) -> i64 {
-        self.started_at_ms + milliseconds(self.started.elapsed())
+        let now_ms = self.started_at_ms + milliseconds(self.started.elapsed());
+        #[cfg(test)]
+        let now_ms = now_ms + self.advanced_ms.load(Ordering::Relaxed);
+        now_ms
+    }
+
+    #[cfg(test)]
+    pub(super) fn advance(&self, time: Duration) {
+        self.advanced_ms
+            .fetch_add(milliseconds(time), Ordering::Relaxed);
     }
 }
 

@@ -81,35 +81,23 @@ impl Files {
         Ok(incoming)
     }
 
-    /// Gives a synced temporary file its final name, and tells the directory to sync.
-    pub(super) fn keep(&self, mut incoming: Incoming, digest: &Digest) -> Result<PathBuf, Error> {
+    /// Gives a synced temporary file its final name.
+    pub(super) fn keep(&self, mut incoming: Incoming, digest: &Digest) -> Result<(), Error> {
         let renaming = |source| Error::Io {
             action: "name stored content",
             source,
         };
         let path = self.path(digest);
-        let directory = path.parent().unwrap_or(&self.content).to_owned();
         let renamed = fs::rename(&incoming.path, &path).or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(error);
             }
-            fs::create_dir_all(&directory)?;
-            for ancestor in directory.ancestors().skip(1).take(2) {
-                sync_directory(ancestor)?;
-            }
+            fs::create_dir_all(path.parent().unwrap_or(&self.content))?;
             fs::rename(&incoming.path, &path)
         });
         renamed.map_err(renaming)?;
         incoming.kept = true;
-        Ok(directory)
-    }
-
-    /// Makes the names in a directory durable.
-    pub(super) fn sync_directory(&self, directory: &Path) -> Result<(), Error> {
-        sync_directory(directory).map_err(|source| Error::Io {
-            action: "sync a content directory",
-            source,
-        })
+        Ok(())
     }
 
     /// Opens stored content, with its size.
@@ -259,10 +247,6 @@ fn with_size(file: File) -> io::Result<(File, u64)> {
         return Err(io::Error::other("not a regular file"));
     }
     Ok((file, metadata.len()))
-}
-
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 /// A file whose lock can be had belongs to no living transfer.

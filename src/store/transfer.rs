@@ -188,6 +188,14 @@ impl Transfer {
     }
 }
 
+#[cfg(test)]
+impl Transfer {
+    /// Streams and waiting callers at this moment.
+    pub(super) fn readers(&self) -> usize {
+        self.shared.progress.receiver_count()
+    }
+}
+
 /// A reader of a transfer.
 struct Reader {
     shared: Arc<Shared>,

@@ -1,9 +1,7 @@
 //! Registries as they are reached over HTTP (distribution specification v1.1).
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +13,7 @@ use url::Url;
 use super::config::{BuildError, Config};
 use super::exchange::{Answer, Ask};
 use super::host::Host;
+use super::observer::{Observer, outcome};
 use super::status::{self, Kind};
 use super::{
     Error, FetchedBlob, FetchedManifest, ManifestHead, Page, Purpose, Upstream, body, clients, link,
@@ -30,17 +29,6 @@ pub struct HttpUpstream {
     limits: Arc<Limits>,
     observer: Arc<dyn Observer>,
 }
-
-/// Is told how every call ended.
-pub trait Observer: Debug + Send + Sync {
-    /// A call of [`Upstream`] ended after `elapsed`, retries included, with `outcome`: `ok`, or [`outcome`] of its
-    /// error. A blob's call ends with its headers.
-    fn finished(&self, host: &str, purpose: Purpose, outcome: &'static str, elapsed: Duration);
-}
-
-/// Keeps nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoObserver;
 
 const ACCEPT_ANY: &str = "*/*";
 const ACCEPT_JSON: &str = "application/json";
@@ -124,22 +112,6 @@ impl HttpUpstream {
         .await;
         drop(permit);
         bytes
-    }
-}
-
-/// The word for an error in the metrics.
-#[must_use]
-pub fn outcome(error: &Error) -> &'static str {
-    match error {
-        Error::NotFound { .. } => "not_found",
-        Error::Denied { .. } => "denied",
-        Error::Unsupported { .. } => "unsupported",
-        Error::Throttled { .. } => "throttled",
-        Error::Failed { .. } => "failed",
-        Error::TooLarge { .. } => "too_large",
-        Error::WrongDigest { .. } => "wrong_digest",
-        Error::Truncated { .. } => "truncated",
-        Error::NotConfigured { .. } => "not_configured",
     }
 }
 
@@ -317,11 +289,6 @@ impl Upstream for HttpUpstream {
         };
         self.observed(repository, Purpose::Tags, deadline, call)
             .await
-    }
-}
-
-impl Observer for NoObserver {
-    fn finished(&self, _host: &str, _purpose: Purpose, _outcome: &'static str, _elapsed: Duration) {
     }
 }
 

@@ -71,6 +71,8 @@ fn is_next(parameter: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn next(values: &[&str]) -> Result<Option<String>, ForeignLink> {
@@ -78,12 +80,11 @@ mod tests {
     }
 
     fn next_on(page: &str, values: &[&str]) -> Result<Option<String>, ForeignLink> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(LINK, value.parse().unwrap());
-        }
-        let upstream = "https://ghcr.io/".parse().unwrap();
-        next_page(&headers, &page.parse().unwrap(), &upstream)
+        let url = |text: &str| Url::parse(text).unwrap();
+        let links = values
+            .iter()
+            .map(|value| (LINK, HeaderValue::from_str(value).unwrap()));
+        next_page(&links.collect(), &url(page), &url("https://ghcr.io/"))
     }
 
     #[test]

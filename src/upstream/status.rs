@@ -106,7 +106,7 @@ pub(super) fn range(host: &str, response: &Response, asked: u64) -> Result<Range
             reason: "a range that was not asked for".to_owned(),
         });
     };
-    let end = size.unwrap_or(last.saturating_add(1));
+    let end = size.unwrap_or_else(|| last.saturating_add(1));
     Ok(Range {
         offset: first,
         size,

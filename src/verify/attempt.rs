@@ -74,7 +74,7 @@ fn prove(
     if let Some(name) = demand.signed_name {
         check_name(signed, subject, name)?;
     }
-    let logged = transparency_log::check(signed, &public_key.der, demand.trusted_root, now)?;
+    let logged = transparency_log::check(signed, &public_key.der, demand, now)?;
     if demand.transparency_log && logged.entry.is_none() {
         return Err(Refusal {
             check: FailedCheck::TransparencyLog,
@@ -90,7 +90,7 @@ fn prove(
     let (signer, timestamps) = match &public_key.signer {
         SignedBy::Key(fingerprint) => (
             ProvenSigner::Key(*fingerprint),
-            timestamp::check(signed, demand.trusted_root, now)?,
+            timestamp::check(signed, demand, now)?,
         ),
         SignedBy::Certificate(certificate) => {
             let certified = certificate::check(signed, certificate, &logged, subject, demand, now)?;

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use sigstore_types::{Artifact, ArtifactDigest, HashAlgorithm};
-use sigstore_verify::{CertificateError, Error, VerificationPolicy, VerificationResult};
+use sigstore_verify::{
+    CertificateError, Error, TimestampError, VerificationPolicy, VerificationResult,
+};
 
 use super::attempt::Refusal;
 use super::transparency_log::Logged;
@@ -119,7 +121,7 @@ fn refusal(
 ) -> Refusal {
     match error {
         Error::Certificate(problem) => {
-            let timestamps = timestamp::check(signed, demand.trusted_root, now).unwrap_or_default();
+            let timestamps = timestamp::check(signed, demand, now).unwrap_or_default();
             let times = timestamps.iter().chain(&logged.times);
             invalid(certificate_reason(problem, certificate, times))
         }
@@ -146,18 +148,28 @@ fn refusal(
         Error::InvalidTrustRoot(_) | Error::TrustRoot(_) | Error::TrustedCertificate(_) => {
             invalid(format!("the trusted root does not suffice: {error}"))
         }
-        _ => malformed(format!("the signature is not readable: {error}")),
+        // Not raised for what was read here; whatever it is, it is no proof.
+        Error::IdentityMismatch { .. }
+        | Error::IssuerMismatch { .. }
+        | Error::UnsupportedArtifact(_)
+        | Error::InvalidBundle(_)
+        | Error::UnsupportedBundle(_)
+        | Error::Types(_)
+        | Error::Crypto(_)
+        | Error::Bundle(_)
+        | Error::ArtifactRead(_)
+        | _ => malformed(format!("the signature is not readable: {error}")),
     }
 }
 
 const NO_TIME: &str =
     "the signature has neither a signed timestamp nor a log entry that proves when it was made";
 
-fn timestamp_reason(problem: &sigstore_verify::TimestampError) -> String {
+fn timestamp_reason(problem: &TimestampError) -> String {
     match problem {
-        sigstore_verify::TimestampError::NoVerifiedTimestamp(_) => NO_TIME.to_owned(),
-        other => {
-            format!("no trusted authority made the signed timestamp for this signature: {other}")
+        TimestampError::NoVerifiedTimestamp(_) => NO_TIME.to_owned(),
+        TimestampError::Invalid(_) | TimestampError::OutsideAuthorityValidity { .. } | _ => {
+            format!("no trusted authority made the signed timestamp for this signature: {problem}")
         }
     }
 }
@@ -186,7 +198,10 @@ fn certificate_reason<'a>(
         CertificateError::Sct(_) => {
             format!("no trusted certificate-transparency log has the certificate: {problem}")
         }
-        other => other.to_string(),
+        CertificateError::Malformed(_)
+        | CertificateError::NotYetValid { .. }
+        | CertificateError::Expired { .. }
+        | _ => problem.to_string(),
     }
 }
 

@@ -1,1 +1,6 @@
 mod corpus;
+mod file;
+mod forge;
+mod keyed;
+mod keyless;
+mod keys;

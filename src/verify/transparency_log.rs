@@ -7,7 +7,7 @@ use sigstore_crypto::VerificationKey;
 use sigstore_types::bundle::InclusionProof;
 use sigstore_types::{KeyHint, Sha256Hash, SignatureBytes};
 
-use super::{FailedCheck, TransparencyLog, TrustedRoot};
+use super::{Demand, FailedCheck, Signer, TransparencyLog, TrustedRoot};
 use crate::signature::{
     Claim, EntryKind, LogEntry, LogEvidence, LoggedVerifier, Signed, SignedPart,
 };
@@ -24,24 +24,34 @@ pub(super) struct Logged {
 
 /// Checks every entry that came along; any wrong one refuses the signature, demanded or not.
 ///
-/// `public_key` is the DER key that verified the signature.
+/// `public_key` is the DER key that verified the signature. Where no entry is demanded of a key, one of a log that the
+/// trusted root does not have is neither right nor wrong: it must be for this signature, and proves nothing.
 pub(super) fn check(
     signed: &Signed,
     public_key: &[u8],
-    root: &TrustedRoot,
+    demand: &Demand<'_>,
     now: Timestamp,
 ) -> Result<Logged, Refusal> {
+    let refusal = |reason| Refusal {
+        check: FailedCheck::TransparencyLog,
+        reason,
+    };
+    let root = demand.trusted_root;
+    let only_known_logs = demand.transparency_log || matches!(demand.signer, Signer::Certificate);
     let mut logged = Logged::default();
     for entry in &signed.log_entries {
-        let time = check_entry(entry, signed, public_key, root, now).map_err(|reason| Refusal {
-            check: FailedCheck::TransparencyLog,
-            reason,
-        })?;
+        check_binding(entry, signed, public_key).map_err(refusal)?;
+        if !only_known_logs && !is_known(entry, root) {
+            continue;
+        }
+        let time = check_entry(entry, signed, root, now).map_err(refusal)?;
         logged.times.extend(time);
-        logged.entry.get_or_insert(TransparencyLog {
-            integrated_time: time,
-            ..claimed(entry)
-        });
+        if logged.entry.is_none() {
+            logged.entry = Some(TransparencyLog {
+                integrated_time: time,
+                ..claimed(entry)
+            });
+        }
     }
     Ok(logged)
 }
@@ -55,11 +65,14 @@ pub(super) fn claimed(entry: &LogEntry) -> TransparencyLog {
     }
 }
 
+fn is_known(entry: &LogEntry, root: &TrustedRoot) -> bool {
+    Sha256Hash::try_from(entry.log_id.as_bytes()).is_ok_and(|id| root.logs.key(&id).is_some())
+}
+
 /// The verified time of the entry, if it has one.
 fn check_entry(
     entry: &LogEntry,
     signed: &Signed,
-    public_key: &[u8],
     root: &TrustedRoot,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, String> {
@@ -71,7 +84,6 @@ fn check_entry(
             log_id.to_hex()
         )
     })?;
-    check_binding(entry, signed, public_key)?;
     let evidence = match signed.log_evidence {
         LogEvidence::Promise => entry.promise.is_some(),
         LogEvidence::Proof => entry.proof.is_some(),

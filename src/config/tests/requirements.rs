@@ -1,16 +1,16 @@
 use super::*;
 
-fn policy(text: &str) -> String {
+pub(super) fn policy(text: &str) -> String {
     format!(
         "upstreams: {{ghcr.io: {{}}, docker.io: {{}}}}\npolicies:\n  - {{name: p, images: [ghcr.io/org/**], {text}}}\n"
     )
 }
 
-fn authority(text: &str) -> String {
+pub(super) fn authority(text: &str) -> String {
     policy(&format!("authorities: [{{{text}}}]"))
 }
 
-const IDENTITY: &str = "certificate_identity: a, certificate_oidc_issuer: b";
+pub(super) const IDENTITY: &str = "certificate_identity: a, certificate_oidc_issuer: b";
 
 #[test]
 fn defaults_demand_the_most() {
@@ -24,148 +24,6 @@ fn defaults_demand_the_most() {
     let authority = &requirement.authorities[0];
     assert_eq!(authority.name, "authority-1");
     assert!(authority.transparency_log && !authority.signed_timestamp && authority.sct);
-}
-
-#[test]
-fn an_authority_is_a_key_or_an_identity_with_its_issuer() {
-    let directory = Directory::new();
-    let key = "c.yaml:3:60: policies[0].authorities[0]";
-    for (text, problems) in [
-        (
-            "certificate_identity: a",
-            vec![format!(
-                "{key}: neither `certificate_oidc_issuer` nor `certificate_oidc_issuer_regexp`"
-            )],
-        ),
-        (
-            "certificate_oidc_issuer: a",
-            vec![format!(
-                "{key}: neither `certificate_identity` nor `certificate_identity_regexp`"
-            )],
-        ),
-        (
-            "name: nobody",
-            vec![
-                format!("{key}: neither `certificate_identity` nor `certificate_identity_regexp`"),
-                format!(
-                    "{key}: neither `certificate_oidc_issuer` nor `certificate_oidc_issuer_regexp`"
-                ),
-            ],
-        ),
-        (
-            "key: a.pub, certificate_identity: a, sct: required",
-            vec![format!("{key}: a key has no certificate_identity, sct")],
-        ),
-        (
-            "certificate_identity: a, certificate_identity_regexp: a, certificate_oidc_issuer: b",
-            vec![format!(
-                "{key}: both `certificate_identity` and `certificate_identity_regexp`"
-            )],
-        ),
-    ] {
-        assert_eq!(directory.problems(&authority(text)), problems, "{text}");
-    }
-    for text in [
-        "certificate_identity: '', certificate_oidc_issuer: b",
-        "certificate_identity_regexp: '', certificate_oidc_issuer: b",
-        "certificate_identity_regexp: 'a)|(b', certificate_oidc_issuer: b",
-        "certificate_identity: a, certificate_oidc_issuer_regexp: '['",
-        "certificate_identity_regexp: '(\\w{500}){500}', certificate_oidc_issuer: b",
-    ] {
-        assert_eq!(directory.problems(&authority(text)).len(), 1, "{text}");
-    }
-}
-
-#[test]
-fn an_identity_needs_a_verified_time() {
-    let directory = Directory::new();
-    let without =
-        |more: &str| authority(&format!("{IDENTITY}, transparency_log: not_required{more}"));
-    for text in [without(""), without(", signed_timestamp: accepted")] {
-        let problems = directory.problems(&text);
-        assert!(
-            problems.len() == 1 && problems[0].contains("needs a verified time"),
-            "{problems:?}"
-        );
-    }
-    directory
-        .load(&without(", signed_timestamp: required"))
-        .unwrap();
-    // A key may do without: it has no certificate that expires.
-    directory
-        .load(&authority("key: a.pub, transparency_log: not_required"))
-        .unwrap();
-}
-
-#[test]
-fn keys_are_files_or_text_and_services_come_later() {
-    let directory = Directory::new();
-    let inline = KEY_A.replace('\n', "\\n");
-    let config = directory
-        .load(&policy(&format!(
-            "authorities: [{{name: file, key: a.pub}}, {{name: inline, key: \"{inline}\"}}]"
-        )))
-        .unwrap();
-    let authorities = &config.policies.policies[0]
-        .signature
-        .as_ref()
-        .unwrap()
-        .authorities;
-    let keys: Vec<_> = authorities
-        .iter()
-        .map(|authority| match &authority.signer {
-            AuthoritySigner::Key { reference, key } => (reference.as_str(), key.fingerprint),
-            AuthoritySigner::Identity(_) => panic!("a key"),
-        })
-        .collect();
-    assert_eq!((keys[0].0, keys[1].0), ("a.pub", "inline"));
-    assert_eq!(keys[0].1, keys[1].1);
-
-    for service in [
-        "gcpkms://p",
-        "awskms://p",
-        "azurekms://p",
-        "hashivault://p",
-        "k8s://a/b",
-    ] {
-        let problems = directory.problems(&authority(&format!("key: '{service}'")));
-        assert!(
-            problems[0].contains("are not available in this version"),
-            "{problems:?}"
-        );
-    }
-    directory.write("junk.pub", "junk");
-    let problems = directory.problems(&authority("key: junk.pub"));
-    assert!(
-        problems[0].contains("junk.pub holds no usable public key"),
-        "{problems:?}"
-    );
-}
-
-#[test]
-fn trusted_roots_are_named() {
-    let directory = Directory::new();
-    let problems = directory.problems(&authority("key: a.pub, trusted_root: private"));
-    assert!(
-        problems[0].contains("there is no trusted root `private`"),
-        "{problems:?}"
-    );
-    directory.write("root.json", "{}");
-    let text = format!(
-        "trusted_roots: {{private: {{file: root.json}}, other: web, none: {{}}}}\n{}",
-        authority("key: a.pub, trusted_root: private")
-    );
-    let problems = directory.problems(&text);
-    assert_eq!(problems.len(), 3, "{problems:?}");
-    assert!(
-        problems[0].contains("root.json holds no usable trusted root"),
-        "{problems:?}"
-    );
-    assert!(
-        problems[1].contains("`web` is not known here"),
-        "{problems:?}"
-    );
-    assert!(problems[2].contains("`file` is missing"), "{problems:?}");
 }
 
 #[test]
@@ -199,7 +57,7 @@ fn a_policy_that_requires_nothing_does_not_load() {
         ),
         (
             "authorities: [{key: a.pub}], signature_repository: quay.io/x",
-            "quay.io is not among the upstreams",
+            "the host of `quay.io/x` is not among the upstreams",
         ),
         (
             "authorities: [{name: a, key: a.pub}, {name: a, key: b.pub}]",

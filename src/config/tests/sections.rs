@@ -122,7 +122,7 @@ fn a_route_stands_for_a_prefix() {
         ("localhost: a.io", "is not the first component"),
         ("a/b: a.io", "is not the first component"),
         ("A: a.io", "is not the first component"),
-        ("a: b.io", "b.io is not among the upstreams"),
+        ("a: b.io", "the host of `b.io` is not among the upstreams"),
         ("a: a.io/X", "is not a repository name"),
         ("a: a.io/", "is not a repository name"),
     ] {

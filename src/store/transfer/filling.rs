@@ -277,3 +277,13 @@ fn again(error: &Error) -> Error {
         Error::WrongDigest(digest) => Error::WrongDigest(*digest),
     }
 }
+
+#[cfg(test)]
+impl Filling {
+    /// Makes the writer write somewhere else.
+    pub(in crate::store) fn replace_file(&mut self, file: Arc<File>) {
+        if let Some(writer) = &mut self.queue.lock().writer {
+            writer.file = file;
+        }
+    }
+}

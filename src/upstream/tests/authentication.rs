@@ -254,7 +254,7 @@ async fn what_the_token_host_answers_is_told_apart() {
         };
         let upstream = build(&server.host(), plain(basic()), limits).unwrap();
         let error = pull(&upstream, &server).await.unwrap_err();
-        assert_eq!(http::outcome(&error), expected, "{status} {body}");
+        assert_eq!(observer::outcome(&error), expected, "{status} {body}");
         let attempts = if matches!(status, 500 | 429) { 2 } else { 1 };
         assert_eq!(server.seen_at("/token").len(), attempts, "{status} {body}");
     }
@@ -312,4 +312,47 @@ async fn docker_credentials_that_cannot_be_read_fail_loudly() {
         .await
         .unwrap_err();
     assert!(is_failed(&error, "cannot be read"), "{error:?}");
+}
+
+#[tokio::test]
+async fn docker_credentials_are_kept_until_they_are_refused() {
+    let server =
+        Server::start(
+            |request| match (request.method.as_str(), request.header("authorization")) {
+                ("POST", _) if request.body.ends_with("=stale") => Reply::status(400),
+                ("POST", _) => Reply::ok(r#"{"access_token": "t"}"#),
+                (_, Some("Bearer t")) => Reply::ok("{}"),
+                _ => Reply::challenge(&format!("http://{}/token", request.header("host").unwrap())),
+            },
+        )
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    let write = |token: &str| {
+        let config = format!(
+            r#"{{"auths": {{"{}": {{"identitytoken": "{token}"}}}}}}"#,
+            server.host()
+        );
+        std::fs::write(&path, config).unwrap();
+    };
+    write("stale");
+    let upstream = upstream_with(
+        &server,
+        Credentials::DockerConfig {
+            path: Some(path.clone()),
+        },
+    );
+    let error = pull(&upstream, &server).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Denied { status: 401, .. }),
+        "{error:?}"
+    );
+    write("fresh");
+    pull(&upstream, &server).await.unwrap();
+    write("stale");
+    let other = RepositoryName::new(&server.host(), "org/other").unwrap();
+    upstream
+        .manifest(&other, &tag("v1"), Purpose::Manifest, soon())
+        .await
+        .unwrap();
 }

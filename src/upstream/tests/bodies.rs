@@ -264,8 +264,8 @@ async fn a_range_that_was_not_asked_for_is_refused() {
         (0, Some("bytes 0-9/10")),
     ] {
         let server = Server::start(move |_| {
-            let reply = Reply::Answer(206, Vec::new(), LAYER.into());
-            range.map_or(reply.clone(), |range| reply.with("Content-Range", range))
+            let headers = range.map(|range| ("Content-Range".to_owned(), range.to_owned()));
+            Reply::Answer(206, headers.into_iter().collect(), LAYER.into())
         })
         .await;
         let error = fetch(&upstream(&server), &server, offset)

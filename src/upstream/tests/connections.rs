@@ -5,7 +5,7 @@ use super::*;
 
 const CA: &[u8] = include_bytes!("../fixtures/ca.pem");
 
-fn endpoint(text: String) -> HostConfig {
+fn endpoint(text: &str) -> HostConfig {
     HostConfig {
         endpoint: Some(text.parse().unwrap()),
         ..HostConfig::default()
@@ -29,7 +29,7 @@ async fn an_endpoint_changes_where_the_connection_goes() {
     ] {
         let config = HostConfig {
             plain_http: true,
-            ..endpoint(server.url(path))
+            ..endpoint(&server.url(path))
         };
         let upstream = build("quay.io", config, limits()).unwrap();
         pull_as(&upstream, "quay.io").await.unwrap();
@@ -109,7 +109,7 @@ async fn tls_trusts_the_private_ca_of_the_upstream_and_nobody_unknown() {
     assert_eq!(server.seen().len(), 1);
 
     // The certificate is for other names.
-    let mut other = endpoint(format!("https://127.0.0.2:{}", server.address.port()));
+    let mut other = endpoint(&format!("https://127.0.0.2:{}", server.address.port()));
     other.ca_pem = Some(CA.to_vec());
     let error = pull_as(&build("quay.io", other, limits()).unwrap(), "quay.io")
         .await
@@ -139,17 +139,11 @@ fn what_cannot_work_does_not_build() {
         password: credentials::Secret::new(String::new()),
     };
     for (config, expected) in [
-        (endpoint("http://quay.internal/".to_owned()), "plain_http"),
-        (endpoint("ftp://quay.internal/".to_owned()), "endpoint"),
-        (
-            endpoint("https://user:word@quay.internal/".to_owned()),
-            "endpoint",
-        ),
-        (
-            endpoint("https://quay.internal/?a=b".to_owned()),
-            "endpoint",
-        ),
-        (endpoint("https://quay.internal/#a".to_owned()), "endpoint"),
+        (endpoint("http://quay.internal/"), "plain_http"),
+        (endpoint("ftp://quay.internal/"), "endpoint"),
+        (endpoint("https://user:word@quay.internal/"), "endpoint"),
+        (endpoint("https://quay.internal/?a=b"), "endpoint"),
+        (endpoint("https://quay.internal/#a"), "endpoint"),
         (
             HostConfig {
                 ca_pem: Some(Vec::new()),

@@ -199,3 +199,77 @@ async fn an_upstream_on_loopback_uses_storage_by_name_on_loopback() {
     let server = Server::start(move |_| Reply::redirect(&target)).await;
     assert_eq!(blob(&upstream(&server), &server, 0).await.unwrap(), LAYER);
 }
+
+#[tokio::test]
+async fn every_redirect_status_is_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        let server = Server::start(move |request| match request.target.as_str() {
+            "/layer" => Reply::ok(LAYER),
+            _ => Reply::status(status).with("Location", "/layer"),
+        })
+        .await;
+        assert_eq!(
+            blob(&upstream(&server), &server, 0).await.unwrap(),
+            LAYER,
+            "{status}"
+        );
+        assert_eq!(server.seen_at("/layer")[0].method, "GET");
+    }
+}
+
+/// The proxy's name resolves to wherever it is, but only to talk to the proxy.
+#[tokio::test]
+async fn an_upstream_does_not_send_us_to_the_machine_of_the_proxy() {
+    let inner = Server::start(|_| Reply::ok(LAYER)).await;
+    let target = format!("http://localhost:{}/", inner.address.port());
+    let proxy = Server::start(move |_| Reply::redirect(&target)).await;
+    let behind = Proxy::Explicit {
+        http: Some(
+            format!("http://localhost:{}", proxy.address.port())
+                .parse()
+                .unwrap(),
+        ),
+        https: None,
+        no_proxy: "localhost".to_owned(),
+    };
+    let anonymous = plain(credentials::Credentials::Anonymous);
+    let upstream = build_behind(behind, "registry.example", anonymous, limits()).unwrap();
+    let repository = RepositoryName::new("registry.example", "org/app").unwrap();
+    let digest = Digest::sha256(LAYER);
+    let error = upstream
+        .blob(&repository, &digest, 0, Purpose::Blob, soon())
+        .await
+        .unwrap_err();
+    assert!(is_failed(&error, "may not send us to"), "{error:?}");
+    assert_eq!((proxy.seen().len(), inner.seen().len()), (1, 0));
+}
+
+/// What the upstream sends us to by name goes through the proxy as well, even if that has a private address.
+#[tokio::test]
+async fn storage_is_reached_through_the_proxy() {
+    let proxy = Server::start(|request| {
+        if request.target.starts_with("http://storage.example/") {
+            return Reply::ok(LAYER);
+        }
+        Reply::redirect("http://storage.example/layer")
+    })
+    .await;
+    let behind = Proxy::Explicit {
+        http: Some(
+            format!("http://localhost:{}", proxy.address.port())
+                .parse()
+                .unwrap(),
+        ),
+        https: None,
+        no_proxy: String::new(),
+    };
+    let anonymous = plain(credentials::Credentials::Anonymous);
+    let upstream = build_behind(behind, "registry.example", anonymous, limits()).unwrap();
+    let repository = RepositoryName::new("registry.example", "org/app").unwrap();
+    let digest = Digest::sha256(LAYER);
+    let bytes = upstream
+        .small_blob(&repository, &digest, 100, Purpose::Blob, soon())
+        .await
+        .unwrap();
+    assert_eq!(&bytes[..], LAYER);
+}

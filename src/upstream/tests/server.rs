@@ -30,7 +30,7 @@ pub(super) enum Reply {
     /// The same piece again and again, chunked.
     Endless,
     /// The reply, later.
-    After(Duration, Box<Reply>),
+    After(Duration, Box<Self>),
     /// The connection is closed without an answer.
     Close,
 }

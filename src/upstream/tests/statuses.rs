@@ -36,7 +36,7 @@ async fn statuses_of_content() {
         )
         .unwrap();
         let error = pull(&upstream, &server).await.unwrap_err();
-        assert_eq!(http::outcome(&error), expected, "{status}");
+        assert_eq!(observer::outcome(&error), expected, "{status}");
         assert_eq!(server.seen().len(), requests, "{status}");
     }
 }
@@ -68,13 +68,13 @@ async fn lists_and_referrers_may_be_unsupported() {
             .tags(&repository(&server), None, None, soon())
             .await
             .unwrap_err();
-        assert_eq!(http::outcome(&error), expected, "{status}");
+        assert_eq!(observer::outcome(&error), expected, "{status}");
         let digest = Digest::sha256(b"");
         let error = upstream
             .referrers(&repository(&server), &digest, None, soon())
             .await
             .unwrap_err();
-        assert_eq!(http::outcome(&error), expected, "{status}");
+        assert_eq!(observer::outcome(&error), expected, "{status}");
     }
 }
 

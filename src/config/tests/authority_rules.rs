@@ -1,0 +1,169 @@
+use super::requirements::{IDENTITY, authority, policy};
+use super::*;
+
+#[test]
+fn an_authority_is_a_key_or_an_identity_with_its_issuer() {
+    let directory = Directory::new();
+    let key = "c.yaml:3:55: policies[0].authorities[0]";
+    for (text, problems) in [
+        (
+            "certificate_identity: a",
+            vec![format!(
+                "{key}: neither `certificate_oidc_issuer` nor `certificate_oidc_issuer_regexp`"
+            )],
+        ),
+        (
+            "certificate_oidc_issuer: a",
+            vec![format!(
+                "{key}: neither `certificate_identity` nor `certificate_identity_regexp`"
+            )],
+        ),
+        (
+            "name: nobody",
+            vec![
+                format!("{key}: neither `certificate_identity` nor `certificate_identity_regexp`"),
+                format!(
+                    "{key}: neither `certificate_oidc_issuer` nor `certificate_oidc_issuer_regexp`"
+                ),
+            ],
+        ),
+        (
+            "key: a.pub, certificate_identity: a, sct: required",
+            vec![format!("{key}: a key has no certificate_identity, sct")],
+        ),
+        (
+            "certificate_identity: a, certificate_identity_regexp: a, certificate_oidc_issuer: b",
+            vec![format!(
+                "{key}: both `certificate_identity` and `certificate_identity_regexp`"
+            )],
+        ),
+    ] {
+        assert_eq!(directory.problems(&authority(text)), problems, "{text}");
+    }
+    for text in [
+        "certificate_identity: '', certificate_oidc_issuer: b",
+        "certificate_identity_regexp: '', certificate_oidc_issuer: b",
+        "certificate_identity_regexp: 'a)|(b', certificate_oidc_issuer: b",
+        "certificate_identity: a, certificate_oidc_issuer_regexp: '['",
+        "certificate_identity_regexp: '(\\w{500}){500}', certificate_oidc_issuer: b",
+    ] {
+        assert_eq!(directory.problems(&authority(text)).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn extensions_are_known_by_name() {
+    let directory = Directory::new();
+    let config = directory
+        .load(&authority(&format!(
+            "{IDENTITY}, certificate_extensions: {{source_repository_ref: refs/heads/main}}"
+        )))
+        .unwrap();
+    let requirement = config.policies.policies[0].signature.as_ref().unwrap();
+    let AuthoritySigner::Identity(identity) = &requirement.authorities[0].signer else {
+        panic!("an identity");
+    };
+    assert_eq!(
+        identity.extensions["source_repository_ref"],
+        "refs/heads/main"
+    );
+    let problems = directory.problems(&authority(&format!(
+        "{IDENTITY}, certificate_extensions: {{source_repository: x}}"
+    )));
+    assert!(
+        problems[0].contains("no certificate extension of this name"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn an_identity_needs_a_verified_time() {
+    let directory = Directory::new();
+    let without =
+        |more: &str| authority(&format!("{IDENTITY}, transparency_log: not_required{more}"));
+    for text in [without(""), without(", signed_timestamp: accepted")] {
+        let problems = directory.problems(&text);
+        assert!(
+            problems.len() == 1 && problems[0].contains("needs a verified time"),
+            "{problems:?}"
+        );
+    }
+    directory
+        .load(&without(", signed_timestamp: required"))
+        .unwrap();
+    // A key may do without: it has no certificate that expires.
+    directory
+        .load(&authority("key: a.pub, transparency_log: not_required"))
+        .unwrap();
+}
+
+#[test]
+fn keys_are_files_or_text_and_services_come_later() {
+    let directory = Directory::new();
+    let inline = KEY_A.replace('\n', "\\n");
+    let config = directory
+        .load(&policy(&format!(
+            "authorities: [{{name: file, key: a.pub}}, {{name: inline, key: \"{inline}\"}}]"
+        )))
+        .unwrap();
+    let authorities = &config.policies.policies[0]
+        .signature
+        .as_ref()
+        .unwrap()
+        .authorities;
+    let keys: Vec<_> = authorities
+        .iter()
+        .map(|authority| match &authority.signer {
+            AuthoritySigner::Key { reference, key } => (reference.as_str(), key.fingerprint),
+            AuthoritySigner::Identity(_) => panic!("a key"),
+        })
+        .collect();
+    assert_eq!((keys[0].0, keys[1].0), ("a.pub", "inline"));
+    assert_eq!(keys[0].1, keys[1].1);
+
+    for service in [
+        "gcpkms://p",
+        "awskms://p",
+        "azurekms://p",
+        "hashivault://p",
+        "k8s://a/b",
+    ] {
+        let problems = directory.problems(&authority(&format!("key: '{service}'")));
+        assert!(
+            problems[0].contains("are not available in this version"),
+            "{problems:?}"
+        );
+    }
+    directory.write("junk.pub", "junk");
+    let problems = directory.problems(&authority("key: junk.pub"));
+    assert!(
+        problems[0].contains("junk.pub holds no usable public key"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn trusted_roots_are_named() {
+    let directory = Directory::new();
+    let problems = directory.problems(&authority("key: a.pub, trusted_root: private"));
+    assert!(
+        problems[0].contains("there is no trusted root `private`"),
+        "{problems:?}"
+    );
+    directory.write("root.json", "{}");
+    let text = format!(
+        "trusted_roots: {{private: {{file: root.json}}, other: web, none: {{}}}}\n{}",
+        authority("key: a.pub, trusted_root: private")
+    );
+    let problems = directory.problems(&text);
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(
+        problems[0].contains("root.json holds no usable trusted root"),
+        "{problems:?}"
+    );
+    assert!(
+        problems[1].contains("`web` is not known here"),
+        "{problems:?}"
+    );
+    assert!(problems[2].contains("`file` is missing"), "{problems:?}");
+}

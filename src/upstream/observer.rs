@@ -1,0 +1,38 @@
+//! How calls to upstreams ended, for the metrics.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use super::{Error, Purpose};
+
+/// Is told how every call ended.
+pub trait Observer: Debug + Send + Sync {
+    /// A call of [`super::Upstream`] ended after `elapsed`, retries included, with `outcome`: `ok`, or [`outcome`] of its
+    /// error. A blob's call ends with its headers.
+    fn finished(&self, host: &str, purpose: Purpose, outcome: &'static str, elapsed: Duration);
+}
+
+/// Keeps nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoObserver;
+
+/// The word for an error in the metrics.
+#[must_use]
+pub fn outcome(error: &Error) -> &'static str {
+    match error {
+        Error::NotFound { .. } => "not_found",
+        Error::Denied { .. } => "denied",
+        Error::Unsupported { .. } => "unsupported",
+        Error::Throttled { .. } => "throttled",
+        Error::Failed { .. } => "failed",
+        Error::TooLarge { .. } => "too_large",
+        Error::WrongDigest { .. } => "wrong_digest",
+        Error::Truncated { .. } => "truncated",
+        Error::NotConfigured { .. } => "not_configured",
+    }
+}
+
+impl Observer for NoObserver {
+    fn finished(&self, _host: &str, _purpose: Purpose, _outcome: &'static str, _elapsed: Duration) {
+    }
+}

@@ -1,0 +1,129 @@
+//! Who may pull what, asked before any cache.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::support::*;
+
+/// `alice` may pull `apps/**`, anybody may pull `apps/open/**`.
+async fn guarded() -> Scene {
+    let registry = FakeRegistry::start().await;
+    let key = SigningKey::generate();
+    let name = registry.name();
+    let configuration = Configuration::new(&[&registry])
+        .policy(key_policy("apps", &format!("{name}/**"), &[&key]))
+        .set(
+            "clients",
+            json!([
+                {"anonymous": true, "images": [format!("{name}/apps/open/**")]},
+                {"basic": {"htpasswd": "users.htpasswd"}, "images": [format!("{name}/apps/**")]},
+            ]),
+        );
+    let proxy = Proxy::new(configuration);
+    let hash = bcrypt::hash("wonderland", 4).unwrap();
+    proxy.write_file("users.htpasswd", &format!("alice:{hash}\n"));
+    proxy.run().await;
+    Scene {
+        registry,
+        key,
+        proxy,
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+async fn get_as(scene: &Scene, path: &str, authorization: &str) -> Answer {
+    let headers = [("Authorization", authorization)];
+    scene.proxy.request("GET", path, &headers).await
+}
+
+#[tokio::test]
+async fn without_credentials_are_asked_for_them() {
+    let scene = guarded().await;
+    let image = scene.signed("apps/web", "v1");
+    let blob = scene.blob_path("apps/web", &image.layer(0));
+    let tags = format!("/v2/{}/tags/list", scene.repository("apps/web"));
+    for path in [scene.manifest_path("apps/web", "v1"), blob, tags] {
+        for authorization in [
+            "",
+            &basic("alice", "looking-glass"),
+            &basic("bob", "wonderland"),
+            "Basic ?",
+            "Bearer x",
+        ] {
+            let answer = match authorization {
+                "" => scene.proxy.get(&path).await,
+                authorization => get_as(&scene, &path, authorization).await,
+            };
+            assert_error(&answer, 401, "UNAUTHORIZED");
+            let challenge = answer.header("www-authenticate");
+            assert!(challenge.starts_with("Basic realm="), "{challenge}");
+        }
+    }
+    assert_eq!(scene.registry.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn with_credentials_are_served() {
+    let scene = guarded().await;
+    let image = scene.signed("apps/web", "v1");
+    let alice = basic("alice", "wonderland");
+    let path = scene.manifest_path("apps/web", "v1");
+    assert_serves(&get_as(&scene, &path, &alice).await, &image);
+    assert_eq!(get_as(&scene, "/v2/", &alice).await.status, 200);
+    let blob = scene.blob_path("apps/web", &image.layer(0));
+    assert_serves_blob(&get_as(&scene, &blob, &alice).await, &image.layer(0));
+    let records = scene
+        .proxy
+        .decisions(&format!("digest={}", image.digest))
+        .await;
+    assert_eq!(records[0]["client"]["identity"], "alice", "{records:?}");
+    let forwarded = scene.registry.requests();
+    assert!(
+        forwarded
+            .iter()
+            .all(|request| !request.headers.contains_key("authorization"))
+    );
+}
+
+#[tokio::test]
+async fn are_asked_before_any_cache() {
+    let scene = guarded().await;
+    let image = scene.signed("apps/web", "v1");
+    let alice = basic("alice", "wonderland");
+    let path = scene.manifest_path("apps/web", &image.digest);
+    let blob = scene.blob_path("apps/web", &image.layer(0));
+    assert_serves(&get_as(&scene, &path, &alice).await, &image);
+    assert_serves_blob(&get_as(&scene, &blob, &alice).await, &image.layer(0));
+    for path in [&path, &blob] {
+        let answer = scene.proxy.get(path).await;
+        assert_eq!(answer.status, 401, "{answer}");
+        assert_eq!(scene.proxy.head(path).await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn may_pull_what_their_rule_names_and_nothing_else() {
+    let scene = guarded().await;
+    scene.signed("other/web", "v1");
+    let path = scene.manifest_path("other/web", "v1");
+    let answer = get_as(&scene, &path, &basic("alice", "wonderland")).await;
+    assert_denied(&answer, "client_denied");
+    let answer = scene.proxy.get(&path).await;
+    assert!(matches!(answer.status, 401 | 403), "{answer}");
+    assert_eq!(scene.registry.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn may_be_anybody_where_the_rule_says_so() {
+    let scene = guarded().await;
+    let image = scene.signed("apps/open/web", "v1");
+    let path = scene.manifest_path("apps/open/web", "v1");
+    assert_serves(&scene.proxy.get(&path).await, &image);
+    let unsigned = scene.unsigned("apps/open/web", "v2");
+    let answer = scene.manifest("apps/open/web", "v2").await;
+    assert_denied_by(&answer, "unsigned", "apps", &unsigned.digest);
+}

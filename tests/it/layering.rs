@@ -1,0 +1,263 @@
+//! Who may import whom. The table is the design; a module that is not in it fails the test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each module may name with `crate::`. `*` is everything. Everybody may name `limits`.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("oci", &[]),
+    ("limits", &[]),
+    ("clock", &[]),
+    ("telemetry", &[]),
+    ("shutdown", &[]),
+    ("signature", &["oci"]),
+    ("verify", &["oci", "signature"]),
+    ("policy", &["oci", "signature", "verify"]),
+    ("upstream", &["oci", "telemetry"]),
+    ("store", &["oci", "telemetry"]),
+    ("trust", &["oci", "telemetry", "verify"]),
+    ("decision_log", &["oci", "telemetry"]),
+    ("state", &["oci", "telemetry", "decision_log"]),
+    ("discovery", &["oci", "signature", "upstream", "telemetry"]),
+    (
+        "admission",
+        &[
+            "oci",
+            "signature",
+            "verify",
+            "policy",
+            "discovery",
+            "trust",
+            "state",
+            "decision_log",
+            "telemetry",
+        ],
+    ),
+    (
+        "pull",
+        &[
+            "oci",
+            "admission",
+            "upstream",
+            "store",
+            "state",
+            "telemetry",
+        ],
+    ),
+    (
+        "server",
+        &["oci", "pull", "admission", "telemetry", "shutdown"],
+    ),
+    (
+        "admin",
+        &["telemetry", "shutdown", "decision_log", "policy"],
+    ),
+    ("config", &["*"]),
+    ("cli", &["*"]),
+    ("app", &["*"]),
+    ("lib", &["*"]),
+    ("main", &["*"]),
+];
+
+/// What goes beyond the table above, and why.
+const EXTRA: &[(&str, &str, &str)] = &[
+    (
+        "store",
+        "upstream",
+        "a transfer tells its readers why the upstream gave no more bytes",
+    ),
+    (
+        "state",
+        "signature",
+        "a row of evidence says in which source an artifact was found",
+    ),
+    (
+        "decision_log",
+        "signature",
+        "an attempt names its source and format",
+    ),
+    (
+        "decision_log",
+        "verify",
+        "an attempt carries the log entry as verified",
+    ),
+    ("admin", "oci", "a query filters by digest"),
+    ("admin", "state", "the API reads the decisions"),
+];
+
+/// Modules that may read the wall clock through `crate::clock`: the edges.
+const READ_THE_CLOCK: &[&str] = &["admin", "app", "cli", "config", "main", "server"];
+
+/// Nobody but these may import them.
+const PRIVATE_TO: &[(&str, &[&str])] = &[
+    ("config", &["app", "cli", "lib", "main"]),
+    ("app", &["cli", "lib", "main"]),
+];
+
+/// What a pure module may not name.
+const PURE: &[&str] = &["oci", "signature", "verify", "policy"];
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "tokio::",
+    "tracing::",
+    "reqwest::",
+    "rusqlite::",
+    "Timestamp::now",
+    "SystemTime",
+    "Instant",
+];
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The module at the top that a file belongs to.
+fn module_of(root: &Path, path: &Path) -> String {
+    let first = path.strip_prefix(root).unwrap().iter().next().unwrap();
+    first.to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The code of a file without comments and without its tests, which stand at the end.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("\n#[cfg(test)]").next().unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The modules named as `crate::…`, one by one and in groups.
+fn imports(code: &str) -> BTreeSet<String> {
+    let single = regex::Regex::new(r"\bcrate::([a-z_0-9]+)").unwrap();
+    let group = regex::Regex::new(r"\bcrate::\{((?:[^{}]|\{[^{}]*\})*)\}").unwrap();
+    let inner = regex::Regex::new(r"\{[^{}]*\}").unwrap();
+    let mut found: BTreeSet<String> = single
+        .captures_iter(code)
+        .map(|parts| parts[1].to_owned())
+        .collect();
+    for parts in group.captures_iter(code) {
+        let flat = inner.replace_all(&parts[1], "").into_owned();
+        let names = flat
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
+        found.extend(names.map(|name| name.split("::").next().unwrap().to_owned()));
+    }
+    found
+}
+
+/// The imports of every module, with the file of each.
+fn edges() -> BTreeMap<(String, String), PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut edges = BTreeMap::new();
+    for path in sources(&root) {
+        if path.file_name().is_some_and(|name| name == "tests.rs") {
+            continue;
+        }
+        let module = module_of(&root, &path);
+        for import in imports(&code(&path)) {
+            if import != module {
+                edges.insert((module.clone(), import), path.clone());
+            }
+        }
+    }
+    edges
+}
+
+fn is_allowed(module: &str, import: &str) -> bool {
+    let Some((_, may_import)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
+        return false;
+    };
+    let private = PRIVATE_TO.iter().find(|(name, _)| *name == import);
+    if private.is_some_and(|(_, users)| !users.contains(&module)) {
+        return false;
+    }
+    match import {
+        "limits" => true,
+        "clock" => READ_THE_CLOCK.contains(&module),
+        _ => {
+            may_import.contains(&"*")
+                || may_import.contains(&import)
+                || EXTRA
+                    .iter()
+                    .any(|(from, to, _)| (*from, *to) == (module, import))
+        }
+    }
+}
+
+#[test]
+fn modules_import_what_the_table_allows() {
+    let wrong: Vec<String> = edges()
+        .into_iter()
+        .filter(|((module, import), _)| !is_allowed(module, import))
+        .map(|((module, import), path)| format!("{module} -> {import} in {}", path.display()))
+        .collect();
+    assert!(wrong.is_empty(), "not in the table:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_is_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let modules: BTreeSet<String> = sources(&root)
+        .iter()
+        .map(|path| module_of(&root, path))
+        .collect();
+    for module in modules {
+        assert!(
+            MAY_IMPORT.iter().any(|(name, _)| *name == module),
+            "{module} has no row"
+        );
+    }
+}
+
+#[test]
+fn pure_modules_touch_nothing_outside() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for path in sources(&root) {
+        let is_test = path.file_name().is_some_and(|name| name == "tests.rs");
+        if is_test || !PURE.contains(&module_of(&root, &path).as_str()) {
+            continue;
+        }
+        let code = code(&path);
+        for name in IMPURE {
+            assert!(!code.contains(name), "{} names {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn only_admission_verifies_and_only_admission_admits() {
+    for ((module, import), path) in edges() {
+        let is_verifier = import == "verify";
+        let is_data_path = matches!(
+            module.as_str(),
+            "pull" | "server" | "discovery" | "upstream" | "store"
+        );
+        assert!(
+            !(is_verifier && is_data_path),
+            "{module} verifies in {}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn imports_are_found_in_every_spelling() {
+    let code = "use crate::oci::{Digest, Tag};\nuse crate::{limits::Limits, state::{self, State}, clock};\nlet x = crate::verify::verify();";
+    let wanted = ["clock", "limits", "oci", "state", "verify"].map(str::to_owned);
+    assert_eq!(imports(code), BTreeSet::from(wanted));
+}

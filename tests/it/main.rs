@@ -1,0 +1,58 @@
+//! The integration tests: the real binary between a client and a registry that does what it is told.
+//!
+//! See `tests/README.md`. Every test has its own proxy, registry, ports and directories.
+
+#[cfg(test)]
+mod admits_signed;
+#[cfg(test)]
+mod audit_mode;
+#[cfg(test)]
+mod blob_gate;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod config_errors;
+#[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod decision_log;
+#[cfg(test)]
+mod denies_unsigned;
+#[cfg(test)]
+mod fake_registry;
+#[cfg(test)]
+mod index_children;
+#[cfg(test)]
+mod layering;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod names_and_routing;
+#[cfg(test)]
+mod policy_change;
+#[cfg(test)]
+mod probes_and_metrics;
+#[cfg(test)]
+mod ranges;
+#[cfg(test)]
+mod revoked;
+#[cfg(test)]
+mod shutdown;
+#[cfg(test)]
+mod signature_artifacts;
+#[cfg(test)]
+mod single_flight;
+#[cfg(test)]
+mod stale;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tags_list;
+#[cfg(test)]
+mod tampering;
+#[cfg(test)]
+mod upstream_failure;
+#[cfg(test)]
+mod upstream_tokens;

@@ -1,0 +1,104 @@
+//! What an orchestrator and an on-call engineer look at.
+
+use crate::support::*;
+
+#[tokio::test]
+async fn probes_answer() {
+    let scene = Scene::start().await;
+    for path in ["/livez", "/readyz"] {
+        let answer = scene.proxy.admin(path).await;
+        assert_eq!(answer.status, 200, "{path}: {answer}");
+    }
+    let answer = scene.proxy.get("/livez").await;
+    assert_ne!(answer.status, 200, "probes are the admin listener's");
+    let answer = scene.proxy.get("/metrics").await;
+    assert_ne!(answer.status, 200, "metrics are the admin listener's");
+}
+
+/// Name, labels and value of every sample; panics at a line that is no Prometheus text.
+fn samples(text: &str) -> Vec<(String, String, f64)> {
+    let sample = regex::Regex::new(
+        r#"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{([a-zA-Z_][a-zA-Z0-9_]*="([^"\\]|\\.)*",?)*\})? (\S+)$"#,
+    )
+    .unwrap();
+    text.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let parts = sample
+                .captures(line)
+                .unwrap_or_else(|| panic!("no sample: {line}"));
+            let labels = parts.get(2).map_or("", |labels| labels.as_str());
+            let value: f64 = parts[5]
+                .parse()
+                .unwrap_or_else(|_| panic!("no number: {line}"));
+            (parts[1].to_owned(), labels.to_owned(), value)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text_and_count() {
+    let scene = Scene::start().await;
+    let image = scene.signed("apps/web", "v1");
+    scene.unsigned("apps/web", "v2");
+    let sum = |text: &str| -> f64 { samples(text).iter().map(|sample| sample.2.abs()).sum() };
+    let before = scene.proxy.admin("/metrics").await;
+    assert_eq!(before.status, 200);
+    assert!(
+        before.header("content-type").starts_with("text/plain"),
+        "{before}"
+    );
+    let before = String::from_utf8(before.body.to_vec()).unwrap();
+    assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+    assert_denied(&scene.manifest("apps/web", "v2").await, "unsigned");
+    let after = scene.proxy.admin("/metrics").await;
+    let after = String::from_utf8(after.body.to_vec()).unwrap();
+    assert!(sum(&after) > sum(&before), "nothing was counted:\n{after}");
+    let counted = samples(&after);
+    for wanted in ["admit", "deny"] {
+        assert!(
+            counted
+                .iter()
+                .any(|(_, labels, value)| labels.contains(wanted) && *value >= 1.0),
+            "no decision `{wanted}` is counted:\n{after}"
+        );
+    }
+    assert!(
+        counted
+            .iter()
+            .any(|(_, labels, value)| labels.contains("\"unsigned\"") && *value >= 1.0),
+        "the kind of denial is not counted:\n{after}"
+    );
+    for (name, labels, _) in &counted {
+        assert!(
+            name.starts_with("countersign_") || name.starts_with("process_"),
+            "{name}"
+        );
+        assert!(
+            !labels.contains("sha256:"),
+            "a digest is no label: {labels}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_never_a_label_made_by_clients() {
+    let scene = Scene::start().await;
+    for number in 0..20 {
+        drop(
+            scene
+                .manifest(&format!("apps/made-up-{number}"), "v1")
+                .await,
+        );
+        drop(
+            scene
+                .proxy
+                .get(&format!("/v2/host-{number}.example.com/a/manifests/v1"))
+                .await,
+        );
+    }
+    let metrics = scene.proxy.admin("/metrics").await;
+    let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+    assert!(!text.contains("made-up-"), "{text}");
+    assert!(!text.contains("example.com"), "{text}");
+}

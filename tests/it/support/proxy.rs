@@ -1,0 +1,233 @@
+//! The proxy as a process of its own.
+
+use std::fs::{File, OpenOptions};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::client::{Answer, send};
+use super::configuration::Configuration;
+use super::ports::free_port;
+
+/// How long a start may take here, on a machine that is busy with other tests.
+const START_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long an orderly end may take.
+const STOP_TIME_MAX: Duration = Duration::from_secs(40);
+
+/// A running `countersign serve`. It is killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    listen: u16,
+    admin: u16,
+    configuration: Mutex<Configuration>,
+    child: Mutex<Option<Child>>,
+    directory: TempDir,
+}
+
+impl Proxy {
+    /// Starts it and waits until it is ready.
+    pub(crate) async fn start(configuration: Configuration) -> Self {
+        let proxy = Self::new(configuration);
+        proxy.run().await;
+        proxy
+    }
+
+    /// Everything for a start but the start.
+    pub(crate) fn new(configuration: Configuration) -> Self {
+        Self {
+            listen: free_port(),
+            admin: free_port(),
+            configuration: Mutex::new(configuration),
+            child: Mutex::new(None),
+            directory: TempDir::with_prefix("countersign-it-").unwrap(),
+        }
+    }
+
+    /// Starts the process and waits until it is ready.
+    pub(crate) async fn run(&self) {
+        self.spawn();
+        let started = Instant::now();
+        while started.elapsed() < START_TIME_MAX {
+            if let Some(status) = self.exited() {
+                panic!("serve ended with {status}:\n{}", self.log());
+            }
+            if self.admin("/readyz").await.status == 200 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("not ready in {START_TIME_MAX:?}:\n{}", self.log());
+    }
+
+    /// Starts the process.
+    pub(crate) fn spawn(&self) {
+        let mut configuration = self.configuration.lock().unwrap().0.clone();
+        if configuration["server"].is_null() {
+            configuration["server"] = json!({});
+        }
+        configuration["server"]["listen"] = json!(format!("127.0.0.1:{}", self.listen));
+        configuration["server"]["admin_listen"] = json!(format!("127.0.0.1:{}", self.admin));
+        configuration["data_dir"] = json!(self.data_dir());
+        let text = serde_json::to_string_pretty(&configuration).unwrap();
+        std::fs::write(self.config_path(), text).unwrap();
+        let mut child = self.child.lock().unwrap();
+        assert!(child.is_none(), "it is running");
+        *child = Some(
+            Command::new(env!("CARGO_BIN_EXE_countersign"))
+                .args(["serve", "--config"])
+                .arg(self.config_path())
+                .current_dir(self.directory.path())
+                .stdin(Stdio::null())
+                .stdout(self.open_log("stdout.log"))
+                .stderr(self.open_log("stderr.log"))
+                .spawn()
+                .unwrap(),
+        );
+    }
+
+    fn open_log(&self, name: &str) -> File {
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.directory.path().join(name))
+            .unwrap()
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.directory.path().join("config.yaml")
+    }
+
+    /// Where it keeps content and state.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// A file beside the configuration, which relative paths in it refer to.
+    pub(crate) fn write_file(&self, name: &str, text: &str) {
+        std::fs::write(self.directory.path().join(name), text).unwrap();
+    }
+
+    /// What it wrote to standard output.
+    pub(crate) fn stdout(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("stdout.log")).unwrap()
+    }
+
+    /// What it wrote to standard output and standard error.
+    pub(crate) fn log(&self) -> String {
+        let errors = std::fs::read_to_string(self.directory.path().join("stderr.log")).unwrap();
+        format!("{}{errors}", self.stdout())
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.lock().unwrap().as_ref().unwrap().id()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.listen
+    }
+
+    /// Changes the configuration for the next start.
+    pub(crate) fn reconfigure(&self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.configuration.lock().unwrap().0);
+    }
+
+    // Its end.
+
+    #[expect(
+        clippy::unwrap_in_result,
+        reason = "a test ends where something cannot be"
+    )]
+    fn exited(&self) -> Option<ExitStatus> {
+        let mut child = self.child.lock().unwrap();
+        child.as_mut().unwrap().try_wait().unwrap()
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) async fn wait(&self) -> ExitStatus {
+        let started = Instant::now();
+        while started.elapsed() < STOP_TIME_MAX {
+            if let Some(status) = self.exited() {
+                *self.child.lock().unwrap() = None;
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("still running after {STOP_TIME_MAX:?}:\n{}", self.log());
+    }
+
+    /// Asks it to end, as Kubernetes does.
+    pub(crate) fn signal_term(&self) {
+        let child = self.child.lock().unwrap();
+        kill_process(Pid::from_child(child.as_ref().unwrap()), Signal::TERM).unwrap();
+    }
+
+    /// Ends it in good order.
+    pub(crate) async fn stop(&self) -> ExitStatus {
+        self.signal_term();
+        self.wait().await
+    }
+
+    /// Ends it as a power failure does.
+    pub(crate) fn kill(&self) {
+        if let Some(mut child) = self.child.lock().unwrap().take() {
+            // It may have ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    /// Ends it in good order and starts it again.
+    pub(crate) async fn restart(&self) {
+        self.stop().await;
+        self.run().await;
+    }
+
+    // Its answers.
+
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        send(self.listen, method, path, headers).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[]).await
+    }
+
+    pub(crate) async fn head(&self, path: &str) -> Answer {
+        self.request("HEAD", path, &[]).await
+    }
+
+    /// `GET` on the admin listener.
+    pub(crate) async fn admin(&self, path: &str) -> Answer {
+        send(self.admin, "GET", path, &[]).await
+    }
+
+    /// The decisions that the admin API has for this query, newest first.
+    pub(crate) async fn decisions(&self, query: &str) -> Vec<Value> {
+        let answer = self.admin(&format!("/api/v1/decisions?{query}")).await;
+        assert_eq!(answer.status, 200, "{answer}");
+        answer.json()["decisions"].as_array().unwrap().clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail = log.len().saturating_sub(4000);
+            let tail = (tail..log.len()).find(|at| log.is_char_boundary(*at));
+            eprintln!("--- log of the proxy\n{}", &log[tail.unwrap_or(0)..]);
+        }
+        self.kill();
+    }
+}

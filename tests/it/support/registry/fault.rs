@@ -1,0 +1,110 @@
+//! The ways in which a registry fails.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+
+/// What happens to a request instead of the right answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// This status, with an OCI error body.
+    Status(u16),
+    /// 429, asking to come back after so many seconds.
+    Throttled(u64),
+    /// The right answer, later.
+    Delay(Duration),
+    /// No answer, ever.
+    Hang,
+    /// The connection is reset before a byte of the answer.
+    Reset,
+    /// The whole length is announced, this many bytes are sent, and the connection is closed.
+    Truncate(usize),
+    /// Other bytes of the same length.
+    WrongBytes,
+    /// The right bytes under another type.
+    ContentType(&'static str),
+    /// A body without end, of no announced length.
+    Endless,
+    /// The right bytes in pieces of this size, with a pause before each.
+    Trickle(usize, Duration),
+    /// This many of the right bytes, and then nothing, with the connection open.
+    StallAfter(usize),
+}
+
+/// A fault with the requests it happens to.
+#[derive(Debug)]
+pub(super) struct Rule {
+    expression: regex::Regex,
+    fault: Fault,
+    left: usize,
+}
+
+impl Rule {
+    pub(super) fn new(expression: &str, fault: Fault, count: usize) -> Self {
+        Self {
+            expression: regex::Regex::new(expression).unwrap(),
+            fault,
+            left: count,
+        }
+    }
+
+    /// The fault for this `METHOD path`, if the rule has one left.
+    pub(super) fn take(&mut self, line: &str) -> Option<Fault> {
+        if self.left == 0 || !self.expression.is_match(line) {
+            return None;
+        }
+        self.left -= 1;
+        Some(self.fault.clone())
+    }
+}
+
+impl Fault {
+    /// The body as it is sent.
+    pub(super) fn body(&self, bytes: Bytes) -> BoxStream<'static, io::Result<Bytes>> {
+        match *self {
+            Self::Truncate(count) => {
+                let part = bytes.slice(..count.min(bytes.len()));
+                let end = stream::once(async {
+                    // What was sent shall arrive before the connection closes.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    Err(io::Error::other("truncated on purpose"))
+                });
+                stream::iter([Ok(part)]).chain(end).boxed()
+            }
+            Self::WrongBytes => {
+                let wrong: Vec<u8> = bytes.iter().map(|byte| byte ^ 1).collect();
+                stream::iter([Ok(Bytes::from(wrong))]).boxed()
+            }
+            Self::Endless => {
+                let piece = Bytes::from(vec![b' '; 64 * 1024]);
+                stream::repeat_with(move || Ok(piece.clone())).boxed()
+            }
+            Self::Trickle(size, pause) => {
+                let pieces: Vec<Bytes> = bytes.chunks(size).map(Bytes::copy_from_slice).collect();
+                stream::iter(pieces)
+                    .then(move |piece| async move {
+                        tokio::time::sleep(pause).await;
+                        Ok(piece)
+                    })
+                    .boxed()
+            }
+            Self::StallAfter(count) => {
+                let part = bytes.slice(..count.min(bytes.len()));
+                stream::iter([Ok(part)]).chain(stream::pending()).boxed()
+            }
+            Self::Status(_)
+            | Self::Throttled(_)
+            | Self::Delay(_)
+            | Self::Hang
+            | Self::Reset
+            | Self::ContentType(_) => stream::iter([Ok(bytes)]).boxed(),
+        }
+    }
+
+    /// Whether the length of the body is announced.
+    pub(super) fn announces_length(&self) -> bool {
+        !matches!(self, Self::Endless)
+    }
+}
