@@ -4,3 +4,6 @@ mod forge;
 mod keyed;
 mod keyless;
 mod keys;
+mod logged;
+mod policy;
+mod world;
