@@ -87,7 +87,7 @@ pub(super) fn from_bundle(json: &str) -> Result<LogEntry, ParseFailure> {
     };
     let wire: WireEntry = serde_json::from_str(json).map_err(|error| broken(error.to_string()))?;
     let kind = EntryKind::of(&wire.kind_version.kind, &wire.kind_version.version);
-    // The first protobuf value is the same as no value.
+    // In protobuf JSON zero and absent are the same value.
     let integrated_time = match wire.integrated_time {
         0 => None,
         seconds => {
@@ -171,17 +171,6 @@ impl EntryKind {
             Self::DsseV1 => Some(KindVersion::DsseV001),
             Self::IntotoV2 => Some(KindVersion::IntotoV002),
             Self::HashedRekordV2 | Self::DsseV2 | Self::Other(_) => None,
-        }
-    }
-
-    fn name(&self) -> (&str, &str) {
-        match self {
-            Self::HashedRekordV1 => ("hashedrekord", "0.0.1"),
-            Self::HashedRekordV2 => ("hashedrekord", "0.0.2"),
-            Self::DsseV1 => ("dsse", "0.0.1"),
-            Self::DsseV2 => ("dsse", "0.0.2"),
-            Self::IntotoV2 => ("intoto", "0.0.2"),
-            Self::Other(_) => ("", ""),
         }
     }
 }

@@ -38,16 +38,10 @@ pub(crate) enum LoggedVerifier {
 /// Reads the body as the kind that the entry says it is.
 pub(super) fn read(kind: &EntryKind, body: &[u8]) -> Result<Logged, String> {
     let header: Header = body_as(body)?;
-    if let EntryKind::Other(other) = kind {
-        return Err(format!("entries of the kind `{other}` are not supported"));
-    }
-    if kind.name() != (header.kind.as_str(), header.version.as_str()) {
+    if *kind != EntryKind::of(&header.kind, &header.version) {
         return Err(format!(
-            "the log entry says it is a `{} {}`, its body is a `{} {}`",
-            kind.name().0,
-            kind.name().1,
-            header.kind,
-            header.version
+            "the body of the log entry is of another kind, `{} {}`",
+            header.kind, header.version
         ));
     }
     match kind {
@@ -91,7 +85,9 @@ pub(super) fn read(kind: &EntryKind, body: &[u8]) -> Result<Logged, String> {
             let signature = only(inner.signatures)?;
             Logged::raw(SignedPart::DssePayload, inner.payload_hash, signature)
         }
-        EntryKind::Other(other) => Err(other.clone()),
+        EntryKind::Other(other) => Err(format!(
+            "log entries of the kind `{other}` are not supported"
+        )),
     }
 }
 
