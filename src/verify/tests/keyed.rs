@@ -222,3 +222,19 @@ fn a_sha512_digest_is_found_among_subjects() {
     let outcome = verify(&candidate, &digest, &demand, &Limits::default(), now());
     assert!(matches!(outcome, Attempt::Proven(_)), "{outcome:?}");
 }
+
+#[test]
+fn a_failure_repeats_claims_on_one_short_line() {
+    let world = World::new();
+    let mut bundle = bundle(&Key::generate(), &world.envelope());
+    bundle["verificationMaterial"]["publicKey"]["hint"] = json!("\n\u{1b}[2J".repeat(100_000));
+    let other = Key::generate().public();
+    let demand = Demand {
+        signer: Signer::Key(&other),
+        ..world.demand()
+    };
+    let failure = failed(&bundle_candidate(&bundle), &demand);
+    assert_eq!(failure.check, FailedCheck::UntrustedKey);
+    assert!(failure.reason.chars().count() <= 512);
+    assert!(!failure.reason.contains(char::is_control));
+}
