@@ -1,5 +1,7 @@
 //! One attempt: the steps in their order.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{
@@ -74,7 +76,7 @@ fn prove(
     if let Some(name) = demand.signed_name {
         check_name(signed, subject, name)?;
     }
-    let logged = transparency_log::check(signed, &public_key.der, demand, now)?;
+    let logged = transparency_log::check(signed, public_key.der, demand, now)?;
     if demand.transparency_log && logged.entry.is_none() {
         return Err(Refusal {
             check: FailedCheck::TransparencyLog,
@@ -114,7 +116,7 @@ fn prove(
 
 /// Whose signature it is, once it verifies.
 struct Verified<'a> {
-    der: std::borrow::Cow<'a, [u8]>,
+    der: &'a [u8],
     signer: SignedBy<'a>,
 }
 
@@ -130,7 +132,7 @@ fn check_signature<'a>(signed: &'a Signed, demand: &Demand<'a>) -> Result<Verifi
                 return Err(not_by_key(signed, key));
             }
             Ok(Verified {
-                der: key.der().into(),
+                der: key.der(),
                 signer: SignedBy::Key(key.fingerprint),
             })
         }
@@ -158,7 +160,7 @@ fn check_signature<'a>(signed: &'a Signed, demand: &Demand<'a>) -> Result<Verifi
                 });
             }
             Ok(Verified {
-                der: certificate.public_key.as_slice().into(),
+                der: &certificate.public_key,
                 signer: SignedBy::Certificate(certificate),
             })
         }
@@ -245,7 +247,7 @@ fn repository_of(reference: &str) -> Option<RepositoryName> {
     name.parse().ok()
 }
 
-fn annotations(signed: &Signed, subject: &Digest) -> std::collections::BTreeMap<String, String> {
+fn annotations(signed: &Signed, subject: &Digest) -> BTreeMap<String, String> {
     match &signed.claim {
         Claim::SimpleSigning(payload) => payload.annotations.clone(),
         Claim::Statement(statement) => statement

@@ -6,4 +6,5 @@ mod keyless;
 mod keys;
 mod logged;
 mod policy;
+mod stamped;
 mod world;

@@ -150,6 +150,10 @@ impl Corpus {
         &self.roots[&format!("trust/{name}")]
     }
 
+    pub(super) fn key(&self, name: &str) -> &PublicKey {
+        &self.keys[&format!("keys/{name}")]
+    }
+
     pub(super) fn case(&self, id: &str) -> &Case {
         self.cases.iter().find(|case| case.id == id).unwrap()
     }

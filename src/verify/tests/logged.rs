@@ -126,35 +126,27 @@ fn a_legacy_log_entry_must_be_for_this_signature_and_by_the_log() {
     }
 }
 
+/// A promise is made at a time that is known; a checkpoint is not, so for it a key counts from its start on.
 #[test]
 fn the_key_of_a_log_counts_in_its_window() {
     let mut world = World::new();
     let (payload, signature, log) = world.legacy();
-    let candidate = legacy_candidate(&payload, &signature, Some(&log));
+    let promised = legacy_candidate(&payload, &signature, Some(&log));
     let envelope = world.envelope();
-    let bundle = world.bundle_with(&[entry(&world.log, &world.signer, &envelope)]);
-    assert!(matches!(
-        attempt(&bundle_candidate(&bundle), &world.demand()),
-        Attempt::Failed(_)
-    ));
-    for (window, promise) in [
-        (
-            json!({"start": "2020-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"}),
-            false,
-        ),
-        (json!({"start": "2027-01-01T00:00:00Z"}), false),
-        (
-            json!({"start": "2020-01-01T00:00:00Z", "end": "2030-01-01T00:00:00Z"}),
-            true,
-        ),
+    let entry = entry(&world.log, &world.signer, &envelope);
+    let proof = with_entries(&world, &envelope, &[entry]);
+    for (start, end, by_promise, by_proof) in [
+        ("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z", true, true),
+        ("2020-01-01T00:00:00Z", "2025-01-01T00:00:00Z", false, true),
+        ("2027-01-01T00:00:00Z", "2030-01-01T00:00:00Z", false, false),
     ] {
+        let window = json!({"start": start, "end": end});
         world.root = world.log.trusted_root(&window);
-        let outcome = attempt(&candidate, &world.demand());
-        assert_eq!(
-            matches!(outcome, Attempt::Proven(_)),
-            promise,
-            "{window}: {outcome:?}"
-        );
+        for (candidate, right) in [(&promised, by_promise), (&proof, by_proof)] {
+            let outcome = attempt(candidate, &world.demand());
+            let proven = matches!(outcome, Attempt::Proven(_));
+            assert_eq!(proven, right, "{window}: {outcome:?}");
+        }
     }
 }
 
@@ -251,6 +243,13 @@ fn an_entry_of_a_bundle_must_be_in_the_log() {
         (
             "another tree",
             one("/inclusionProof", foreign["inclusionProof"].clone()),
+        ),
+        (
+            "checkpoint of another tree",
+            one(
+                "/inclusionProof/checkpoint",
+                foreign["inclusionProof"]["checkpoint"].clone(),
+            ),
         ),
         ("another log", one("/inclusionProof", other_proof)),
     ];

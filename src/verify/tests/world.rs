@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::forge::{
-    Key, LOG_TIME, Log, SIGN_V1, annotation, bundle, envelope, hashed_rekord, now, payload,
-    statement, subject,
+    Key, LOG_TIME, Log, SIGN_V1, annotation, envelope, hashed_rekord, now, payload, statement,
+    subject,
 };
 use crate::limits::Limits;
 use crate::signature::Candidate;
@@ -54,12 +54,6 @@ impl World {
     pub(super) fn envelope(&self) -> Value {
         let statement = statement(SIGN_V1, &subject()).to_string();
         envelope(&self.signer, statement.as_bytes())
-    }
-
-    pub(super) fn bundle_with(&self, entries: &[Value]) -> Value {
-        let mut bundle = bundle(&self.signer, &self.envelope());
-        bundle["verificationMaterial"]["tlogEntries"] = json!(entries);
-        bundle
     }
 }
 
