@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::oci::repository::looks_like_host;
-use crate::oci::{Reference, RepositoryName, reference, repository};
+use crate::oci::{Reference, RepositoryName, Tag, repository};
 
 /// A canonical repository name and what is asked for in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,11 +48,10 @@ impl FromStr for ImageReference {
         };
         // A colon before the last slash belongs to a port.
         let name_end = named.rfind('/').map_or(0, |slash| slash + 1);
-        let (name, tag) = match named.split_at(name_end) {
-            (path, last) => match last.split_once(':') {
-                Some((last, tag)) => (format!("{path}{last}"), Some(tag)),
-                None => (named.to_owned(), None),
-            },
+        let (path, last) = named.split_at(name_end);
+        let (name, tag) = match last.split_once(':') {
+            Some((last, tag)) => (format!("{path}{last}"), Some(tag)),
+            None => (named.to_owned(), None),
         };
         let repository = match name.split_once('/') {
             Some((host, rest)) if looks_like_host(host) => RepositoryName::new(host, rest)?,
@@ -61,9 +60,9 @@ impl FromStr for ImageReference {
         // A wrong tag is a mistake even where the digest counts.
         let tag = tag.unwrap_or(LATEST);
         let tag = tag
-            .parse()
+            .parse::<Tag>()
             .map(Reference::Tag)
-            .map_err(|_: reference::ParseError| ParseError::Tag(tag.to_owned()))?;
+            .map_err(|_not_a_tag| ParseError::Tag(tag.to_owned()))?;
         let reference = match digest {
             None => tag,
             Some(digest) => Reference::Digest(

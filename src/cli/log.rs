@@ -81,7 +81,7 @@ struct Filters {
 
 /// How often a log that is followed is looked at.
 const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
-/// Decisions may become visible a little out of order.
+/// How far back every look at a followed log goes.
 const FOLLOWED_BACK: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
 pub(super) fn run(arguments: &Arguments) -> u8 {
@@ -102,31 +102,49 @@ async fn show(arguments: &Arguments) -> Result<(), source::Error> {
         None => Source::connect(&arguments.admin, arguments.token.as_deref())?,
     };
     let query = arguments.filters.to_query();
-    let mut newest = newest(&source, &query, arguments.limit).await?;
-    if !arguments.follow {
-        write(&newest, arguments.output, true);
-        return Ok(());
+    if arguments.follow {
+        return follow(&source, &query, arguments).await;
     }
-    // What is followed is read like a file that grows: the newest at the end.
-    newest.reverse();
-    let mut reading = write(&newest, arguments.output, true);
-    let mut seen: HashSet<Ulid> = newest.iter().map(|record| record.id).collect();
+    let records = newest(&source, &query, arguments.limit).await?;
+    write(&records, arguments.output, true);
+    Ok(())
+}
+
+/// Shows the log like a file that grows, the newest at the end, until nobody is reading.
+async fn follow(
+    source: &Source,
+    query: &Query,
+    arguments: &Arguments,
+) -> Result<(), source::Error> {
+    // Looked at first: what is decided between the two looks is shown once and not never.
+    let mut seen = latest(source, query).await?;
+    let mut shown = newest(source, query, arguments.limit).await?;
+    seen.extend(shown.iter().cloned());
+    shown.reverse();
+    let mut reading = write(&shown, arguments.output, true);
     while reading {
         tokio::time::sleep(FOLLOWED_EVERY).await;
-        let since = clock::now()
-            .checked_sub(FOLLOWED_BACK)
-            .unwrap_or(Timestamp::MIN);
-        let query = Query {
-            since: Some(query.since.map_or(since, |asked| asked.max(since))),
-            ..query.clone()
-        };
-        let mut records = self::newest(&source, &query, usize::MAX).await?;
-        let shown = std::mem::replace(&mut seen, records.iter().map(|it| it.id).collect());
-        records.retain(|record| !shown.contains(&record.id));
-        records.reverse();
-        reading = write(&records, arguments.output, false);
+        let latest = latest(source, query).await?;
+        let known: HashSet<Ulid> = seen.iter().map(|record| record.id).collect();
+        let mut new = latest.clone();
+        new.retain(|record| !known.contains(&record.id));
+        new.reverse();
+        seen = latest;
+        reading = write(&new, arguments.output, false);
     }
     Ok(())
+}
+
+/// All records of a short time, newest first: decisions may become visible a little out of order.
+async fn latest(source: &Source, query: &Query) -> Result<Vec<Record>, source::Error> {
+    let since = clock::now()
+        .checked_sub(FOLLOWED_BACK)
+        .unwrap_or(Timestamp::MIN);
+    let query = Query {
+        since: Some(query.since.map_or(since, |asked| asked.max(since))),
+        ..query.clone()
+    };
+    newest(source, &query, usize::MAX).await
 }
 
 /// The newest records that match, newest first, however many pages that takes.

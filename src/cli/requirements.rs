@@ -131,22 +131,20 @@ impl Requirements {
             .iter()
             .map(|(key, value)| (key.clone(), json!(value)))
             .collect();
-        let mut policy = json!({
-            "name": POLICY,
-            "images": [repository.as_str()],
-            "authorities": [self.to_authority()],
-        });
-        if !annotations.is_empty() {
-            policy["annotations"] = Value::Object(annotations);
-        }
-        let mut document = json!({
-            "upstreams": { repository.host(): upstream },
-            "policies": [policy],
-        });
+        let mut trusted_roots = Map::new();
         if let Some(file) = &self.trusted_root {
-            document["trusted_roots"] = json!({ TRUSTED_ROOT: { "file": file } });
+            trusted_roots.insert(TRUSTED_ROOT.to_owned(), json!({ "file": file }));
         }
-        document
+        json!({
+            "upstreams": { repository.host(): upstream },
+            "trusted_roots": trusted_roots,
+            "policies": [{
+                "name": POLICY,
+                "images": [repository.as_str()],
+                "authorities": [self.to_authority()],
+                "annotations": annotations,
+            }],
+        })
     }
 
     fn to_authority(&self) -> Value {

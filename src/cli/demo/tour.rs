@@ -43,13 +43,13 @@ const PLANS: &[Plan] = &[
     Plan {
         repository: "registry.example/shop/api",
         what: What::Image("v1"),
-        about: "signed by the shop's key (cosign's classic format)",
+        about: "signed by the shop's key",
         refused_as: None,
     },
     Plan {
         repository: "registry.example/shop/web",
         what: What::Image("v1"),
-        about: "signed by the shop's key (Sigstore bundle)",
+        about: "signed by the same key, as a bundle",
         refused_as: None,
     },
     Plan {
@@ -67,49 +67,49 @@ const PLANS: &[Plan] = &[
     Plan {
         repository: "registry.example/shop/cart",
         what: What::Image("v1"),
-        about: "tampered: carries the signature of another image",
+        about: "tampered: another image's signature",
         refused_as: Some(Kind::WrongSubject),
     },
     Plan {
         repository: "registry.example/external-secrets/operator",
         what: What::Image("v1"),
-        about: "signed without a key, by a GitHub workflow",
+        about: "signed keyless, by a GitHub workflow",
         refused_as: None,
     },
     Plan {
         repository: "registry.example/external-secrets/fork",
         what: What::Image("v1"),
-        about: "signed by the workflow of a look-alike organisation",
+        about: "signed by a look-alike organisation",
         refused_as: Some(Kind::WrongIdentity),
     },
     Plan {
         repository: "registry.example/platform/base",
         what: What::Image(AMD64),
-        about: "linux/amd64 of a multi-platform image, before its index",
+        about: "linux/amd64 before its index",
         refused_as: Some(Kind::Unsigned),
     },
     Plan {
         repository: "registry.example/platform/base",
         what: What::Image("v1"),
-        about: "the index, which is signed",
+        about: "the signed multi-platform index",
         refused_as: None,
     },
     Plan {
         repository: "registry.example/platform/base",
         what: What::Image(AMD64),
-        about: "linux/amd64 again: now its index vouches for it",
+        about: "linux/amd64 after its index",
         refused_as: None,
     },
     Plan {
         repository: "registry.example/build/attested",
         what: What::Image("v1"),
-        about: "signed, with the build provenance that is demanded",
+        about: "signed, with the provenance demanded",
         refused_as: None,
     },
     Plan {
         repository: "registry.example/build/unattested",
         what: What::Image("v1"),
-        about: "signed, without the build provenance",
+        about: "signed, without the provenance",
         refused_as: Some(Kind::AttestationMissing),
     },
     Plan {
@@ -121,7 +121,7 @@ const PLANS: &[Plan] = &[
     Plan {
         repository: "elsewhere.example/shop/api",
         what: What::Image("v1"),
-        about: "from a registry that is not configured",
+        about: "a registry that is not configured",
         refused_as: Some(Kind::UpstreamNotAllowed),
     },
 ];

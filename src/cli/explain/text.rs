@@ -43,9 +43,8 @@ fn image(explanation: &Explanation) -> Vec<String> {
         "{}, asked for by {}",
         explanation.repository, explanation.reference
     )];
-    if let Some(digest) = &explanation.digest {
-        lines.push(digest.to_string());
-    }
+    let digest = explanation.digest.map(|digest| digest.to_string());
+    lines.extend(digest.filter(|digest| *digest != explanation.reference));
     let media_type = explanation
         .record
         .as_ref()
@@ -88,7 +87,7 @@ fn policy(policy: &PolicyExplanation) -> Vec<String> {
         policy.name, policy.mode
     )];
     let requires = policy.requires.iter();
-    lines.extend(requires.map(|line| format!("  requires {line}")));
+    lines.extend(requires.map(|line| format!("- requires {line}")));
     lines
 }
 
@@ -150,27 +149,31 @@ fn attempt(attempt: &AttemptReport) -> Vec<String> {
             short(&attempt.artifact),
             source_name(attempt.source)
         ),
-        format!("  for authority {}: {outcome}", attempt.authority),
+        format!("- for authority {}: {outcome}", attempt.authority),
     ];
     let is_verified = attempt.outcome == AttemptOutcome::Verified;
-    // What a key attempt names is the key that was tried; only a verified one says who signed.
+    // What a key attempt names is the key that was tried: only if it verified, that is who signed.
+    let claimed = attempt.certificate.as_ref().filter(|certificate| {
+        let reason = attempt.reason.as_deref().unwrap_or_default();
+        !reason.contains(&certificate.identity)
+    });
     if let Some(signer) = signer(attempt)
-        && (is_verified || attempt.certificate.is_some())
+        && (is_verified || claimed.is_some())
     {
         let verb = if is_verified {
             "signed by"
         } else {
             "claims to be by"
         };
-        lines.push(format!("  {verb} {signer}"));
+        lines.push(format!("- {verb} {signer}"));
     }
     if let Some(log) = &attempt.transparency_log {
         let time = log.integrated_time;
         let time = time.map_or_else(String::new, |time| format!(" at {time:.0}"));
-        lines.push(format!("  log entry {}{time}", log.log_index));
+        lines.push(format!("- log entry {}{time}", log.log_index));
     }
     if let Some(time) = attempt.signed_timestamp {
-        lines.push(format!("  timestamp {time:.0}"));
+        lines.push(format!("- timestamp {time:.0}"));
     }
     lines
 }
