@@ -30,6 +30,10 @@ fn name() -> RepositoryName {
     "ghcr.io/org/app".parse().unwrap()
 }
 
+#[expect(
+    clippy::unwrap_in_result,
+    reason = "that it parses is not what is asked"
+)]
 fn config(arguments: &[&str]) -> Result<Config, u8> {
     parse(arguments).unwrap().to_config(&name())
 }
