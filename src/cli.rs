@@ -1,11 +1,25 @@
 //! The command line.
 
+mod demo;
+mod explain;
+mod image;
+mod judgement;
+mod log;
+mod output;
+mod requirements;
 mod serve;
+mod verify;
+mod verify_bundle;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use output::tell;
 
 /// A pull-through registry proxy that serves only what somebody you trust has signed.
 #[derive(Debug, Parser)]
@@ -19,8 +33,22 @@ struct Arguments {
 enum Command {
     /// Run the proxy.
     Serve(serve::Arguments),
+    /// See it work: a registry with signed and unsigned images, the proxy in front of it, and a tour of pulls.
+    Demo(demo::Arguments),
+    /// Decide about one image, as the proxy would.
+    Verify(verify::Arguments),
+    /// Decide about one image and tell how the decision came about and what would change it.
+    Explain(explain::Arguments),
+    /// Verify a Sigstore bundle over a file or digest (the Sigstore client protocol).
+    VerifyBundle(verify_bundle::Arguments),
+    /// Show the verification log.
+    Log(log::Arguments),
 }
 
+/// No: refused, or does not verify.
+const EXIT_NO: u8 = 1;
+/// Could not tell.
+const EXIT_UNDECIDED: u8 = 2;
 /// Bad usage, or a configuration or path that cannot be used (BSD `sysexits`).
 pub const EXIT_USAGE: u8 = 64;
 
@@ -44,16 +72,22 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match arguments.command {
-        Command::Serve(arguments) => serve::run(&arguments),
-    }
+    ExitCode::from(match &arguments.command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::VerifyBundle(arguments) => verify_bundle::run(arguments),
+        Command::Log(arguments) => log::run(arguments),
+    })
 }
 
 impl ConfigFiles {
-    fn load(&self) -> Result<crate::config::Config, ExitCode> {
+    /// What the files say. What is wrong with them has been told.
+    fn load(&self) -> Result<crate::config::Config, u8> {
         crate::config::Config::load(&self.config, &environment).map_err(|problems| {
             tell(&problems.to_string());
-            ExitCode::from(EXIT_USAGE)
+            EXIT_USAGE
         })
     }
 }
@@ -65,12 +99,6 @@ impl ConfigFiles {
 )]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-/// Tells a person something that is not the command's output.
-#[expect(clippy::print_stderr, reason = "a command line talks")]
-fn tell(text: &str) {
-    eprintln!("countersign: {text}");
 }
 
 /// An error with everything that caused it, on one line.
@@ -86,15 +114,74 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Runs `future` on a runtime with as many threads as there are cores.
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, ExitCode> {
+fn block_on(future: impl Future<Output = u8>) -> u8 {
     match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
-        Ok(runtime) => Ok(runtime.block_on(future)),
+        Ok(runtime) => runtime.block_on(future),
         Err(error) => {
             tell(&format!("cannot start: {}", chain(&error)));
-            Err(ExitCode::from(EXIT_USAGE))
+            EXIT_USAGE
         }
+    }
+}
+
+/// Returns on SIGTERM or SIGINT.
+async fn told_to_stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Reads a file of at most `bytes_max`.
+fn read_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(bytes_max.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("larger than {bytes_max} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        for command in Arguments::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string);
+            assert!(
+                help.is_some_and(|help| help.contains("Examples:")),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn files_are_read_up_to_the_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, b"four").unwrap();
+        assert_eq!(read_file(&path, 4).unwrap(), b"four");
+        assert!(read_file(&path, 3).is_err());
     }
 }

@@ -21,6 +21,7 @@ use crate::oci::{Digest, RepositoryName, Tag};
 use crate::signature::Source;
 
 use database::Database;
+pub(crate) use database::FILE;
 
 /// The state. Cheap to clone.
 #[derive(Debug, Clone)]

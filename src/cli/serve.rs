@@ -1,10 +1,6 @@
 //! `countersign serve`.
 
-use std::process::ExitCode;
-
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{ConfigFiles, EXIT_USAGE, block_on, chain, tell};
+use super::{ConfigFiles, EXIT_USAGE, block_on, chain, output::tell, told_to_stop};
 use crate::app::{App, Lines};
 use crate::config::Config;
 use crate::decision_log::Destination;
@@ -22,18 +18,15 @@ pub(super) struct Arguments {
     config: ConfigFiles,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &Arguments) -> u8 {
     telemetry::log_to_stderr(super::environment("RUST_LOG").as_deref());
-    let config = match arguments.config.load() {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    match block_on(serve(&config)) {
-        Ok(code) | Err(code) => code,
+    match arguments.config.load() {
+        Ok(config) => block_on(serve(&config)),
+        Err(code) => code,
     }
 }
 
-async fn serve(config: &Config) -> ExitCode {
+async fn serve(config: &Config) -> u8 {
     let lines = Lines {
         decisions: Destination::Stdout,
         pulls: Destination::Stdout,
@@ -42,23 +35,12 @@ async fn serve(config: &Config) -> ExitCode {
         Ok(app) => app,
         Err(error) => {
             tell(&chain(&error));
-            return ExitCode::from(EXIT_USAGE);
+            return EXIT_USAGE;
         }
     };
     if let Err(error) = told_to_stop().await {
         tell(&format!("cannot wait for signals: {}", chain(&error)));
     }
     app.stop().await;
-    ExitCode::SUCCESS
-}
-
-/// Returns on SIGTERM or SIGINT.
-async fn told_to_stop() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    0
 }

@@ -228,3 +228,6 @@ fn fulcio_value(arc: u32, extension: &Extension) -> Option<String> {
         .ok()
         .map(|text| text.as_str().to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,15 @@
 //! Entries of transparency logs, with what their body says was signed, by whom and how.
 
-use aws_lc_rs::digest;
-use base64::prelude::{BASE64_STANDARD, Engine as _};
+mod body;
+
 use jiff::Timestamp;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use serde::{Deserialize, Deserializer};
 use sigstore_types::bundle::{InclusionPromise, InclusionProof, LogId};
-use sigstore_types::{
-    CanonicalizedBody, DerCertificate, DerPublicKey, DigestBytes, HashAlgorithm, KindVersion,
-    LogIndex, LogKeyId, SignatureBytes, SignedTimestamp,
-};
+use sigstore_types::{CanonicalizedBody, KindVersion, LogIndex, LogKeyId, SignedTimestamp};
 
 use super::ParseFailure;
+use body::Header;
+pub(crate) use body::{Logged, LoggedVerifier, SignedPart};
 
 /// An entry as its carrier gives it.
 #[derive(Debug, PartialEq)]
@@ -38,32 +35,6 @@ pub(crate) enum EntryKind {
     DsseV2,
     IntotoV2,
     Other(String),
-}
-
-/// What an entry's body says.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Logged {
-    pub(crate) part: SignedPart,
-    algorithm: HashAlgorithm,
-    hash: Vec<u8>,
-    pub(crate) signature: Vec<u8>,
-    pub(crate) verifier: LoggedVerifier,
-}
-
-/// Which bytes an entry's hash is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SignedPart {
-    /// The bytes under the signature.
-    Message,
-    /// The payload of a DSSE envelope.
-    DssePayload,
-}
-
-/// By what the log says the signature verifies (DER).
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum LoggedVerifier {
-    Certificate(Vec<u8>),
-    PublicKey(Vec<u8>),
 }
 
 /// An entry in a bundle (protobuf-specs `TransparencyLogEntry`).
@@ -116,7 +87,7 @@ pub(super) fn from_bundle(json: &str) -> Result<LogEntry, ParseFailure> {
     };
     let wire: WireEntry = serde_json::from_str(json).map_err(|error| broken(error.to_string()))?;
     let kind = EntryKind::of(&wire.kind_version.kind, &wire.kind_version.version);
-    // The first protobuf value is the same as no value.
+    // In protobuf JSON zero and absent are the same value.
     let integrated_time = match wire.integrated_time {
         0 => None,
         seconds => {
@@ -129,7 +100,7 @@ pub(super) fn from_bundle(json: &str) -> Result<LogEntry, ParseFailure> {
         integrated_time,
         promise: wire.inclusion_promise,
         proof: wire.inclusion_proof,
-        logged: logged(&kind, wire.canonicalized_body.as_bytes()),
+        logged: body::read(&kind, wire.canonicalized_body.as_bytes()),
         kind,
         body: wire.canonicalized_body,
     })
@@ -145,7 +116,7 @@ pub(super) fn from_annotation(json: &str) -> Result<LogEntry, ParseFailure> {
     let wire: WireAnnotation =
         serde_json::from_str(json).map_err(|error| broken(error.to_string()))?;
     let payload = wire.payload;
-    let header: BodyHeader = serde_json::from_slice(payload.body.as_bytes())
+    let header: Header = serde_json::from_slice(payload.body.as_bytes())
         .map_err(|error| broken(error.to_string()))?;
     let log_id = hex::decode(&payload.log_id).map_err(|error| broken(error.to_string()))?;
     let integrated_time = Timestamp::from_second(payload.integrated_time)
@@ -157,7 +128,7 @@ pub(super) fn from_annotation(json: &str) -> Result<LogEntry, ParseFailure> {
         integrated_time: Some(integrated_time),
         promise: Some(InclusionPromise::new(wire.signed_entry_timestamp)),
         proof: None,
-        logged: logged(&kind, payload.body.as_bytes()),
+        logged: body::read(&kind, payload.body.as_bytes()),
         kind,
         body: payload.body,
     })
@@ -202,286 +173,6 @@ impl EntryKind {
             Self::HashedRekordV2 | Self::DsseV2 | Self::Other(_) => None,
         }
     }
-
-    fn name(&self) -> (&str, &str) {
-        match self {
-            Self::HashedRekordV1 => ("hashedrekord", "0.0.1"),
-            Self::HashedRekordV2 => ("hashedrekord", "0.0.2"),
-            Self::DsseV1 => ("dsse", "0.0.1"),
-            Self::DsseV2 => ("dsse", "0.0.2"),
-            Self::IntotoV2 => ("intoto", "0.0.2"),
-            Self::Other(_) => ("", ""),
-        }
-    }
-}
-
-impl Logged {
-    /// Whether `bytes` are what was logged.
-    pub(crate) fn hash_matches(&self, bytes: &[u8]) -> bool {
-        let algorithm = match self.algorithm {
-            HashAlgorithm::Sha2256 => &digest::SHA256,
-            HashAlgorithm::Sha2384 => &digest::SHA384,
-            HashAlgorithm::Sha2512 => &digest::SHA512,
-            _ => return false,
-        };
-        digest::digest(algorithm, bytes).as_ref() == self.hash
-    }
-}
-
-#[derive(Deserialize)]
-struct BodyHeader {
-    kind: String,
-    #[serde(rename = "apiVersion")]
-    version: String,
-}
-
-#[derive(Deserialize)]
-struct Body<S> {
-    spec: S,
-}
-
-#[derive(Deserialize)]
-struct HexHash {
-    algorithm: HashAlgorithm,
-    value: String,
-}
-
-#[derive(Deserialize)]
-struct RawHash {
-    algorithm: HashAlgorithm,
-    digest: DigestBytes,
-}
-
-#[derive(Deserialize)]
-struct HashedRekordV1 {
-    data: HashedRekordV1Data,
-    signature: HashedRekordV1Signature,
-}
-
-#[derive(Deserialize)]
-struct HashedRekordV1Data {
-    hash: HexHash,
-}
-
-#[derive(Deserialize)]
-struct HashedRekordV1Signature {
-    content: SignatureBytes,
-    #[serde(rename = "publicKey")]
-    public_key: PemContent,
-}
-
-#[derive(Deserialize)]
-struct PemContent {
-    content: sigstore_types::PemContent,
-}
-
-#[derive(Deserialize)]
-struct HashedRekordV2 {
-    #[serde(rename = "hashedRekordV002")]
-    inner: HashedRekordV2Inner,
-}
-
-#[derive(Deserialize)]
-struct HashedRekordV2Inner {
-    data: RawHash,
-    signature: SignatureV2,
-}
-
-#[derive(Deserialize)]
-struct SignatureV2 {
-    content: SignatureBytes,
-    verifier: VerifierV2,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VerifierV2 {
-    #[serde(default)]
-    x509_certificate: Option<RawBytes<DerCertificate>>,
-    #[serde(default)]
-    public_key: Option<RawBytes<DerPublicKey>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawBytes<T> {
-    raw_bytes: T,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DsseV1 {
-    payload_hash: HexHash,
-    signatures: Vec<DsseV1Signature>,
-}
-
-#[derive(Deserialize)]
-struct DsseV1Signature {
-    signature: SignatureBytes,
-    verifier: sigstore_types::PemContent,
-}
-
-#[derive(Deserialize)]
-struct DsseV2 {
-    #[serde(rename = "dsseV002")]
-    inner: DsseV2Inner,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DsseV2Inner {
-    payload_hash: RawHash,
-    signatures: Vec<SignatureV2>,
-}
-
-#[derive(Deserialize)]
-struct IntotoV2 {
-    content: IntotoV2Content,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct IntotoV2Content {
-    envelope: IntotoV2Envelope,
-    payload_hash: HexHash,
-}
-
-#[derive(Deserialize)]
-struct IntotoV2Envelope {
-    signatures: Vec<IntotoV2Signature>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct IntotoV2Signature {
-    /// The base64 of base64: Rekor stores the field of the envelope as it stands.
-    sig: SignatureBytes,
-    public_key: sigstore_types::PemContent,
-}
-
-/// Reads the body as the kind that the entry says it is.
-fn logged(kind: &EntryKind, body: &[u8]) -> Result<Logged, String> {
-    let header: BodyHeader = body_as(body)?;
-    if let EntryKind::Other(other) = kind {
-        return Err(format!("entries of the kind `{other}` are not supported"));
-    }
-    if kind.name() != (header.kind.as_str(), header.version.as_str()) {
-        return Err(format!(
-            "the log entry says it is a `{} {}`, its body is a `{} {}`",
-            kind.name().0,
-            kind.name().1,
-            header.kind,
-            header.version
-        ));
-    }
-    match kind {
-        EntryKind::HashedRekordV1 => {
-            let HashedRekordV1 { data, signature } = spec(body)?;
-            let verifier = pem_verifier(signature.public_key.content.as_bytes())?;
-            Logged::hex(SignedPart::Message, &data.hash, signature.content, verifier)
-        }
-        EntryKind::DsseV1 => {
-            let DsseV1 {
-                payload_hash,
-                signatures,
-            } = spec(body)?;
-            let DsseV1Signature {
-                signature,
-                verifier,
-            } = only(signatures)?;
-            let verifier = pem_verifier(verifier.as_bytes())?;
-            Logged::hex(SignedPart::DssePayload, &payload_hash, signature, verifier)
-        }
-        EntryKind::IntotoV2 => {
-            let IntotoV2 { content } = spec(body)?;
-            let signature = only(content.envelope.signatures)?;
-            let verifier = pem_verifier(signature.public_key.as_bytes())?;
-            let bytes = BASE64_STANDARD
-                .decode(signature.sig.as_bytes())
-                .map_err(|error| format!("the body of the log entry is broken: {error}"))?;
-            Logged::hex(
-                SignedPart::DssePayload,
-                &content.payload_hash,
-                SignatureBytes::new(bytes),
-                verifier,
-            )
-        }
-        EntryKind::HashedRekordV2 => {
-            let HashedRekordV2 { inner } = spec(body)?;
-            Logged::raw(SignedPart::Message, inner.data, inner.signature)
-        }
-        EntryKind::DsseV2 => {
-            let DsseV2 { inner } = spec(body)?;
-            let signature = only(inner.signatures)?;
-            Logged::raw(SignedPart::DssePayload, inner.payload_hash, signature)
-        }
-        EntryKind::Other(other) => Err(other.clone()),
-    }
-}
-
-impl Logged {
-    fn hex(
-        part: SignedPart,
-        hash: &HexHash,
-        signature: SignatureBytes,
-        verifier: LoggedVerifier,
-    ) -> Result<Self, String> {
-        Ok(Self {
-            part,
-            algorithm: hash.algorithm,
-            hash: hex::decode(&hash.value)
-                .map_err(|error| format!("the body of the log entry is broken: {error}"))?,
-            signature: signature.into_bytes(),
-            verifier,
-        })
-    }
-
-    fn raw(part: SignedPart, hash: RawHash, signature: SignatureV2) -> Result<Self, String> {
-        let SignatureV2 { content, verifier } = signature;
-        let verifier = match (verifier.x509_certificate, verifier.public_key) {
-            (Some(certificate), None) => {
-                LoggedVerifier::Certificate(certificate.raw_bytes.into_bytes())
-            }
-            (None, Some(key)) => LoggedVerifier::PublicKey(key.raw_bytes.into_bytes()),
-            (None, None) | (Some(_), Some(_)) => {
-                return Err(
-                    "the log entry names neither exactly one certificate nor exactly one key"
-                        .to_owned(),
-                );
-            }
-        };
-        Ok(Self {
-            part,
-            algorithm: hash.algorithm,
-            hash: hash.digest.into_bytes(),
-            signature: content.into_bytes(),
-            verifier,
-        })
-    }
-}
-
-fn body_as<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
-    serde_json::from_slice(body)
-        .map_err(|error| format!("the body of the log entry is broken: {error}"))
-}
-
-fn spec<'a, S: Deserialize<'a>>(body: &'a [u8]) -> Result<S, String> {
-    body_as::<Body<S>>(body).map(|body| body.spec)
-}
-
-fn only<T>(signatures: Vec<T>) -> Result<T, String> {
-    <[T; 1]>::try_from(signatures)
-        .map(|[signature]| signature)
-        .map_err(|signatures| format!("the log entry has {} signatures, not one", signatures.len()))
-}
-
-fn pem_verifier(pem: &[u8]) -> Result<LoggedVerifier, String> {
-    if let Ok(certificate) = CertificateDer::from_pem_slice(pem) {
-        return Ok(LoggedVerifier::Certificate(certificate.to_vec()));
-    }
-    SubjectPublicKeyInfoDer::from_pem_slice(pem)
-        .map(|key| LoggedVerifier::PublicKey(key.to_vec()))
-        .map_err(|error| format!("the log entry names neither a certificate nor a key: {error}"))
 }
 
 /// A protobuf `int64` in JSON: text or a number.

@@ -11,7 +11,8 @@ use crate::oci::Digest;
 
 use super::{Batch, Error, decisions, schema};
 
-const FILE: &str = "state.sqlite3";
+/// The name of the database in a data directory.
+pub(crate) const FILE: &str = "state.sqlite3";
 
 /// Reads are short; two threads keep one slow query of the log from holding up the pulls.
 const READERS: usize = 2;

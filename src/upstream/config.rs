@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use url::Url;
+use url::{Host, Url};
 
 use super::credentials::Credentials;
 
@@ -52,6 +52,27 @@ pub enum Proxy {
         /// In the format of `NO_PROXY`.
         no_proxy: String,
     },
+}
+
+impl Proxy {
+    /// What leads to `endpoint`: to this machine's own loopback, no proxy that the environment names for the rest of the
+    /// world.
+    pub(super) fn towards(&self, endpoint: &Url) -> Self {
+        let is_loopback = match endpoint.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        match self {
+            Self::System if is_loopback => Self::Explicit {
+                http: None,
+                https: None,
+                no_proxy: String::new(),
+            },
+            Self::System | Self::Explicit { .. } => self.clone(),
+        }
+    }
 }
 
 /// What is wrong with the configuration of an upstream.

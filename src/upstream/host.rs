@@ -69,6 +69,7 @@ impl Host {
                 .ok_or_else(|| BuildError::Certificate { host: host.clone() })?,
         };
         let tls = clients::tls(roots)?;
+        let proxy = &proxy.towards(&base);
         let own_address = Arc::default();
         let proxies = Proxies::new(proxy);
         Ok(Self {

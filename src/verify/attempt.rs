@@ -1,10 +1,12 @@
 //! One attempt: the steps in their order.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{
-    Attempt, Demand, FailedCheck, Failure, Proof, ProvenSigner, PublicKey, Purpose, Signer,
-    certificate, timestamp, transparency_log,
+    Attempt, Certificate, Demand, FailedCheck, Failure, Proof, ProvenSigner, PublicKey, Purpose,
+    Signer, certificate, timestamp, transparency_log,
 };
 use crate::oci::{Digest, RepositoryName};
 use crate::signature::{
@@ -34,7 +36,7 @@ pub(super) fn run(
         Content::Signed(signed) if !applies(signed, demand.purpose) => Attempt::NotApplicable,
         Content::Signed(signed) => match prove(signed, subject, demand, now) {
             Ok(proof) => Attempt::Proven(Box::new(proof)),
-            Err(refusal) => Attempt::Failed(Box::new(failure(refusal, signed))),
+            Err(refusal) => Attempt::Failed(Box::new(failure(&refusal, signed))),
         },
     }
 }
@@ -74,7 +76,7 @@ fn prove(
     if let Some(name) = demand.signed_name {
         check_name(signed, subject, name)?;
     }
-    let logged = transparency_log::check(signed, &public_key.der, demand, now)?;
+    let logged = transparency_log::check(signed, public_key.der, demand, now)?;
     if demand.transparency_log && logged.entry.is_none() {
         return Err(Refusal {
             check: FailedCheck::TransparencyLog,
@@ -114,7 +116,7 @@ fn prove(
 
 /// Whose signature it is, once it verifies.
 struct Verified<'a> {
-    der: std::borrow::Cow<'a, [u8]>,
+    der: &'a [u8],
     signer: SignedBy<'a>,
 }
 
@@ -130,7 +132,7 @@ fn check_signature<'a>(signed: &'a Signed, demand: &Demand<'a>) -> Result<Verifi
                 return Err(not_by_key(signed, key));
             }
             Ok(Verified {
-                der: key.der().into(),
+                der: key.der(),
                 signer: SignedBy::Key(key.fingerprint),
             })
         }
@@ -158,7 +160,7 @@ fn check_signature<'a>(signed: &'a Signed, demand: &Demand<'a>) -> Result<Verifi
                 });
             }
             Ok(Verified {
-                der: certificate.public_key.as_slice().into(),
+                der: &certificate.public_key,
                 signer: SignedBy::Certificate(certificate),
             })
         }
@@ -245,7 +247,7 @@ fn repository_of(reference: &str) -> Option<RepositoryName> {
     name.parse().ok()
 }
 
-fn annotations(signed: &Signed, subject: &Digest) -> std::collections::BTreeMap<String, String> {
+fn annotations(signed: &Signed, subject: &Digest) -> BTreeMap<String, String> {
     match &signed.claim {
         Claim::SimpleSigning(payload) => payload.annotations.clone(),
         Claim::Statement(statement) => statement
@@ -283,22 +285,53 @@ fn broken_failure(broken: &Broken) -> Failure {
             Defect::Malformed => FailedCheck::Malformed,
             Defect::LimitExceeded => FailedCheck::LimitExceeded,
         },
-        reason: broken.reason.clone(),
+        reason: clipped(&broken.reason),
         certificate: None,
         transparency_log: None,
         predicate_type: None,
     }
 }
 
-fn failure(refusal: Refusal, signed: &Signed) -> Failure {
+fn failure(refusal: &Refusal, signed: &Signed) -> Failure {
     Failure {
         check: refusal.check,
-        reason: refusal.reason,
+        reason: clipped(&refusal.reason),
         certificate: signed
             .certificate
             .as_ref()
-            .map(|certificate| Box::new(certificate::claimed(certificate))),
+            .map(|certificate| Box::new(clipped_certificate(certificate::claimed(certificate)))),
         transparency_log: signed.log_entries.first().map(transparency_log::claimed),
-        predicate_type: predicate_type(signed),
+        predicate_type: predicate_type(signed).map(|predicate_type| clipped(&predicate_type)),
+    }
+}
+
+/// Characters of a text by whoever may write to the registry that a failure repeats.
+const CLAIM_CHARACTERS_MAX: usize = 512;
+
+/// What is not proven is repeated on one line and in short: it reaches logs, error bodies and terminals.
+fn clipped(text: &str) -> String {
+    text.chars()
+        .take(CLAIM_CHARACTERS_MAX)
+        .map(|character| {
+            if character.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                character
+            }
+        })
+        .collect()
+}
+
+fn clipped_certificate(certificate: Certificate) -> Certificate {
+    Certificate {
+        identity: clipped(&certificate.identity),
+        oidc_issuer: clipped(&certificate.oidc_issuer),
+        serial: clipped(&certificate.serial),
+        extensions: certificate
+            .extensions
+            .into_iter()
+            .map(|(name, value)| (name, clipped(&value)))
+            .collect(),
+        ..certificate
     }
 }

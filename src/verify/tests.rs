@@ -4,3 +4,7 @@ mod forge;
 mod keyed;
 mod keyless;
 mod keys;
+mod logged;
+mod policy;
+mod stamped;
+mod world;

@@ -40,7 +40,7 @@ pub(super) fn check(
     let only_known_logs = demand.transparency_log || matches!(demand.signer, Signer::Certificate);
     let mut logged = Logged::default();
     for entry in &signed.log_entries {
-        check_binding(entry, signed, public_key).map_err(refusal)?;
+        check_binding(entry, signed, public_key, demand.signer).map_err(refusal)?;
         if !only_known_logs && !is_known(entry, root) {
             continue;
         }
@@ -105,7 +105,12 @@ fn check_entry(
 }
 
 /// CVE-2022-23649, CVE-2022-36056, CVE-2026-22703: a valid entry of another signature proves nothing about this one.
-fn check_binding(entry: &LogEntry, signed: &Signed, public_key: &[u8]) -> Result<(), String> {
+fn check_binding(
+    entry: &LogEntry,
+    signed: &Signed,
+    public_key: &[u8],
+    signer: Signer<'_>,
+) -> Result<(), String> {
     let logged = entry.logged.as_ref().map_err(Clone::clone)?;
     let bytes = match (&signed.claim, logged.part) {
         (Claim::SimpleSigning(_) | Claim::Statement(_), SignedPart::Message) => &signed.message,
@@ -120,12 +125,14 @@ fn check_binding(entry: &LogEntry, signed: &Signed, public_key: &[u8]) -> Result
     if !logged.hash_matches(bytes) {
         return Err("the log entry is for another signed content".to_owned());
     }
-    let same_verifier = match (&logged.verifier, &signed.certificate) {
-        (LoggedVerifier::Certificate(logged), Some(certificate)) => {
-            certificate.der.as_bytes() == logged.as_slice()
-        }
-        (LoggedVerifier::PublicKey(logged), _) => logged.as_slice() == public_key,
-        (LoggedVerifier::Certificate(_), None) => false,
+    let same_verifier = match (&logged.verifier, signer) {
+        (LoggedVerifier::Certificate(logged), _) => signed
+            .certificate
+            .as_ref()
+            .is_some_and(|certificate| certificate.der.as_bytes() == logged.as_slice()),
+        (LoggedVerifier::PublicKey(logged), Signer::Key(_)) => logged.as_slice() == public_key,
+        // The same key could stand in two certificates.
+        (LoggedVerifier::PublicKey(_), Signer::Certificate) => false,
     };
     if !same_verifier {
         return Err("the log entry is for a signature by another key or certificate".to_owned());

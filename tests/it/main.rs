@@ -11,6 +11,8 @@ mod blob_gate;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod config_errors;
 #[cfg(test)]
 mod corpus;

@@ -5,15 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use regex::Regex;
 use serde::Deserialize;
 
+use super::policy::{Authority, Policy, kind, suffices};
 use crate::limits::Limits;
 use crate::oci::{Digest, Manifest};
 use crate::signature::{self, Blob, Candidate, Source};
 use crate::verify::{
-    Attempt, Certificate, Demand, FailedCheck, Proof, ProvenSigner, PublicKey, Purpose, Signer,
-    TrustedRoot, verify,
+    Attempt, Demand, FailedCheck, PublicKey, Purpose, Signer, TrustedRoot, verify,
 };
 
 #[derive(Deserialize)]
@@ -29,43 +28,6 @@ pub(super) struct Case {
     also: Vec<String>,
     #[serde(default)]
     steps: Vec<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct Policy {
-    #[serde(default)]
-    authorities: Vec<Authority>,
-    #[serde(default)]
-    attestations: Vec<Attestation>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-    threshold: Option<usize>,
-    signature_repository: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Attestation {
-    predicate_type: String,
-    authorities: Vec<Authority>,
-}
-
-#[derive(Deserialize)]
-struct Authority {
-    key: Option<String>,
-    trusted_root: Option<String>,
-    certificate_identity: Option<String>,
-    certificate_identity_regexp: Option<String>,
-    certificate_oidc_issuer: Option<String>,
-    certificate_oidc_issuer_regexp: Option<String>,
-    require_tlog: bool,
-    #[serde(default = "yes")]
-    require_sct: bool,
-    #[serde(default)]
-    require_signed_timestamp: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 #[derive(Deserialize)]
@@ -186,6 +148,10 @@ impl Corpus {
 
     pub(super) fn root(&self, name: &str) -> &TrustedRoot {
         &self.roots[&format!("trust/{name}")]
+    }
+
+    pub(super) fn key(&self, name: &str) -> &PublicKey {
+        &self.keys[&format!("keys/{name}")]
     }
 
     pub(super) fn case(&self, id: &str) -> &Case {
@@ -368,7 +334,7 @@ impl Corpus {
         ) {
             Attempt::NotApplicable => None,
             Attempt::Failed(failure) => Some(Err((failure.check, failure.reason))),
-            Attempt::Proven(proof) => Some(suffices(&proof, case, authority)),
+            Attempt::Proven(proof) => Some(suffices(&proof, &case.policy, authority)),
         }
     }
 }
@@ -376,72 +342,4 @@ impl Corpus {
 /// The end of the day on which the corpus was made.
 pub(super) fn now() -> Timestamp {
     "2026-11-24T00:00:00Z".parse().unwrap()
-}
-
-fn suffices(
-    proof: &Proof,
-    case: &Case,
-    authority: &Authority,
-) -> Result<(), (FailedCheck, String)> {
-    match &proof.signer {
-        ProvenSigner::Key(_) => assert!(authority.key.is_some()),
-        ProvenSigner::Certificate(certificate) => {
-            assert!(proof.verified_time.is_some());
-            who(certificate, authority).map_err(|check| (check, format!("{certificate:?}")))?;
-        }
-    }
-    let annotated = case
-        .policy
-        .annotations
-        .iter()
-        .all(|(key, value)| proof.annotations.get(key) == Some(value));
-    if !annotated {
-        let found = format!("{:?}", proof.annotations);
-        return Err((FailedCheck::AnnotationMismatch, found));
-    }
-    Ok(())
-}
-
-fn who(certificate: &Certificate, authority: &Authority) -> Result<(), FailedCheck> {
-    let matches = |exact: &Option<String>, expression: &Option<String>, value: &str| match (
-        exact, expression,
-    ) {
-        (Some(exact), _) => exact == value,
-        (None, Some(source)) => Regex::new(&format!("^(?:{source})$"))
-            .unwrap()
-            .is_match(value),
-        (None, None) => panic!("an identity without a matcher"),
-    };
-    if !matches(
-        &authority.certificate_identity,
-        &authority.certificate_identity_regexp,
-        &certificate.identity,
-    ) {
-        return Err(FailedCheck::WrongIdentity);
-    }
-    if !matches(
-        &authority.certificate_oidc_issuer,
-        &authority.certificate_oidc_issuer_regexp,
-        &certificate.oidc_issuer,
-    ) {
-        return Err(FailedCheck::WrongIssuer);
-    }
-    Ok(())
-}
-
-fn kind(check: FailedCheck) -> &'static str {
-    match check {
-        FailedCheck::Malformed => "malformed",
-        FailedCheck::LimitExceeded => "limit_exceeded",
-        FailedCheck::UntrustedKey => "untrusted_key",
-        FailedCheck::InvalidSignature => "invalid_signature",
-        FailedCheck::WrongSubject => "wrong_subject",
-        FailedCheck::WrongName => "wrong_name",
-        FailedCheck::TransparencyLog => "transparency_log",
-        FailedCheck::Timestamp => "timestamp",
-        FailedCheck::InvalidCertificate => "invalid_certificate",
-        FailedCheck::WrongIdentity => "wrong_identity",
-        FailedCheck::WrongIssuer => "wrong_issuer",
-        FailedCheck::AnnotationMismatch => "annotation_mismatch",
-    }
 }

@@ -192,6 +192,13 @@ fn the_authority_must_be_valid_at_every_time() {
             "{outside}"
         );
     }
+    let mut root = root_json();
+    root["timestampAuthorities"][0]["validFor"] =
+        json!({"start": "2000-01-01T00:00:00Z", "end": "2200-01-01T00:00:00Z"});
+    let wide = TrustedRoot::from_json(&root.to_string()).unwrap();
+    let window = wide.timestamp_authorities[0].valid_for.unwrap();
+    assert!(!window.contains("2019-12-31T23:59:59Z".parse().unwrap()));
+    assert!(!window.contains("2070-01-01T00:00:01Z".parse().unwrap()));
     let mut nobody = root_json();
     nobody["certificateAuthorities"] = json!([]);
     let nobody = TrustedRoot::from_json(&nobody.to_string()).unwrap();
@@ -244,6 +251,27 @@ fn an_authority_trusted_only_after_it_issued_is_not_enough() {
         }
     }
     panic!("the corpus has no certificate that was used later than it was issued");
+}
+
+/// A root comes from the trusted root; one that came along is not even tried.
+#[test]
+fn self_signed_certificates_of_a_chain_are_left_out() {
+    let corpus = Corpus::load();
+    let mut intermediates = 0;
+    for candidate in corpus.cases.iter().flat_map(|case| corpus.candidates(case)) {
+        let Content::Signed(signed) = candidate.content.as_ref() else {
+            continue;
+        };
+        for intermediate in signed
+            .certificate
+            .iter()
+            .flat_map(|leaf| &leaf.intermediates)
+        {
+            intermediates += 1;
+            assert_ne!(intermediate.subject, intermediate.issuer);
+        }
+    }
+    assert!(intermediates > 0);
 }
 
 #[test]

@@ -129,6 +129,11 @@ impl Proxy {
         self.listen
     }
 
+    /// The port of the admin listener.
+    pub(crate) fn admin_port(&self) -> u16 {
+        self.admin
+    }
+
     /// Changes the configuration for the next start.
     pub(crate) fn reconfigure(&self, change: impl FnOnce(&mut Value)) {
         change(&mut self.configuration.lock().unwrap().0);

@@ -1,0 +1,250 @@
+//! `countersign explain`: how a decision comes about, step by step.
+
+mod advice;
+mod text;
+
+use serde::Serialize;
+
+use super::judgement::Answer;
+use super::output::{Format, print, print_json, tell};
+use super::verify::Question;
+use super::{EXIT_UNDECIDED, block_on, chain, environment};
+use crate::config::Config;
+use crate::decision_log::{Record, SourceReport};
+use crate::oci::{Digest, RepositoryName};
+use crate::policy::{Authority, AuthoritySigner, Matcher, Mode, Policy};
+use crate::state::EvidenceSource;
+use crate::telemetry;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  countersign explain --config config.yaml ghcr.io/org/app:v1
+  countersign explain --key cosign.pub ghcr.io/org/app:v1
+  countersign explain --config config.yaml --output json ghcr.io/org/app:v1 | jq .advice
+
+Exit status: 0 admitted, 1 refused, 2 cannot be decided, 64 bad usage or configuration.")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    question: Question,
+}
+
+/// Everything there is to say about a decision.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    /// As asked.
+    reference: String,
+    /// The canonical name.
+    repository: RepositoryName,
+    /// What was decided about, if it is known.
+    digest: Option<Digest>,
+    /// `admit`, `deny` or `unavailable`.
+    decision: &'static str,
+    /// The fixed word of what is not admitted.
+    kind: Option<&'static str>,
+    /// What the client sees of what is not admitted, or would see if the policy enforced.
+    message: Option<String>,
+    /// Those that cover the name.
+    policies: Vec<PolicyExplanation>,
+    /// The names of those that do not.
+    other_policies: Vec<String>,
+    /// Every source that was asked, to its end.
+    sources: Vec<SourceExplanation>,
+    /// What would change the outcome.
+    advice: Vec<String>,
+    /// The record of the decision, with every attempt.
+    record: Option<Record>,
+}
+
+#[derive(Debug, Serialize)]
+struct PolicyExplanation {
+    name: String,
+    mode: &'static str,
+    /// The first pattern that covers the name.
+    pattern: Option<String>,
+    /// What it requires, in words.
+    requires: Vec<String>,
+    /// Absent where it was not asked: something else decided.
+    satisfied: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceExplanation {
+    repository: RepositoryName,
+    #[serde(flatten)]
+    report: SourceReport,
+}
+
+pub(super) fn run(arguments: &Arguments) -> u8 {
+    telemetry::log_to_stderr(Some(environment("RUST_LOG").as_deref().unwrap_or("error")));
+    block_on(explain(&arguments.question))
+}
+
+async fn explain(question: &Question) -> u8 {
+    let (judgement, config) = match question.judge().await {
+        Ok(judged) => judged,
+        Err(code) => return code,
+    };
+    let (answer, record) = (judgement.answer.clone(), judgement.record.clone());
+    let sources = match judgement.all_sources().await {
+        Ok(sources) => sources,
+        Err(error) => {
+            tell(&chain(&error));
+            return EXIT_UNDECIDED;
+        }
+    };
+    let image = question.image();
+    let explanation = Explanation::new(
+        (&image.repository, image.reference.to_string()),
+        &config,
+        &answer,
+        record,
+        sources,
+    );
+    match question.output {
+        Format::Json => print_json(&explanation),
+        Format::Text => print(&text::render(&explanation)),
+    };
+    answer.exit_code()
+}
+
+impl Explanation {
+    fn new(
+        (repository, reference): (&RepositoryName, String),
+        config: &Config,
+        answer: &Answer,
+        record: Option<Record>,
+        sources: Vec<EvidenceSource>,
+    ) -> Self {
+        let policies = &config.policies.policies;
+        let (covering, others): (Vec<_>, Vec<_>) = policies
+            .iter()
+            .partition(|policy| policy.covers(repository));
+        let (decision, kind, message) = match answer {
+            Answer::Admit { warning, .. } => ("admit", None, warning.clone()),
+            Answer::Deny { kind, message } => ("deny", Some(kind.as_str()), Some(message.clone())),
+            Answer::Undecided { kind, message } => {
+                ("unavailable", Some(*kind), Some(message.clone()))
+            }
+        };
+        Self {
+            digest: match answer {
+                Answer::Admit { digest, .. } => Some(*digest),
+                Answer::Deny { .. } | Answer::Undecided { .. } => {
+                    record.as_ref().and_then(|record| record.digest)
+                }
+            },
+            decision,
+            kind,
+            message,
+            policies: covering
+                .into_iter()
+                .map(|policy| PolicyExplanation::new(policy, repository, record.as_ref()))
+                .collect(),
+            other_policies: others.into_iter().map(|it| it.name.clone()).collect(),
+            sources: sources.into_iter().map(Into::into).collect(),
+            advice: advice::advice(answer, repository, config, record.as_ref()),
+            record,
+            reference,
+            repository: repository.clone(),
+        }
+    }
+}
+
+impl PolicyExplanation {
+    fn new(policy: &Policy, repository: &RepositoryName, record: Option<&Record>) -> Self {
+        let pattern = policy
+            .images
+            .iter()
+            .find(|pattern| pattern.matches(repository.as_str()));
+        let report = record.and_then(|record| {
+            let mut reports = record.policies.iter();
+            reports.find(|report| report.name == policy.name)
+        });
+        Self {
+            name: policy.name.clone(),
+            mode: match policy.mode {
+                Mode::Enforce => "enforce",
+                Mode::Audit => "audit",
+            },
+            pattern: pattern.map(|pattern| pattern.as_str().to_owned()),
+            requires: requirements(policy),
+            satisfied: report.map(|report| report.satisfied),
+        }
+    }
+}
+
+impl From<EvidenceSource> for SourceExplanation {
+    fn from(source: EvidenceSource) -> Self {
+        Self {
+            repository: source.repository,
+            report: source.report,
+        }
+    }
+}
+
+/// What a policy requires, a line for each thing.
+fn requirements(policy: &Policy) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(signature) = &policy.signature {
+        let authorities = list(&signature.authorities);
+        lines.push(match signature.threshold {
+            1 => format!("a signature by {authorities}"),
+            threshold => format!("signatures by {threshold} distinct of {authorities}"),
+        });
+        for (key, value) in &signature.annotations {
+            lines.push(format!("the signed annotation {key}={value}"));
+        }
+    }
+    for attestation in &policy.attestations {
+        let mut line = format!(
+            "an attestation {} by {}",
+            attestation.predicate_type,
+            list(&attestation.authorities)
+        );
+        if attestation.condition.is_some() {
+            line.push_str(", meeting its condition");
+        }
+        lines.push(line);
+    }
+    if policy.signed_name_must_match {
+        lines.push("the name inside the signature is this repository".to_owned());
+    }
+    if let Some(age) = policy.max_signature_age {
+        let age = jiff::SignedDuration::try_from(age).unwrap_or(jiff::SignedDuration::MAX);
+        lines.push(format!("signatures no older than {age:#}"));
+    }
+    lines
+}
+
+fn list(authorities: &[std::sync::Arc<Authority>]) -> String {
+    let described: Vec<_> = authorities.iter().map(|it| describe(it)).collect();
+    described.join(", or ")
+}
+
+/// An authority in a phrase.
+fn describe(authority: &Authority) -> String {
+    let mut phrase = match &authority.signer {
+        AuthoritySigner::Key { reference, key } => {
+            format!("key {reference} ({})", key.fingerprint)
+        }
+        AuthoritySigner::Identity(requirement) => format!(
+            "{} certified for {}",
+            value(&requirement.identity),
+            value(&requirement.oidc_issuer)
+        ),
+    };
+    if authority.transparency_log {
+        phrase.push_str(", in a transparency log");
+    }
+    if authority.signed_timestamp {
+        phrase.push_str(", with a signed timestamp");
+    }
+    phrase
+}
+
+fn value(matcher: &Matcher) -> String {
+    match matcher {
+        Matcher::Exact(value) => value.clone(),
+        Matcher::Expression { source, .. } => format!("/{source}/"),
+    }
+}

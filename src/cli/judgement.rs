@@ -1,0 +1,192 @@
+//! One image decided about by the server's own engine, without a server: nothing is listened on, and nothing is kept.
+
+use tempfile::TempDir;
+use ulid::Ulid;
+
+use super::chain;
+use super::image::ImageReference;
+use crate::admission::Kind;
+use crate::app::Engine;
+use crate::config::Config;
+use crate::decision_log::{Client, Destination, Query, Record, Subject};
+use crate::oci::Digest;
+use crate::pull::{Missing, Refusal, ServedManifest};
+use crate::state::EvidenceSource;
+
+/// An image, what was decided about it, and the engine that decided.
+#[derive(Debug)]
+pub(super) struct Judgement {
+    /// What the proxy would do.
+    pub(super) answer: Answer,
+    /// The record of the decision, where one was made.
+    pub(super) record: Option<Record>,
+    engine: Engine,
+    image: ImageReference,
+    /// Removed with its content when the judgement is dropped.
+    _directory: TempDir,
+}
+
+/// What the proxy would do with a pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Serve it.
+    Admit {
+        /// The digest of what is served.
+        digest: Digest,
+        /// What an auditing policy would have refused.
+        warning: Option<String>,
+    },
+    /// Refuse it.
+    Deny {
+        /// The fixed word.
+        kind: Kind,
+        /// The sentence that the client sees.
+        message: String,
+    },
+    /// Say that it does not know.
+    Undecided {
+        /// `not_found`, `unavailable`, `bad_upstream` or `internal`.
+        kind: &'static str,
+        /// What is missing.
+        message: String,
+    },
+}
+
+/// The program was not able to ask; the text says why.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// There is no place for temporary files.
+    #[error("cannot make a temporary directory")]
+    Directory(#[source] std::io::Error),
+    /// The engine does not start.
+    #[error(transparent)]
+    Engine(#[from] crate::app::Error),
+    /// The record of the decision is not to be had.
+    #[error("cannot read the record of the decision")]
+    Record(#[source] crate::state::Error),
+}
+
+/// Decides about `image` as a proxy with `config` and no memory would.
+pub(super) async fn judge(mut config: Config, image: ImageReference) -> Result<Judgement, Error> {
+    let directory = tempfile::tempdir().map_err(Error::Directory)?;
+    directory.path().clone_into(&mut config.data_dir);
+    let engine = Engine::build(&config, &Destination::Nowhere).await?;
+    let client = Client {
+        user_agent: Some(concat!("countersign/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ..Client::default()
+    };
+    let host = image.repository.host();
+    let served = if engine.pull.is_configured(host) {
+        engine
+            .pull
+            .manifest(&image.repository, &image.reference, client)
+            .await
+    } else {
+        Err(engine.pull.refuse_host(host, client).await)
+    };
+    let record = find_record(&engine, &image, decision_id(&served)).await?;
+    Ok(Judgement {
+        answer: Answer::new(&image, &served),
+        record,
+        engine,
+        image,
+        _directory: directory,
+    })
+}
+
+impl Judgement {
+    /// What every source of signatures has, those included that were not needed for the decision, once they have all
+    /// answered or taken too long. Empty when no source was asked.
+    pub(super) async fn all_sources(self) -> Result<Vec<EvidenceSource>, Error> {
+        let state = self.engine.state.clone();
+        self.engine.settle().await;
+        let Some(digest) = self.record.and_then(|record| record.digest) else {
+            return Ok(Vec::new());
+        };
+        let subject = Subject {
+            repository: self.image.repository,
+            digest,
+        };
+        let evidence = state.evidence(&subject).await.map_err(Error::Record)?;
+        Ok(evidence.map_or_else(Vec::new, |evidence| evidence.sources))
+    }
+}
+
+fn decision_id(served: &Result<ServedManifest, Refusal>) -> Option<Ulid> {
+    match served {
+        Ok(served) => Some(served.manifest.decision().id),
+        Err(Refusal::Denied { decision, .. }) => *decision,
+        Err(
+            Refusal::NotFound(_)
+            | Refusal::Unavailable { .. }
+            | Refusal::BadUpstream { .. }
+            | Refusal::Internal(_),
+        ) => None,
+    }
+}
+
+/// The record with this id; without one, the only one there can be.
+async fn find_record(
+    engine: &Engine,
+    image: &ImageReference,
+    id: Option<Ulid>,
+) -> Result<Option<Record>, Error> {
+    let found = match id {
+        Some(id) => engine.state.record(id).await,
+        None => {
+            let query = Query {
+                repository: Some(image.repository.to_string()),
+                limit: 1,
+                ..Query::default()
+            };
+            let records = engine.state.records(query).await;
+            records.map(|records| records.into_iter().next())
+        }
+    };
+    found.map_err(Error::Record)
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn new(image: &ImageReference, served: &Result<ServedManifest, Refusal>) -> Self {
+        match served {
+            Ok(served) => Self::Admit {
+                digest: served.manifest.content().subject.digest,
+                warning: served.manifest.warning().map(|it| it.message.clone()),
+            },
+            Err(Refusal::Denied { denial, .. }) => Self::Deny {
+                kind: denial.kind,
+                message: denial.message.clone(),
+            },
+            Err(Refusal::NotFound(missing)) => Self::Undecided {
+                kind: "not_found",
+                message: match missing {
+                    Missing::Manifest | Missing::Blob => format!("{image} does not exist"),
+                    Missing::Name => format!("there is no repository {}", image.repository),
+                },
+            },
+            Err(Refusal::Unavailable { message, .. }) => Self::Undecided {
+                kind: "unavailable",
+                message: message.clone(),
+            },
+            Err(Refusal::BadUpstream { message }) => Self::Undecided {
+                kind: "bad_upstream",
+                message: message.clone(),
+            },
+            Err(Refusal::Internal(error)) => Self::Undecided {
+                kind: "internal",
+                message: chain(error.as_ref()),
+            },
+        }
+    }
+
+    /// 0 admitted, 1 refused, 2 could not tell.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Admit { .. } => 0,
+            Self::Deny { .. } => super::EXIT_NO,
+            Self::Undecided { .. } => super::EXIT_UNDECIDED,
+        }
+    }
+}

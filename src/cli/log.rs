@@ -1,0 +1,296 @@
+//! `countersign log`: the verification log, from a running proxy or from its data directory.
+
+mod source;
+mod time;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::{Cell, CellAlignment};
+use jiff::Timestamp;
+use ulid::Ulid;
+use url::Url;
+
+use super::output::{Format, log_table, print, print_json, tell};
+use super::{block_on, chain};
+use crate::clock;
+use crate::decision_log::{AttemptOutcome, Basis, Outcome, Query, Record};
+use crate::oci::Digest;
+use source::{Page, Source};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  countersign log                                         # the newest decisions of the proxy on this machine
+  countersign log --decision deny --since 2h
+  countersign log --repository 'ghcr.io/org/*' --limit 1000 --output json | jq .denial.kind
+  countersign log --admin https://countersign.internal:5081 --token \"$ADMIN_TOKEN\" --follow
+  countersign log --data-dir ./countersign-data           # without a running proxy")]
+pub(super) struct Arguments {
+    /// The admin API of the proxy.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5081")]
+    admin: Url,
+    /// What opens the admin API (`server.admin_token`).
+    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Read the data directory of a proxy instead of asking one.
+    #[arg(long, value_name = "DIR", conflicts_with = "admin")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    filters: Filters,
+    /// At most so many, the newest.
+    #[arg(long, default_value_t = Query::LIMIT_DEFAULT)]
+    limit: usize,
+    /// Go on with what is decided from now on.
+    #[arg(long)]
+    follow: bool,
+    /// How to answer: a table, or one JSON object a line.
+    #[arg(long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+/// What is shown.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Filters")]
+struct Filters {
+    /// The repository, or the beginning of names followed by `*`.
+    #[arg(long, value_name = "NAME")]
+    repository: Option<String>,
+    /// The digest.
+    #[arg(long)]
+    digest: Option<Digest>,
+    /// The outcome: admit, deny or unavailable.
+    #[arg(long, value_parser = outcome)]
+    decision: Option<Outcome>,
+    /// The kind of a refusal, such as unsigned.
+    #[arg(long)]
+    kind: Option<String>,
+    /// A policy that covers the name.
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    /// The identity, or the fingerprint of the key, that signed.
+    #[arg(long)]
+    signer: Option<String>,
+    /// Not before this time: RFC 3339, a date, or how long ago (2h, 30m, 7d).
+    #[arg(long, value_name = "TIME", value_parser = past)]
+    since: Option<Timestamp>,
+    /// Before this time, written likewise.
+    #[arg(long, value_name = "TIME", value_parser = past)]
+    until: Option<Timestamp>,
+}
+
+/// How often a log that is followed is looked at.
+const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
+/// How far back every look at a followed log goes.
+const FOLLOWED_BACK: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+
+pub(super) fn run(arguments: &Arguments) -> u8 {
+    block_on(async {
+        match show(arguments).await {
+            Ok(()) => 0,
+            Err(error) => {
+                tell(&chain(&error));
+                error.exit_code()
+            }
+        }
+    })
+}
+
+async fn show(arguments: &Arguments) -> Result<(), source::Error> {
+    let source = match &arguments.data_dir {
+        Some(directory) => Source::open(directory)?,
+        None => Source::connect(&arguments.admin, arguments.token.as_deref())?,
+    };
+    let query = arguments.filters.to_query();
+    if arguments.follow {
+        return follow(&source, &query, arguments).await;
+    }
+    let records = newest(&source, &query, arguments.limit).await?;
+    write(&records, arguments.output, true);
+    Ok(())
+}
+
+/// Shows the log like a file that grows, the newest at the end, until nobody is reading.
+async fn follow(
+    source: &Source,
+    query: &Query,
+    arguments: &Arguments,
+) -> Result<(), source::Error> {
+    // Looked at first: what is decided between the two looks is shown once and not never.
+    let mut seen = latest(source, query).await?;
+    let mut shown = newest(source, query, arguments.limit).await?;
+    seen.extend(shown.iter().cloned());
+    shown.reverse();
+    let mut reading = write(&shown, arguments.output, true);
+    while reading {
+        tokio::time::sleep(FOLLOWED_EVERY).await;
+        let latest = latest(source, query).await?;
+        let known: HashSet<Ulid> = seen.iter().map(|record| record.id).collect();
+        let mut new = latest.clone();
+        new.retain(|record| !known.contains(&record.id));
+        new.reverse();
+        seen = latest;
+        reading = write(&new, arguments.output, false);
+    }
+    Ok(())
+}
+
+/// All records of a short time, newest first: decisions may become visible a little out of order.
+async fn latest(source: &Source, query: &Query) -> Result<Vec<Record>, source::Error> {
+    let since = clock::now()
+        .checked_sub(FOLLOWED_BACK)
+        .unwrap_or(Timestamp::MIN);
+    let query = Query {
+        since: Some(query.since.map_or(since, |asked| asked.max(since))),
+        ..query.clone()
+    };
+    newest(source, &query, usize::MAX).await
+}
+
+/// The newest records that match, newest first, however many pages that takes.
+async fn newest(
+    source: &Source,
+    query: &Query,
+    limit: usize,
+) -> Result<Vec<Record>, source::Error> {
+    let mut records = Vec::new();
+    let mut after = None;
+    while records.len() < limit {
+        let query = Query {
+            limit: (limit - records.len()).min(Query::LIMIT_MAX),
+            after,
+            ..query.clone()
+        };
+        let Page { decisions, next } = source.page(&query).await?;
+        records.extend(decisions);
+        // A log that does not go on would be read for ever.
+        if next.is_none() || next == after {
+            break;
+        }
+        after = next;
+    }
+    Ok(records)
+}
+
+/// Writes records in their order. Whether anybody is still reading.
+fn write(records: &[Record], format: Format, with_header: bool) -> bool {
+    if records.is_empty() && !with_header {
+        return true;
+    }
+    match format {
+        Format::Json => records.iter().all(print_json),
+        Format::Text if records.is_empty() => {
+            tell("no decision matches");
+            true
+        }
+        Format::Text => print(&table(records, with_header)),
+    }
+}
+
+fn table(records: &[Record], with_header: bool) -> String {
+    let mut table = log_table();
+    if with_header {
+        table.set_header([
+            "TIME", "DECISION", "WHY", "IMAGE", "DIGEST", "SIGNER", "PULLS", "MS",
+        ]);
+    }
+    for record in records {
+        table.add_row([
+            Cell::new(format!("{:.0}", record.time)),
+            Cell::new(decision(record)),
+            Cell::new(why(record)),
+            Cell::new(image(record)),
+            Cell::new(
+                record
+                    .digest
+                    .map_or_else(|| "-".to_owned(), |it| short(&it)),
+            ),
+            Cell::new(signer(record)),
+            // The pull that was decided about, and those that reused the decision.
+            Cell::new(record.count.saturating_add(1)).set_alignment(CellAlignment::Right),
+            Cell::new(format!("{:.1}", record.timing_ms.total)).set_alignment(CellAlignment::Right),
+        ]);
+    }
+    let mut text = table.trim_fmt();
+    text.push('\n');
+    text
+}
+
+fn decision(record: &Record) -> &'static str {
+    match record.decision {
+        Outcome::Admit => "admit",
+        Outcome::Deny => "deny",
+        Outcome::Unavailable => "unavailable",
+    }
+}
+
+/// The basis of an admission, the kind of anything else.
+fn why(record: &Record) -> String {
+    let basis = record.basis.map(|basis| match basis {
+        Basis::Signature => "signature",
+        Basis::Endorsement => "endorsement",
+        Basis::SignatureArtifact => "signature_artifact",
+        Basis::Audit => "audit",
+    });
+    let kind = record.denial.as_ref().map(|denial| denial.kind.as_str());
+    match (basis, kind) {
+        (Some(basis), Some(kind)) => format!("{basis}:{kind}"),
+        (Some(word), None) | (None, Some(word)) => word.to_owned(),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+fn image(record: &Record) -> String {
+    if record.reference.contains(':') || record.reference == record.repository {
+        return record.repository.clone();
+    }
+    format!("{}:{}", record.repository, record.reference)
+}
+
+/// Enough of a digest to recognise it.
+fn short(digest: &Digest) -> String {
+    digest.to_hex().chars().take(12).collect()
+}
+
+/// The first who signed: an identity, or the name of a key.
+fn signer(record: &Record) -> String {
+    let verified = record
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.outcome == AttemptOutcome::Verified);
+    let mut signers = verified.filter_map(|attempt| match (&attempt.certificate, &attempt.key) {
+        (Some(certificate), _) => Some(certificate.identity.clone()),
+        (None, Some(key)) => Some(key.reference.clone()),
+        (None, None) => None,
+    });
+    signers.next().unwrap_or_else(|| "-".to_owned())
+}
+
+impl Filters {
+    fn to_query(&self) -> Query {
+        Query {
+            repository: self.repository.clone(),
+            digest: self.digest,
+            decision: self.decision,
+            kind: self.kind.clone(),
+            policy: self.policy.clone(),
+            signer: self.signer.clone(),
+            since: self.since,
+            until: self.until,
+            ..Query::default()
+        }
+    }
+}
+
+fn outcome(text: &str) -> Result<Outcome, String> {
+    match text {
+        "admit" => Ok(Outcome::Admit),
+        "deny" => Ok(Outcome::Deny),
+        "unavailable" => Ok(Outcome::Unavailable),
+        _ => Err("write admit, deny or unavailable".to_owned()),
+    }
+}
+
+fn past(text: &str) -> Result<Timestamp, time::Error> {
+    time::parse(text, clock::now())
+}

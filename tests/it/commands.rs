@@ -1,0 +1,508 @@
+//! The commands as somebody types them: what they print, and the exit codes that scripts rely on.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::support::*;
+
+const ADMITTED: i32 = 0;
+const REFUSED: i32 = 1;
+const UNDECIDED: i32 = 2;
+const USAGE: i32 = 64;
+
+/// A bundle of the corpus over an image by `keys/k1.pub`, with a log entry.
+const BUNDLE: &str = "e5a93d0dd63ffb4a5e8818e36f6ef5ef85ad2fb630f9aeb83701f7c8c2d45171";
+const BUNDLE_SUBJECT: &str =
+    "sha256:7212e338022613f43dd847fde97e9a557d02f6de57b7c303255c934d3ea8dac7";
+/// One by a workflow.
+const KEYLESS: &str = "4f219ab0be3a";
+const KEYLESS_SUBJECT: &str =
+    "sha256:d264708a083b99507f40480df19acb5740988411b10736a8a25661b567536eca";
+const IDENTITY: &str = "https://github.com/external-secrets/external-secrets/.github/workflows/release.yml@refs/heads/main";
+const ISSUER: &str = "https://token.actions.githubusercontent.com";
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        // Neither what `docker login` left behind nor a token of the person who runs the tests.
+        .env_remove("ADMIN_TOKEN")
+        .env("DOCKER_CONFIG", "/nonexistent")
+        .kill_on_drop(true);
+    command
+}
+
+async fn countersign(arguments: &[&str]) -> Output {
+    command(arguments).output().await.unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    String::from_utf8(text).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", text(output)))
+}
+
+/// A registry with images, and a key in a file.
+struct Workplace {
+    registry: FakeRegistry,
+    key: SigningKey,
+    directory: TempDir,
+}
+
+impl Workplace {
+    async fn new() -> Self {
+        let workplace = Self {
+            registry: FakeRegistry::start().await,
+            key: SigningKey::generate(),
+            directory: TempDir::new().unwrap(),
+        };
+        workplace.write("key.pub", &workplace.key.public_pem());
+        workplace
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory
+            .path()
+            .join(name)
+            .to_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    fn image(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.registry.name())
+    }
+
+    fn signed(&self, name: &str) -> Image {
+        let image = self.unsigned(name);
+        self.registry.sign_legacy(name, &image, &self.key);
+        image
+    }
+
+    fn unsigned(&self, name: &str) -> Image {
+        let image = Image::new(name);
+        self.registry.push_tagged(name, "v1", &image);
+        image
+    }
+
+    /// A configuration file with a policy for `apps/`.
+    fn config(&self) -> String {
+        let images = format!("{}/apps/**", self.registry.name());
+        let configuration = Configuration::new(&[&self.registry])
+            .policy(key_policy("apps", &images, &[&self.key]))
+            .policy(key_policy("others", "other.example/**", &[&self.key]));
+        self.write("config.yaml", &configuration.0.to_string())
+    }
+
+    /// `verify` by the key, with these arguments after it.
+    async fn verify(&self, arguments: &[&str]) -> Output {
+        let key = self.path("key.pub");
+        let mut all = vec!["verify", "--key", &key, "--plain-http"];
+        all.extend(arguments);
+        countersign(&all).await
+    }
+}
+
+#[tokio::test]
+async fn verify_answers_by_its_exit_code() {
+    let place = Workplace::new().await;
+    let image = place.signed("apps/web");
+    place.unsigned("apps/bare");
+    let web = place.image("apps/web:v1");
+
+    let admitted = place.verify(&["--insecure-ignore-tlog", &web]).await;
+    assert_eq!(code(&admitted), ADMITTED, "{}", text(&admitted));
+    assert!(text(&admitted).contains(&image.digest));
+    assert!(text(&admitted).contains(&place.key.fingerprint()));
+
+    let by_digest = place.image(&format!("apps/web@{}", image.digest));
+    let admitted = place.verify(&["--insecure-ignore-tlog", &by_digest]).await;
+    assert_eq!(code(&admitted), ADMITTED, "{}", text(&admitted));
+
+    let without_log = place.verify(&[&web]).await;
+    assert_eq!(code(&without_log), REFUSED, "{}", text(&without_log));
+    assert!(text(&without_log).contains("transparency_log"));
+
+    let annotated = place
+        .verify(&["--insecure-ignore-tlog", "-a", "env=prod", &web])
+        .await;
+    assert_eq!(code(&annotated), REFUSED, "{}", text(&annotated));
+    assert!(text(&annotated).contains("annotation_mismatch"));
+
+    let bare = place.image("apps/bare:v1");
+    let unsigned = place.verify(&["--insecure-ignore-tlog", &bare]).await;
+    assert_eq!(code(&unsigned), REFUSED, "{}", text(&unsigned));
+    assert!(text(&unsigned).contains("unsigned"));
+
+    let absent = place.image("apps/absent:v1");
+    let absent = place.verify(&["--insecure-ignore-tlog", &absent]).await;
+    assert_eq!(code(&absent), UNDECIDED, "{}", text(&absent));
+
+    place
+        .registry
+        .fault("/manifests/sha256-", Fault::Status(500));
+    let undecided = place.verify(&["--insecure-ignore-tlog", &bare]).await;
+    assert_eq!(code(&undecided), UNDECIDED, "{}", text(&undecided));
+    assert!(text(&undecided).contains("unavailable"));
+}
+
+#[tokio::test]
+async fn verify_speaks_https_unless_told_otherwise() {
+    let place = Workplace::new().await;
+    place.signed("apps/web");
+    let (key, web) = (place.path("key.pub"), place.image("apps/web:v1"));
+    let output = countersign(&["verify", "--key", &key, "--insecure-ignore-tlog", &web]).await;
+    assert_eq!(code(&output), UNDECIDED, "{}", text(&output));
+    assert_eq!(place.registry.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn verify_prints_the_record_as_json() {
+    let place = Workplace::new().await;
+    let image = place.signed("apps/web");
+    let (config, web) = (place.config(), place.image("apps/web:v1"));
+    let output = countersign(&["verify", "--config", &config, "--output", "json", &web]).await;
+    let record = json(&output);
+    assert_eq!(code(&output), ADMITTED);
+    assert_eq!(record["decision"], "admit");
+    assert_eq!(record["reference"], "v1");
+    assert_eq!(record["digest"], image.digest);
+    assert_eq!(record["attempts"][0]["outcome"], "verified");
+
+    let absent = place.image("apps/absent:v1");
+    let output = countersign(&["verify", "--config", &config, "--output", "json", &absent]).await;
+    assert_eq!(code(&output), UNDECIDED);
+    assert_eq!(json(&output)["decision"], "unavailable");
+    assert_eq!(json(&output)["denial"]["kind"], "not_found");
+
+    let elsewhere = "elsewhere.example/app";
+    let output = countersign(&["verify", "--config", &config, "--output", "json", elsewhere]).await;
+    assert_eq!(code(&output), REFUSED);
+    assert_eq!(json(&output)["denial"]["kind"], "upstream_not_allowed");
+    // Beside the configuration and the key, nothing: the data directory is a temporary one.
+    let files = std::fs::read_dir(place.directory.path()).unwrap();
+    assert_eq!(files.count(), 2);
+}
+
+#[tokio::test]
+async fn bad_usage_ends_with_64() {
+    let place = Workplace::new().await;
+    let (config, key) = (place.config(), place.path("key.pub"));
+    for arguments in [
+        &["verify"][..],
+        &["verify", "NOT/AN:IMAGE"],
+        &["verify", "--config", "/nonexistent", "ghcr.io/org/app"],
+        &[
+            "verify",
+            "--config",
+            &config,
+            "--key",
+            &key,
+            "ghcr.io/org/app",
+        ],
+        &["verify", "--key", &config, "ghcr.io/org/app"],
+        &[
+            "verify",
+            "--certificate-identity",
+            "me@example.com",
+            "ghcr.io/org/app",
+        ],
+        &["explain", "--output", "xml", "ghcr.io/org/app"],
+        &["log", "--since", "yesterday"],
+        &["log", "--data-dir", "/nonexistent"],
+        &["log", "--admin", "file:///etc"],
+        &[
+            "verify-bundle",
+            "--bundle",
+            "/nonexistent",
+            "--key",
+            &key,
+            BUNDLE_SUBJECT,
+        ],
+        &["demo", "--twice"],
+    ] {
+        let output = countersign(arguments).await;
+        assert_eq!(code(&output), USAGE, "{arguments:?}: {}", text(&output));
+        assert_eq!(output.stdout, b"", "{arguments:?}");
+        assert_ne!(output.stderr, b"", "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn explain_tells_how_it_came_about() {
+    let place = Workplace::new().await;
+    place.signed("apps/web");
+    let bare = place.unsigned("apps/bare");
+    let config = place.config();
+    let explain = async |image: &str, format: &str| {
+        let image = place.image(image);
+        countersign(&["explain", "--config", &config, "--output", format, &image]).await
+    };
+
+    let admitted = json(&explain("apps/web:v1", "json").await);
+    assert_eq!(admitted["decision"], "admit");
+    assert_eq!(admitted["policies"][0]["name"], "apps");
+    assert_eq!(admitted["policies"][0]["satisfied"], true);
+    assert_eq!(admitted["other_policies"], serde_json::json!(["others"]));
+    // All sources, although the first sufficed.
+    assert_eq!(
+        admitted["sources"].as_array().unwrap().len(),
+        3,
+        "{admitted}"
+    );
+
+    let output = explain("apps/bare:v1", "json").await;
+    assert_eq!(code(&output), REFUSED);
+    let refused = json(&output);
+    assert_eq!(
+        (&refused["kind"], &refused["digest"]),
+        (&"unsigned".into(), &bare.digest.clone().into())
+    );
+    assert!(
+        refused["advice"][0]
+            .as_str()
+            .unwrap()
+            .contains("cosign sign")
+    );
+
+    let output = explain("apps/bare:v1", "text").await;
+    let told = String::from_utf8(output.stdout.clone()).unwrap();
+    for words in [
+        "apps/bare",
+        &bare.digest,
+        "not satisfied",
+        "referrers API: none",
+        "refused (unsigned)",
+        "cosign sign",
+    ] {
+        assert!(told.contains(words), "{words} is not in\n{told}");
+    }
+    assert!(
+        told.lines().all(|line| line.chars().count() <= 100),
+        "{told}"
+    );
+
+    let output = explain("elsewhere/app:v1", "text").await;
+    assert_eq!(code(&output), REFUSED);
+    assert!(
+        text(&output).contains("none covers this name"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[tokio::test]
+async fn log_reads_a_running_proxy_and_its_directory() {
+    let scene = Scene::start().await;
+    for number in 0..4 {
+        scene.signed(&format!("apps/web{number}"), "v1");
+        scene.manifest(&format!("apps/web{number}"), "v1").await;
+    }
+    scene.unsigned("apps/bare", "v1");
+    scene.manifest("apps/bare", "v1").await;
+    let admin = format!("http://127.0.0.1:{}", scene.proxy.admin_port());
+    let directory = scene.proxy.data_dir().to_str().unwrap().to_owned();
+    for place in [["--admin", &admin], ["--data-dir", &directory]] {
+        let log = async |arguments: &[&str]| {
+            let all = [&["log"][..], &place, arguments].concat();
+            let output = countersign(&all).await;
+            assert_eq!(code(&output), 0, "{}", text(&output));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let names = |lines: &str| -> Vec<String> {
+            let records = lines
+                .lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap());
+            records
+                .map(|record| {
+                    record["repository"]
+                        .as_str()
+                        .unwrap()
+                        .rsplit('/')
+                        .next()
+                        .unwrap()
+                        .to_owned()
+                })
+                .collect()
+        };
+        let all = log(&["--output", "json"]).await;
+        assert_eq!(names(&all), ["bare", "web3", "web2", "web1", "web0"]);
+        assert_eq!(
+            names(&log(&["--output", "json", "--limit", "2"]).await),
+            ["bare", "web3"]
+        );
+        let denied = log(&["--output", "json", "--decision", "deny", "--since", "1h"]).await;
+        assert_eq!(names(&denied), ["bare"]);
+        assert_eq!(log(&["--output", "json", "--until", "1h"]).await, "");
+        let pattern = format!("{}*", scene.repository("apps/web"));
+        let signer = scene.key.fingerprint();
+        let signed = log(&[
+            "--output",
+            "json",
+            "--repository",
+            &pattern,
+            "--signer",
+            &signer,
+            "--policy",
+            "apps",
+        ])
+        .await;
+        assert_eq!(names(&signed), ["web3", "web2", "web1", "web0"]);
+        let table = log(&["--kind", "unsigned"]).await;
+        assert_eq!(table.lines().count(), 2, "{table}");
+        assert!(table.contains("apps/bare:v1"), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn log_says_that_nobody_answers() {
+    let output = countersign(&["log", "--admin", "http://127.0.0.1:1"]).await;
+    assert_eq!(code(&output), UNDECIDED);
+    assert!(
+        text(&output).contains("no answer from http://127.0.0.1:1"),
+        "{}",
+        text(&output)
+    );
+}
+
+fn corpus_file(path: &str) -> String {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/corpus");
+    directory.join(path).to_str().unwrap().to_owned()
+}
+
+async fn assert_verify_bundle(expected: i32, arguments: &[&str]) {
+    let all = [&["verify-bundle"], arguments].concat();
+    let output = countersign(&all).await;
+    assert_eq!(code(&output), expected, "{all:?}: {}", text(&output));
+}
+
+#[tokio::test]
+async fn verify_bundle_by_key_follows_the_client_protocol() {
+    let directory = TempDir::new().unwrap();
+    let garbage = directory.path().join("garbage");
+    std::fs::write(&garbage, "{}").unwrap();
+    let garbage = garbage.to_str().unwrap();
+    let bundle = &corpus_file(&format!("blobs/sha256/{BUNDLE}"));
+    let subject = &corpus_file(&format!(
+        "blobs/sha256/{}",
+        &BUNDLE_SUBJECT["sha256:".len()..]
+    ));
+    let (key, other) = (&corpus_file("keys/k1.pub"), &corpus_file("keys/k2.pub"));
+    let root = &corpus_file("trust/trusted_root.json");
+    let nowhere = "/nonexistent";
+    for (expected, [bundle, key, root, artifact]) in [
+        (ADMITTED, [bundle, key, root, BUNDLE_SUBJECT]),
+        (ADMITTED, [bundle, key, root, subject]),
+        (REFUSED, [bundle, key, root, KEYLESS_SUBJECT]),
+        (REFUSED, [bundle, key, root, key]),
+        (REFUSED, [bundle, other, root, BUNDLE_SUBJECT]),
+        (REFUSED, [garbage, key, root, BUNDLE_SUBJECT]),
+        (REFUSED, [bundle, garbage, root, BUNDLE_SUBJECT]),
+        (REFUSED, [bundle, key, garbage, BUNDLE_SUBJECT]),
+        (USAGE, [nowhere, key, root, BUNDLE_SUBJECT]),
+        (USAGE, [bundle, nowhere, root, BUNDLE_SUBJECT]),
+        (USAGE, [bundle, key, nowhere, BUNDLE_SUBJECT]),
+        (USAGE, [bundle, key, root, nowhere]),
+    ] {
+        let arguments = [
+            "--bundle",
+            bundle,
+            "--key",
+            key,
+            "--trusted-root",
+            root,
+            artifact,
+        ];
+        assert_verify_bundle(expected, &arguments).await;
+    }
+}
+
+#[tokio::test]
+async fn verify_bundle_by_identity_compares_both_values_whole() {
+    let blobs = std::fs::read_dir(corpus_file("blobs/sha256")).unwrap();
+    let mut names = blobs.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let bundle = names.find(|name| name.starts_with(KEYLESS)).unwrap();
+    let bundle = corpus_file(&format!("blobs/sha256/{bundle}"));
+    let root = corpus_file("trust/trusted_root.json");
+    let upper_case = &IDENTITY.to_uppercase();
+    let beginning = &IDENTITY[..IDENTITY.len() - 1];
+    for (expected, [identity, issuer, artifact]) in [
+        (ADMITTED, [IDENTITY, ISSUER, KEYLESS_SUBJECT]),
+        (REFUSED, [upper_case, ISSUER, KEYLESS_SUBJECT]),
+        (REFUSED, [beginning, ISSUER, KEYLESS_SUBJECT]),
+        (
+            REFUSED,
+            [IDENTITY, "https://issuer.example", KEYLESS_SUBJECT],
+        ),
+        (REFUSED, [IDENTITY, ISSUER, BUNDLE_SUBJECT]),
+    ] {
+        let arguments = [
+            "--bundle",
+            &bundle,
+            "--certificate-identity",
+            identity,
+            "--certificate-oidc-issuer",
+            issuer,
+            "--trusted-root",
+            &root,
+            artifact,
+        ];
+        assert_verify_bundle(expected, &arguments).await;
+    }
+}
+
+/// Behind a company's HTTP proxy, too: it leads nowhere from this machine to itself.
+#[tokio::test]
+async fn demo_shows_every_outcome_and_ends_well() {
+    let output = command(&["demo", "--once"])
+        .env("HTTP_PROXY", "http://127.0.0.1:9")
+        .env("http_proxy", "http://127.0.0.1:9")
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(code(&output), 0, "{}", text(&output));
+    let told = text(&output);
+    for words in [
+        "✓ served",
+        "✓ refused: unsigned",
+        "✓ refused: wrong_identity",
+        "✓ refused: wrong_subject",
+        "✓ refused: attestation_missing",
+        "pulls ended as they should",
+    ] {
+        assert!(told.contains(words), "{words} is not in\n{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_is_no_failure() {
+    let script = format!(
+        "{} demo --once | head -n 1",
+        env!("CARGO_BIN_EXE_countersign")
+    );
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
