@@ -237,3 +237,6 @@ fn weight(decision: &Decision) -> u32 {
     });
     bytes.saturating_mul(2).saturating_add(DECISION_BYTES)
 }
+
+#[cfg(test)]
+mod tests;

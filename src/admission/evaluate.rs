@@ -68,8 +68,15 @@ pub enum Finding {
 /// How one policy fared.
 enum Outcome {
     Satisfied,
-    Refused { kind: Kind, reason: String },
-    Undecided { missing: String },
+    Refused {
+        kind: Kind,
+        reason: String,
+    },
+    Undecided {
+        missing: String,
+        /// Whether what is known so far is refused as revoked, which no mode waives.
+        revoked: bool,
+    },
 }
 
 /// Decides about `subject` by the signatures in `known`.
@@ -137,7 +144,14 @@ impl Evaluation {
                     self.finding = Finding::Refused(denied(kind, &reason));
                 }
             }
-            (Mode::Enforce, Outcome::Undecided { missing }) => {
+            (Mode::Enforce, Outcome::Undecided { missing, .. })
+            | (
+                Mode::Audit,
+                Outcome::Undecided {
+                    missing,
+                    revoked: true,
+                },
+            ) => {
                 if matches!(self.finding, Finding::Satisfied) {
                     self.finding = Finding::Undecided { missing };
                 }
@@ -145,7 +159,7 @@ impl Evaluation {
             (Mode::Audit, Outcome::Refused { kind, reason }) => {
                 self.audit.get_or_insert_with(|| denied(kind, &reason));
             }
-            (Mode::Audit, Outcome::Undecided { missing }) => {
+            (Mode::Audit, Outcome::Undecided { missing, .. }) => {
                 self.audit
                     .get_or_insert_with(|| denied(Kind::Unsigned, &missing));
             }

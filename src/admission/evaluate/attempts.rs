@@ -118,9 +118,6 @@ impl<'a> Attempts<'a> {
         let Some(candidate) = self.candidates.get(index) else {
             return Tried::NotApplicable;
         };
-        if self.made >= self.limits.attempts_max {
-            return Tried::Exhausted;
-        }
         let demand = Demand {
             signer: match &authority.signer {
                 AuthoritySigner::Key { key, .. } => Signer::Key(key),
@@ -135,7 +132,9 @@ impl<'a> Attempts<'a> {
                 .signed_name_must_match
                 .then_some(&self.subject.repository),
         };
-        let attempt = self.verified(index, candidate, &demand);
+        let Some(attempt) = self.verified(index, candidate, &demand) else {
+            return Tried::Exhausted;
+        };
         let judged = match &attempt {
             Attempt::NotApplicable => return Tried::NotApplicable,
             Attempt::Proven(proof) => self.judge(policy, authority, proof),
@@ -173,10 +172,19 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn verified(&mut self, index: usize, candidate: &Candidate, demand: &Demand<'_>) -> Attempt {
+    /// What verifying gives, or nothing when the limit on attempts is used up. A result that is already there is free.
+    fn verified(
+        &mut self,
+        index: usize,
+        candidate: &Candidate,
+        demand: &Demand<'_>,
+    ) -> Option<Attempt> {
         let certified = Certified::of(index, demand);
         if let Some(attempt) = certified.as_ref().and_then(|key| self.certified.get(key)) {
-            return attempt.clone();
+            return Some(attempt.clone());
+        }
+        if self.made >= self.limits.attempts_max {
+            return None;
         }
         let attempt = verify::verify(
             candidate,
@@ -191,7 +199,7 @@ impl<'a> Attempts<'a> {
         if let Some(key) = certified {
             self.certified.insert(key, attempt.clone());
         }
-        attempt
+        Some(attempt)
     }
 
     /// What policy asks of a proven signature: identity, issuer, extensions, age, and that nothing is revoked.

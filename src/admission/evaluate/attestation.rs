@@ -75,6 +75,7 @@ fn unseen(known: &Known<'_>) -> Option<Outcome> {
     if let Some(missing) = known.failed_sources.first() {
         return Some(Outcome::Undecided {
             missing: missing.clone(),
+            revoked: false,
         });
     }
     if !known.witnessed {
@@ -103,11 +104,15 @@ fn quantify(requirement: &AttestationRequirement, proofs: &[Proof]) -> Outcome {
             }
         }
         Quantifier::All => judged.collect::<Result<(), _>>(),
-        // Newest is by verified time: an attestation without one is older than every other.
-        Quantifier::Newest => match proofs.iter().max_by_key(|proof| proof.verified_time) {
-            Some(proof) => holds(requirement, proof),
-            None => none(),
-        },
+        // Newest is by verified time: an attestation without one is older than every other. Which of several with the
+        // same time is the newest is not proven, so that all of these must hold.
+        Quantifier::Newest => {
+            let newest = proofs.iter().map(|proof| proof.verified_time).max();
+            proofs
+                .iter()
+                .filter(|proof| Some(proof.verified_time) == newest)
+                .try_for_each(|proof| holds(requirement, proof))
+        }
     };
     match verdict {
         Ok(()) => Outcome::Satisfied,

@@ -59,14 +59,16 @@ fn settle(outcome: Outcome, known: &Known<'_>) -> Outcome {
     if let Some(missing) = known.failed_sources.first() {
         return Outcome::Undecided {
             missing: missing.clone(),
+            revoked: kind == Kind::Revoked,
         };
     }
     match known.limit_exceeded {
-        Some(limit) => Outcome::Refused {
+        // A limit must not turn what is revoked into something that an auditing policy waives.
+        Some(limit) if kind != Kind::Revoked => Outcome::Refused {
             kind: Kind::LimitExceeded,
             reason: limit.to_owned(),
         },
-        None => Outcome::Refused { kind, reason },
+        Some(_) | None => Outcome::Refused { kind, reason },
     }
 }
 
@@ -149,10 +151,17 @@ impl Furthest {
         self.0
     }
 
+    /// The limit, unless something is revoked: no mode waives that.
     pub(super) fn exhausted(self) -> Outcome {
-        let best = self.0.map_or_else(String::new, |best| {
-            format!("; the best one: {}", best.reason)
-        });
+        let best = match self.0 {
+            Some(Refusal {
+                kind: kind @ Kind::Revoked,
+                reason,
+                ..
+            }) => return Outcome::Refused { kind, reason },
+            Some(best) => format!("; the best one: {}", best.reason),
+            None => String::new(),
+        };
         Outcome::Refused {
             kind: Kind::LimitExceeded,
             reason: format!("the limit on attempts at signatures is used up{best}"),
