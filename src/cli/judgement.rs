@@ -7,10 +7,11 @@ use super::chain;
 use super::image::ImageReference;
 use crate::admission::Kind;
 use crate::app::Engine;
+use crate::clock;
 use crate::config::Config;
 use crate::decision_log::{Client, Destination, Query, Record, Subject};
 use crate::oci::Digest;
-use crate::pull::{Missing, Refusal, ServedManifest};
+use crate::pull::{Caller, Missing, Refusal, ServedManifest};
 use crate::state::EvidenceSource;
 
 /// An image, what was decided about it, and the engine that decided.
@@ -75,14 +76,18 @@ pub(super) async fn judge(mut config: Config, image: ImageReference) -> Result<J
         user_agent: Some(concat!("countersign/", env!("CARGO_PKG_VERSION")).to_owned()),
         ..Client::default()
     };
+    let caller = Caller {
+        client,
+        now: clock::now(),
+    };
     let host = image.repository.host();
     let served = if engine.pull.is_configured(host) {
         engine
             .pull
-            .manifest(&image.repository, &image.reference, client)
+            .manifest(&image.repository, &image.reference, caller)
             .await
     } else {
-        Err(engine.pull.refuse_host(host, client).await)
+        Err(engine.pull.refuse_host(host, caller).await)
     };
     let record = find_record(&engine, &image, decision_id(&served)).await?;
     Ok(Judgement {
@@ -115,7 +120,7 @@ impl Judgement {
 fn decision_id(served: &Result<ServedManifest, Refusal>) -> Option<Ulid> {
     match served {
         Ok(served) => Some(served.manifest.decision().id),
-        Err(Refusal::Denied { decision, .. }) => *decision,
+        Err(Refusal::Denied(refused)) => refused.decision,
         Err(
             Refusal::NotFound(_)
             | Refusal::Unavailable { .. }
@@ -155,9 +160,9 @@ impl Answer {
                 digest: served.manifest.content().subject.digest,
                 warning: served.manifest.warning().map(|it| it.message.clone()),
             },
-            Err(Refusal::Denied { denial, .. }) => Self::Deny {
-                kind: denial.kind,
-                message: denial.message.clone(),
+            Err(Refusal::Denied(refused)) => Self::Deny {
+                kind: refused.denial.kind,
+                message: refused.denial.message.clone(),
             },
             Err(Refusal::NotFound(missing)) => Self::Undecided {
                 kind: "not_found",

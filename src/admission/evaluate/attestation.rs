@@ -82,6 +82,7 @@ fn unseen(known: &Known<'_>) -> Option<Outcome> {
         return Some(Outcome::Undecided {
             missing: "stored evidence does not show that no attestation is missing from it"
                 .to_owned(),
+            revoked: false,
         });
     }
     known.limit_exceeded.map(|limit| Outcome::Refused {

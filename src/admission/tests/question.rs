@@ -86,6 +86,7 @@ pub(super) struct Question {
     pub(super) candidates: Vec<Candidate>,
     pub(super) failed_sources: Vec<String>,
     pub(super) limit_exceeded: Option<String>,
+    pub(super) witnessed: bool,
     pub(super) limits: Limits,
     pub(super) now: Timestamp,
 }
@@ -102,6 +103,7 @@ impl Question {
             revoked: Revoked::default(),
             candidates,
             failed_sources: Vec::new(),
+            witnessed: true,
             limit_exceeded: None,
             limits: Limits::default(),
             now: now(),
@@ -115,6 +117,12 @@ impl Question {
 
     pub(super) fn limited(mut self) -> Self {
         self.limit_exceeded = Some("101 referrers may be signatures".to_owned());
+        self
+    }
+
+    /// The evidence was stored by another process.
+    pub(super) fn unwitnessed(mut self) -> Self {
+        self.witnessed = false;
         self
     }
 
@@ -133,6 +141,7 @@ impl Question {
             candidates: &self.candidates,
             failed_sources: &self.failed_sources,
             limit_exceeded: self.limit_exceeded.as_deref(),
+            witnessed: self.witnessed,
         };
         let policies = Policies::new(policies, self.default, self.revoked, &self.limits);
         evaluate(&self.subject, &policies, &known, &self.limits, self.now)
