@@ -36,8 +36,6 @@ pub(super) struct Arguments {
     /// Read the data directory of a proxy instead of asking one.
     #[arg(long, value_name = "DIR", conflicts_with = "admin")]
     data_dir: Option<PathBuf>,
-    #[command(flatten)]
-    filters: Filters,
     /// At most so many, the newest.
     #[arg(long, default_value_t = Query::LIMIT_DEFAULT)]
     limit: usize,
@@ -47,6 +45,8 @@ pub(super) struct Arguments {
     /// How to answer: a table, or one JSON object a line.
     #[arg(long, value_enum, default_value = "text")]
     output: Format,
+    #[command(flatten)]
+    filters: Filters,
 }
 
 /// What is shown.

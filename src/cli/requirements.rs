@@ -66,15 +66,18 @@ struct Identity {
 struct Loosened {
     /// Do not demand an entry in the transparency log; an identity then needs a signed timestamp.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
-        action = clap::ArgAction::Set, value_name = "BOOL", conflicts_with = "config")]
+        action = clap::ArgAction::Set, value_name = "BOOL", hide_default_value = true,
+        hide_possible_values = true, conflicts_with = "config")]
     insecure_ignore_tlog: bool,
     /// Do not demand that the certificate is in a certificate-transparency log.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
-        action = clap::ArgAction::Set, value_name = "BOOL", conflicts_with = "config")]
+        action = clap::ArgAction::Set, value_name = "BOOL", hide_default_value = true,
+        hide_possible_values = true, conflicts_with = "config")]
     insecure_ignore_sct: bool,
     /// Demand a signed (RFC 3161) timestamp.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
-        action = clap::ArgAction::Set, value_name = "BOOL", conflicts_with = "config")]
+        action = clap::ArgAction::Set, value_name = "BOOL", hide_default_value = true,
+        hide_possible_values = true, conflicts_with = "config")]
     use_signed_timestamps: bool,
 }
 

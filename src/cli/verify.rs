@@ -30,11 +30,11 @@ pub(super) struct Arguments {
 pub(super) struct Question {
     /// The image, as for `docker pull`.
     image: ImageReference,
-    #[command(flatten)]
-    requirements: Requirements,
     /// How to answer.
     #[arg(long, value_enum, default_value = "text")]
     pub(super) output: Format,
+    #[command(flatten)]
+    requirements: Requirements,
 }
 
 pub(super) fn run(arguments: &Arguments) -> u8 {

@@ -1,6 +1,5 @@
 //! The commands as somebody types them: what they print, and the exit codes that scripts rely on.
 
-use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
@@ -9,21 +8,13 @@ use tokio::process::Command;
 
 use crate::support::*;
 
+mod demo;
+mod verify_bundle;
+
 const ADMITTED: i32 = 0;
 const REFUSED: i32 = 1;
 const UNDECIDED: i32 = 2;
 const USAGE: i32 = 64;
-
-/// A bundle of the corpus over an image by `keys/k1.pub`, with a log entry.
-const BUNDLE: &str = "e5a93d0dd63ffb4a5e8818e36f6ef5ef85ad2fb630f9aeb83701f7c8c2d45171";
-const BUNDLE_SUBJECT: &str =
-    "sha256:7212e338022613f43dd847fde97e9a557d02f6de57b7c303255c934d3ea8dac7";
-/// One by a workflow.
-const KEYLESS: &str = "4f219ab0be3a";
-const KEYLESS_SUBJECT: &str =
-    "sha256:d264708a083b99507f40480df19acb5740988411b10736a8a25661b567536eca";
-const IDENTITY: &str = "https://github.com/external-secrets/external-secrets/.github/workflows/release.yml@refs/heads/main";
-const ISSUER: &str = "https://token.actions.githubusercontent.com";
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
@@ -236,7 +227,7 @@ async fn bad_usage_ends_with_64() {
             "/nonexistent",
             "--key",
             &key,
-            BUNDLE_SUBJECT,
+            "sha256:00",
         ],
         &["demo", "--twice"],
     ] {
@@ -382,127 +373,4 @@ async fn log_says_that_nobody_answers() {
         "{}",
         text(&output)
     );
-}
-
-fn corpus_file(path: &str) -> String {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/corpus");
-    directory.join(path).to_str().unwrap().to_owned()
-}
-
-async fn assert_verify_bundle(expected: i32, arguments: &[&str]) {
-    let all = [&["verify-bundle"], arguments].concat();
-    let output = countersign(&all).await;
-    assert_eq!(code(&output), expected, "{all:?}: {}", text(&output));
-}
-
-#[tokio::test]
-async fn verify_bundle_by_key_follows_the_client_protocol() {
-    let directory = TempDir::new().unwrap();
-    let garbage = directory.path().join("garbage");
-    std::fs::write(&garbage, "{}").unwrap();
-    let garbage = garbage.to_str().unwrap();
-    let bundle = &corpus_file(&format!("blobs/sha256/{BUNDLE}"));
-    let subject = &corpus_file(&format!(
-        "blobs/sha256/{}",
-        &BUNDLE_SUBJECT["sha256:".len()..]
-    ));
-    let (key, other) = (&corpus_file("keys/k1.pub"), &corpus_file("keys/k2.pub"));
-    let root = &corpus_file("trust/trusted_root.json");
-    let nowhere = "/nonexistent";
-    for (expected, [bundle, key, root, artifact]) in [
-        (ADMITTED, [bundle, key, root, BUNDLE_SUBJECT]),
-        (ADMITTED, [bundle, key, root, subject]),
-        (REFUSED, [bundle, key, root, KEYLESS_SUBJECT]),
-        (REFUSED, [bundle, key, root, key]),
-        (REFUSED, [bundle, other, root, BUNDLE_SUBJECT]),
-        (REFUSED, [garbage, key, root, BUNDLE_SUBJECT]),
-        (REFUSED, [bundle, garbage, root, BUNDLE_SUBJECT]),
-        (REFUSED, [bundle, key, garbage, BUNDLE_SUBJECT]),
-        (USAGE, [nowhere, key, root, BUNDLE_SUBJECT]),
-        (USAGE, [bundle, nowhere, root, BUNDLE_SUBJECT]),
-        (USAGE, [bundle, key, nowhere, BUNDLE_SUBJECT]),
-        (USAGE, [bundle, key, root, nowhere]),
-    ] {
-        let arguments = [
-            "--bundle",
-            bundle,
-            "--key",
-            key,
-            "--trusted-root",
-            root,
-            artifact,
-        ];
-        assert_verify_bundle(expected, &arguments).await;
-    }
-}
-
-#[tokio::test]
-async fn verify_bundle_by_identity_compares_both_values_whole() {
-    let blobs = std::fs::read_dir(corpus_file("blobs/sha256")).unwrap();
-    let mut names = blobs.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let bundle = names.find(|name| name.starts_with(KEYLESS)).unwrap();
-    let bundle = corpus_file(&format!("blobs/sha256/{bundle}"));
-    let root = corpus_file("trust/trusted_root.json");
-    let upper_case = &IDENTITY.to_uppercase();
-    let beginning = &IDENTITY[..IDENTITY.len() - 1];
-    for (expected, [identity, issuer, artifact]) in [
-        (ADMITTED, [IDENTITY, ISSUER, KEYLESS_SUBJECT]),
-        (REFUSED, [upper_case, ISSUER, KEYLESS_SUBJECT]),
-        (REFUSED, [beginning, ISSUER, KEYLESS_SUBJECT]),
-        (
-            REFUSED,
-            [IDENTITY, "https://issuer.example", KEYLESS_SUBJECT],
-        ),
-        (REFUSED, [IDENTITY, ISSUER, BUNDLE_SUBJECT]),
-    ] {
-        let arguments = [
-            "--bundle",
-            &bundle,
-            "--certificate-identity",
-            identity,
-            "--certificate-oidc-issuer",
-            issuer,
-            "--trusted-root",
-            &root,
-            artifact,
-        ];
-        assert_verify_bundle(expected, &arguments).await;
-    }
-}
-
-/// Behind a company's HTTP proxy, too: it leads nowhere from this machine to itself.
-#[tokio::test]
-async fn demo_shows_every_outcome_and_ends_well() {
-    let output = command(&["demo", "--once"])
-        .env("HTTP_PROXY", "http://127.0.0.1:9")
-        .env("http_proxy", "http://127.0.0.1:9")
-        .output()
-        .await
-        .unwrap();
-    assert_eq!(code(&output), 0, "{}", text(&output));
-    let told = text(&output);
-    for words in [
-        "✓ served",
-        "✓ refused: unsigned",
-        "✓ refused: wrong_identity",
-        "✓ refused: wrong_subject",
-        "✓ refused: attestation_missing",
-        "pulls ended as they should",
-    ] {
-        assert!(told.contains(words), "{words} is not in\n{told}");
-    }
-}
-
-#[tokio::test]
-async fn a_reader_that_leaves_is_no_failure() {
-    let script = format!(
-        "{} demo --once | head -n 1",
-        env!("CARGO_BIN_EXE_countersign")
-    );
-    let output = Command::new("sh")
-        .args(["-c", &script])
-        .output()
-        .await
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
