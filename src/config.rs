@@ -169,7 +169,10 @@ impl Config {
             return Err(Problems(reader.problems));
         };
         reader.substitute("", &mut root, environment);
-        let config = read(&Field::root(&root), &mut reader);
+        let mut config = read(&Field::root(&root), &mut reader);
+        for upstream in config.upstreams.values_mut() {
+            upstream.credentials.find_docker_config(environment);
+        }
         if reader.problems.is_empty() {
             Ok(Self {
                 warnings: reader.warnings,

@@ -45,6 +45,19 @@ pub enum Credentials {
     },
 }
 
+impl Credentials {
+    /// Where Docker keeps its configuration, unless the file is named: `$DOCKER_CONFIG`, or `.docker` at home.
+    pub(super) fn find_docker_config(&mut self, environment: &dyn Fn(&str) -> Option<String>) {
+        if let Self::DockerConfig { path: path @ None } = self {
+            let folder = environment("DOCKER_CONFIG").map(PathBuf::from);
+            let home = || environment("HOME").map(|home| PathBuf::from(home).join(".docker"));
+            *path = folder
+                .or_else(home)
+                .map(|folder| folder.join("config.json"));
+        }
+    }
+}
+
 pub(super) const KEYS: &[&str] = &["endpoint", "ca", "plain_http", "credentials", "token_hosts"];
 pub(super) const CREDENTIAL_KEYS: &[&str] = &["username", "password", "docker_config"];
 

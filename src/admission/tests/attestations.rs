@@ -118,6 +118,11 @@ fn what_speaks_of_all_must_have_seen_all() {
         let question = || Question::new(vec![attested_by(clean(&world, quantifier))], enough());
         assert_eq!(question().answer(), "satisfied");
         assert_eq!(question().failing().answer(), failing, "{quantifier:?}");
+        assert_eq!(
+            question().unwitnessed().answer(),
+            failing,
+            "stored by somebody else: {quantifier:?}"
+        );
         assert_eq!(question().limited().answer(), limited, "{quantifier:?}");
         assert_eq!(
             question().limited().failing().answer(),

@@ -233,3 +233,26 @@ fn what_comes_later_is_not_silently_ignored() {
     let warnings = directory.warnings("");
     assert_eq!(warnings.len(), 2, "{warnings:?}");
 }
+
+#[test]
+fn docker_keeps_its_configuration_where_the_environment_says() {
+    let path = |variables: &'static [(&'static str, &'static str)]| {
+        let environment = move |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let mut credentials = Credentials::DockerConfig { path: None };
+        credentials.find_docker_config(&environment);
+        match credentials {
+            Credentials::DockerConfig { path } => path,
+            Credentials::Anonymous | Credentials::Basic { .. } => None,
+        }
+    };
+    let both = path(&[("DOCKER_CONFIG", "/d"), ("HOME", "/h")]);
+    assert_eq!(both, Some("/d/config.json".into()));
+    assert_eq!(
+        path(&[("HOME", "/h")]),
+        Some("/h/.docker/config.json".into())
+    );
+    assert_eq!(path(&[]), None);
+}
