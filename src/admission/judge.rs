@@ -183,7 +183,16 @@ impl Admission {
         let stored = self.stored_evidence(subject).await?;
         let stored = match stored {
             Some(stored) if self.suffices(&stored, subject, matching, budget.now) => {
-                return Ok(Basics::Evidence(stored, None));
+                let evaluation = self.evaluate(subject, &stored, budget.now, draft);
+                if evaluation.is_satisfied() {
+                    return Ok(Basics::Evidence(stored, Some(evaluation)));
+                }
+                // Signature material may have evidence of its own, which need not satisfy anybody.
+                let nature = self.nature(subject, asked, arriving.clone(), budget.deadline);
+                return Ok(match nature.await {
+                    Nature::Ordinary => Basics::Evidence(stored, Some(evaluation)),
+                    nature @ (Nature::Material | Nature::Absent) => Basics::NoneNeeded(nature),
+                });
             }
             other => other,
         };
@@ -238,13 +247,17 @@ impl Admission {
                 continue;
             }
             let evaluation = self.evaluate(subject, &gathering, budget.now, draft);
-            if matches!(evaluation.finding, Finding::Satisfied) && evaluation.audit.is_none() {
+            if evaluation.is_satisfied() {
                 draft.evidence = Some(gathering.to_evidence());
                 self.keep_artifacts(&gathering);
                 let (admission, subject) = (self.clone(), subject.clone());
                 let so_far = gathering.clone();
+                let recorded = draft.when_recorded();
                 self.inner.tasks.spawn(async move {
-                    admission.finish(subject, so_far, findings).await;
+                    let all = admission.rest(so_far, findings).await;
+                    // What is recorded with the decision is incomplete, and must not replace this.
+                    recorded.await;
+                    admission.keep_evidence(&subject, &all).await;
                 });
                 return (gathering, Some(evaluation));
             }
@@ -254,18 +267,17 @@ impl Admission {
         (gathering, None)
     }
 
-    /// Takes in what the remaining sources have, and keeps all of it as evidence.
-    async fn finish(
+    /// Takes in what the remaining sources have, and keeps its bytes.
+    async fn rest(
         &self,
-        subject: Subject,
         mut gathering: Gathering,
         mut findings: BoxStream<'static, discovery::Finding>,
-    ) {
+    ) -> Gathering {
         while let Some(finding) = findings.next().await {
             gathering.add(finding, &self.inner.limits);
         }
         self.keep_artifacts(&gathering);
-        self.keep_evidence(&subject, &gathering).await;
+        gathering
     }
 
     /// Looks for an endorsed manifest's own signatures after it was admitted, so that a change of policy can decide
@@ -282,7 +294,8 @@ impl Admission {
             let request = admission.discovery_request(&subject, &matching, deadline);
             let gathering = Gathering::begin(&request, now);
             let findings = admission.inner.discovery.findings(request);
-            admission.finish(subject, gathering, findings.boxed()).await;
+            let all = admission.rest(gathering, findings.boxed()).await;
+            admission.keep_evidence(&subject, &all).await;
         });
     }
 

@@ -1,10 +1,12 @@
 //! Recording a decision: durable first, then remembered, then told.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use super::decision::{Decision, Described, Error, Outcome, StorageError};
@@ -38,6 +40,8 @@ pub(super) struct Draft {
     attempts: Vec<AttemptReport>,
     trusted_roots: Vec<Digest>,
     document: Option<(Arc<Document>, Origin)>,
+    /// Dropped with the draft, once it is recorded or given up.
+    recorded: Option<oneshot::Sender<Infallible>>,
 }
 
 /// Where the time went.
@@ -66,7 +70,15 @@ impl Draft {
             attempts: Vec::new(),
             trusted_roots: Vec::new(),
             document: None,
+            recorded: None,
         }
+    }
+
+    /// Ends when the draft is recorded, or given up.
+    pub(super) fn when_recorded(&mut self) -> impl Future<Output = ()> + use<> {
+        let (sender, receiver) = oneshot::channel();
+        self.recorded = Some(sender);
+        async move { drop(receiver.await) }
     }
 
     pub(super) fn document(&mut self, document: &Arc<Document>, origin: Origin) {
