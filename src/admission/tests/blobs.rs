@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 
+use serde_json::json;
+
 use super::question::{World, now, signed_by};
-use super::registry::{House, Pushed, Settings, Trouble, after, subject};
+use super::registry::{House, Pushed, Settings, TAR, Trouble, after, subject};
 use crate::admission::Error;
 use crate::oci::{Digest, Manifest};
 use crate::policy::{Policy, Revoked};
+use crate::upstream::Purpose;
 
 fn enforcing(world: &World) -> Vec<Policy> {
     vec![signed_by(&[&world.authority], 1)]
@@ -131,22 +134,24 @@ async fn what_cannot_be_decided_is_no_refusal() {
     house.registry.recover();
     house
         .registry
-        .fail_at(&[crate::upstream::Purpose::CosignTag], Trouble::Unreachable);
+        .fail_at(&[Purpose::CosignTag], Trouble::Unreachable);
     assert_eq!(process.grants(&blob).await, "undecided");
     // Another parent that is admitted grants it all the same.
-    let second = house
-        .registry
-        .push_image_of(&[serde_json::json!({"mediaType": super::registry::TAR, "digest": blob.to_string(), "size": 19}),
-            serde_json::json!({"mediaType": super::registry::TAR, "digest": blob.to_string(), "size": 19})]);
-    house.registry.sign(&second, &world.key);
     house.registry.recover();
+    let Manifest::Image(second) = Manifest::parse(&image.bytes, image.media_type).unwrap() else {
+        panic!("{image:?}");
+    };
+    let layer =
+        json!({"mediaType": TAR, "digest": blob.to_string(), "size": second.layers[0].size});
+    let second = house.registry.push_image_of(&[layer.clone(), layer]);
+    house.registry.sign(&second, &world.key);
     assert_eq!(
         house.process(enforcing(&world)).decide(&second).await,
         "signature"
     );
     house
         .registry
-        .fail_at(&[crate::upstream::Purpose::CosignTag], Trouble::Unreachable);
+        .fail_at(&[Purpose::CosignTag], Trouble::Unreachable);
     let fresh = house.process(enforcing(&world));
     assert_eq!(fresh.grants(&blob).await, "granted");
 }

@@ -11,7 +11,7 @@ use super::question::{SCAN, World, now, signed_by};
 use super::registry::{House, Pushed, Settings, Trouble, after, described, subject};
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::{AttestationRequirement, Policy, Quantifier};
+use crate::policy::{AttestationRequirement, Mode, Policy, Quantifier};
 use crate::upstream::Purpose;
 
 const HOUR: i64 = 3600;
@@ -306,6 +306,39 @@ async fn a_refusal_looks_again_after_half_a_minute() {
     house.registry.sign(&image, &world.key);
     assert_eq!(process.decide_at(&image, at(59)).await, "untrusted_key");
     assert_eq!(process.decide_at(&image, at(60)).await, "signature");
+}
+
+#[tokio::test]
+async fn that_there_was_no_signature_is_not_believed_for_long() {
+    let (world, house) = (World::new(), House::new().await);
+    let image = house.registry.push_image("signed late");
+    let process = house.process(enforcing(&world));
+    assert_eq!(process.decide(&image).await, "unsigned");
+    house.registry.sign(&image, &world.key);
+    for (seconds, answer) in [(29, "unsigned"), (30, "signature")] {
+        let fresh = house.process(enforcing(&world));
+        assert_eq!(fresh.decide_at(&image, at(seconds)).await, answer);
+    }
+}
+
+#[tokio::test]
+async fn what_audit_let_through_looks_again_after_half_a_minute() {
+    let (world, house) = (World::new(), House::new().await);
+    let image = house.registry.push_image("signed late");
+    house.registry.sign(&image, &world.other);
+    let auditing = Policy {
+        mode: Mode::Audit,
+        ..signed_by(&[&world.authority], 1)
+    };
+    let process = house.process(vec![auditing]);
+    assert_eq!(process.decide(&image).await, "audit");
+    let remembered = |seconds| {
+        process
+            .admission
+            .remembered(&subject(&image.digest), at(seconds))
+    };
+    assert!(remembered(29).is_some());
+    assert!(remembered(30).is_none());
 }
 
 #[tokio::test]

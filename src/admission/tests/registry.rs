@@ -505,10 +505,8 @@ impl Process<'_> {
         match self.grant(blob, now()).await {
             Ok(Ok(_granted)) => "granted".to_owned(),
             Ok(Err(denial)) => denial.kind.as_str().to_owned(),
-            Err(error) => match error.as_ref() {
-                Error::Undecided(_) => "undecided".to_owned(),
-                other => format!("{other:?}"),
-            },
+            Err(error) if matches!(*error, Error::Undecided(_)) => "undecided".to_owned(),
+            Err(error) => format!("{error:?}"),
         }
     }
 
