@@ -7,6 +7,7 @@ mod corpus;
 mod endorsement;
 mod evidence;
 mod forge;
+mod house;
 mod identities;
 mod material;
 mod outcomes;

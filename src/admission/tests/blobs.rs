@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
+use super::house::{House, Settings, after, subject};
 use super::question::{World, now, signed_by};
-use super::registry::{House, Pushed, Settings, TAR, Trouble, after, subject};
+use super::registry::{Pushed, TAR, Trouble};
 use crate::admission::Error;
 use crate::oci::{Digest, Manifest};
 use crate::policy::{Policy, Revoked};

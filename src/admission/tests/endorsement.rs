@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::house::{House, Settings, after, asked};
 use super::question::{World, now, signed_by};
-use super::registry::{House, Pushed, Settings, Trouble, after, asked};
+use super::registry::{Pushed, Trouble};
 use crate::admission::Asked;
 use crate::limits::Limits;
 use crate::oci::media_type;

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::forge::Signature;
+use super::house::{House, Settings, after, subject};
 use super::question::{SCAN, World, now, signed_by};
-use super::registry::{House, Pushed, Settings, Trouble, after, described, subject};
+use super::registry::{Pushed, Trouble, described};
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{AttestationRequirement, Mode, Policy, Quantifier};

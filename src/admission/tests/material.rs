@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Value, json};
 
 use super::forge::{Layer, Signature};
+use super::house::{House, Settings, asked};
 use super::question::{World, now, signed_by};
-use super::registry::{House, Pushed, Settings, TAR, asked, described};
+use super::registry::{Pushed, TAR, described};
 use crate::admission::Asked;
 use crate::limits::Limits;
 use crate::policy::{Policy, Revoked};
