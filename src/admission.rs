@@ -2,7 +2,7 @@
 //! [`Admitted`].
 //!
 //! Decisions are remembered in the process and nowhere else. What is stored is evidence, and it is judged again by
-//! each process, under each configuration (`design.md` §3.8).
+//! each process, under each configuration.
 
 mod blob;
 pub mod decision;

@@ -21,7 +21,7 @@ pub use json_lines::{Closed, JsonLines};
 pub use output::{Destination, OpenError};
 
 /// One decision with its evidence, in the one spelling used in files, the admin API and the command line
-/// (`design.md` §6). Every key is always present.
+///. Every key is always present.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// Sorts by time.

@@ -1,7 +1,7 @@
 //! Finds signature material for a digest: the union of the legacy cosign tags, the referrers API and the referrers tag.
 //!
 //! Each source is asked to its end and ends as *found*, *none* or *failed*; a failure of one is no statement about the
-//! others (`design.md` §3.4). Nothing found here is believed: it is material for [`crate::verify`].
+//! others. Nothing found here is believed: it is material for [`crate::verify`].
 
 mod artifact;
 mod cosign_tag;

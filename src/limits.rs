@@ -1,4 +1,4 @@
-//! Every limit on what a peer may send, with its default, in one place (`verification.md` §8).
+//! Every limit on what a peer may send, with its default, in one place.
 //!
 //! What exceeds a count is refused, never truncated; what exceeds a size is not read to its end.
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -24,6 +25,19 @@ pub struct Document {
     pub media_type: String,
     /// What it says.
     pub manifest: Manifest,
+    /// What answers say of it, made once.
+    pub headers: Headers,
+}
+
+/// What answers say of a document. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Headers {
+    /// The digest.
+    pub digest: HeaderValue,
+    /// The digest in quotes.
+    pub etag: HeaderValue,
+    /// The media type.
+    pub media_type: HeaderValue,
 }
 
 /// Why there is no document.
@@ -174,11 +188,13 @@ impl Manifests {
                 limit,
             });
         }
+        let headers = Headers::new(&digest, &media_type);
         Ok(Document {
             subject,
             bytes,
             media_type,
             manifest,
+            headers,
         })
     }
 }
@@ -190,6 +206,22 @@ pub enum Origin {
     Disk,
     /// The upstream, just now.
     Upstream,
+}
+
+impl Headers {
+    /// The headers of content with this digest and type.
+    #[must_use]
+    pub fn new(digest: &Digest, media_type: &str) -> Self {
+        // Digests are hex, and media types were parsed: neither has a byte that a header cannot have.
+        let value = |text: &str| {
+            HeaderValue::try_from(text).unwrap_or_else(|_not_text| HeaderValue::from_static(""))
+        };
+        Self {
+            digest: value(&digest.to_string()),
+            etag: value(&format!("\"{digest}\"")),
+            media_type: value(media_type),
+        }
+    }
 }
 
 impl Document {

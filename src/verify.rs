@@ -121,7 +121,7 @@ pub struct Proof {
     pub statement: Option<serde_json::Value>,
 }
 
-/// The check that failed first, in the order in which the checks of one attempt run (`design.md` §2).
+/// The check that failed first, in the order in which the checks of one attempt run.
 ///
 /// A later variant got further than an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

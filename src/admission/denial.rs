@@ -3,7 +3,7 @@
 use crate::oci::Digest;
 use crate::verify::FailedCheck;
 
-/// The kind of a denial: the fixed words of `design.md` §2.
+/// The kind of a denial: fixed words that programs may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// There is no signature at all.

@@ -125,6 +125,11 @@ pub fn evaluate(
 }
 
 impl Evaluation {
+    /// Whether every policy is, the auditing ones included.
+    pub(super) fn is_satisfied(&self) -> bool {
+        matches!(self.finding, Finding::Satisfied) && self.audit.is_none()
+    }
+
     /// Joins a policy's outcome to those before it: a refusal outlasts everything, an undecided policy every
     /// satisfied one.
     fn note(&mut self, subject: &Subject, policy: &Policy, outcome: Outcome) {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Admission;
 use super::decision::Error;
-use super::evaluate::{Evaluation, Finding};
+use super::evaluate::Evaluation;
 use super::evidence::Gathering;
 use super::judge::{Arriving, Basics, Budget};
 use super::material::Nature;
@@ -94,7 +94,7 @@ impl Admission {
                 continue;
             }
             let evaluation = self.evaluate(subject, &gathering, budget.now, draft);
-            if matches!(evaluation.finding, Finding::Satisfied) && evaluation.audit.is_none() {
+            if evaluation.is_satisfied() {
                 draft.unfinished = Some(Unfinished {
                     gathering: gathering.clone(),
                     findings,

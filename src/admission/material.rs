@@ -1,4 +1,4 @@
-//! Signature material passes unsigned, so that verifiers behind us work (`design.md` §3.3).
+//! Signature material passes unsigned, so that verifiers behind us work.
 //!
 //! It is known by content: every layer parses as simple signing, DSSE, a Sigstore bundle, SPDX or `CycloneDX`, and the
 //! config describes nothing that could run. Types and tags only say where it is worth looking. A runnable image under

@@ -172,7 +172,7 @@ impl Draft {
 
 impl Admission {
     /// Makes the decision durable, remembers it, and tells the log. An admission that could not be made durable is not
-    /// made (`design.md` §6).
+    /// made.
     pub(super) async fn record(
         &self,
         draft: Draft,
@@ -222,7 +222,7 @@ impl Admission {
     }
 
     /// Remembers the decision. A refusal is remembered only if no parent came up while it was being made: a refusal for
-    /// want of an admitted parent must not outlast that want (`design.md` §3.8).
+    /// want of an admitted parent must not outlast that want.
     async fn remember(&self, decision: &Arc<Decision>, hints: &[Digest]) -> Result<(), Error> {
         self.forget_refused_children(decision);
         if decision.document().is_none() && self.hints(&decision.subject).await? != hints {

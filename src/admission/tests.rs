@@ -2,9 +2,15 @@
 //! upstream.
 
 mod attestations;
+mod blobs;
 mod corpus;
+mod endorsement;
+mod evidence;
 mod forge;
+mod house;
 mod identities;
+mod material;
 mod outcomes;
 mod question;
+mod registry;
 mod signatures;

@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     /// Sigstore `trusted_root.json` to believe instead of the public-good one.
     #[arg(long, value_name = "FILE")]
     trusted_root: Option<PathBuf>,
-    /// The signed file, or its digest as sha256:<hex> or sha512:<hex>.
+    /// The signed file, or its digest as `sha256:<hex>` or `sha512:<hex>`.
     #[arg(value_name = "FILE_OR_DIGEST")]
     artifact: String,
 }

@@ -20,8 +20,8 @@ use crate::oci::{Digest, Reference, RepositoryName};
 
 use super::output::{self, Destination, OpenError, Output};
 
-/// Lines that may wait: a third of a second at 45,000 requests per second.
-const QUEUED_MAX: usize = 16 * 1024;
+/// Lines that may wait: three intervals at 45,000 requests per second.
+const QUEUED_MAX: usize = 8 * 1024;
 
 /// How often the queue is looked at.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -53,9 +53,9 @@ pub struct AccessLine {
     pub status: u16,
     /// Bytes of the body that were sent.
     pub bytes: u64,
-    /// What the cache had: `hit`, `miss`, ….
+    /// Where the content came from: `memory`, `disk`, `upstream` or `none`.
     pub cache: &'static str,
-    /// From the request to the end of the answer.
+    /// From the request to the headers of the answer.
     #[serde(rename = "duration_ms", serialize_with = "milliseconds")]
     pub duration: Duration,
 }

@@ -10,6 +10,7 @@ use super::answer::{Answer, Asking};
 use super::range::{self, Range};
 use super::{Server, respond};
 use crate::decision_log::Subject;
+use crate::manifests::Headers;
 use crate::oci::{Digest, RepositoryName};
 use crate::pull::{BlobBody, ServedBlob};
 
@@ -63,7 +64,7 @@ fn admitted(asking: &Asking<'_>, digest: &Digest, served: ServedBlob) -> Answer 
     } else {
         into_body(body, start, end)
     });
-    respond::content_headers(&mut response, digest, MEDIA_TYPE, end - start);
+    respond::content_headers(&mut response, Headers::new(digest, MEDIA_TYPE), end - start);
     if range.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let headers = response.headers_mut();

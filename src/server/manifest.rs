@@ -54,7 +54,7 @@ fn admitted(asking: &Asking<'_>, served: &ServedManifest) -> Answer {
     let digest = document.subject.digest;
     let bytes = u64::try_from(document.bytes.len()).unwrap_or(u64::MAX);
     let mut response = Response::new(Body::from(document.bytes.clone()));
-    respond::content_headers(&mut response, &digest, &document.media_type, bytes);
+    respond::content_headers(&mut response, document.headers.clone(), bytes);
     if let Some(denial) = manifest.warning() {
         respond::warn(&mut response, denial);
     }

@@ -1,8 +1,8 @@
-//! The only place with status codes: every outcome has one answer (`design.md` §2).
+//! The only place with status codes: every outcome has one answer.
 
 use axum::body::Body;
 use http::header::{
-    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER,
     WARNING, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::route;
 use crate::admission::{Denial, Described};
+use crate::manifests::Headers;
 use crate::oci::{Digest, ErrorCode};
 use crate::pull::{Missing, Refusal};
 
@@ -195,23 +196,12 @@ pub(super) fn range_not_satisfiable(size: u64) -> Response<Body> {
     response
 }
 
-/// The headers of admitted content: its digest, as `ETag` too, and its length.
-pub(super) fn content_headers(
-    response: &mut Response<Body>,
-    digest: &Digest,
-    media_type: &str,
-    bytes: u64,
-) {
+/// The headers of admitted content: what it is, and its length.
+pub(super) fn content_headers(response: &mut Response<Body>, content: Headers, bytes: u64) {
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::try_from(digest.to_string()) {
-        headers.insert(DOCKER_CONTENT_DIGEST, value);
-    }
-    if let Ok(etag) = HeaderValue::try_from(format!("\"{digest}\"")) {
-        headers.insert(http::header::ETAG, etag);
-    }
-    if let Ok(media_type) = HeaderValue::try_from(media_type) {
-        headers.insert(CONTENT_TYPE, media_type);
-    }
+    headers.insert(DOCKER_CONTENT_DIGEST, content.digest);
+    headers.insert(ETAG, content.etag);
+    headers.insert(CONTENT_TYPE, content.media_type);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
 }
@@ -236,12 +226,8 @@ pub(super) fn warn(response: &mut Response<Body>, denial: &Denial) {
 /// 200 for a `HEAD` of a refused manifest (`compat.head_allows`): what it is, and none of it.
 pub(super) fn head_allowed(described: &Described) -> Response<Body> {
     let mut response = Response::new(Body::empty());
-    content_headers(
-        &mut response,
-        &described.digest,
-        &described.media_type,
-        described.bytes,
-    );
+    let headers = Headers::new(&described.digest, &described.media_type);
+    content_headers(&mut response, headers, described.bytes);
     response
 }
 

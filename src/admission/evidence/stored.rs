@@ -50,7 +50,7 @@ impl Admission {
         matching: &[Arc<Policy>],
         now: Timestamp,
     ) -> bool {
-        // Rules about all attestations need somebody to have seen that there are no more (`design.md` §3.4, §3.8).
+        // Rules about all attestations need somebody to have seen that there are no more.
         let about_all = matching
             .iter()
             .flat_map(|policy| &policy.attestations)

@@ -125,7 +125,7 @@ fn the_same_identity_signing_twice_counts_once() {
     let root = root();
     let image = signed(CASE);
     let mut twice = question(&image, signed_by(&[&release(&root)], 2));
-    twice.candidates.extend(image.candidates.clone());
+    twice.candidates.extend(image.candidates);
     assert_eq!(twice.answer(), "threshold_not_met");
 }
 
