@@ -271,13 +271,23 @@ impl State {
         Ok(row.is_some())
     }
 
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn answers(&self) -> Result<(), Error> {
+        self.database
+            .read(|connection| connection.query_row("SELECT 1", [], |_row| Ok(())))
+            .await
+    }
+
     /// Decisions that match, newest first. Rows that cannot be read as decisions are passed over.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn records(&self, query: Query) -> Result<Vec<Record>, Error> {
         let read = move |connection: &Connection| decisions::select(connection, &query);
-        self.database.read(read).await
+        self.database.query(read).await
     }
 
     /// One decision.
@@ -286,7 +296,7 @@ impl State {
     /// When the database fails. An unreadable row counts as absent.
     pub async fn record(&self, id: Ulid) -> Result<Option<Record>, Error> {
         let read = move |connection: &Connection| decisions::select_one(connection, id);
-        self.database.read(read).await
+        self.database.query(read).await
     }
 
     async fn row<const COLUMNS: usize>(

@@ -46,7 +46,7 @@ pub(super) async fn livez() -> &'static str {
 pub(super) async fn readyz(Extract(admin): Extract<Admin>) -> Response {
     let mut missing = admin.inner.readiness.missing();
     // Without the state nothing can be decided, and nothing that was decided can be logged.
-    if let Err(error) = admin.inner.state.record(ulid::Ulid::nil()).await {
+    if let Err(error) = admin.inner.state.answers().await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "The state database does not answer"

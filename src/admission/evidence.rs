@@ -138,6 +138,11 @@ impl Gathering {
         self.sources.iter().all(Asking::is_complete)
     }
 
+    /// Whether a source was asked and did not say what it has.
+    pub(super) fn has_failed(&self) -> bool {
+        self.sources.iter().any(|asking| asking.failure().is_some())
+    }
+
     /// The sources of which it is not known what they have, in words.
     pub(super) fn failed_sources(&self) -> Vec<String> {
         let incomplete = self.sources.iter().filter(|asking| !asking.is_complete());

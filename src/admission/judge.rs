@@ -266,7 +266,8 @@ impl Admission {
             Finding::Refused(denial) => return refuse(denial, budget.now),
             Finding::Undecided { missing } => return undecided(subject, &missing, budget.now),
         };
-        let fresh_until = if draft.stale || basis == Basis::Audit || !gathering.is_complete() {
+        // Sources that are still being asked go on in the background; one that failed is asked again soon.
+        let fresh_until = if draft.stale || basis == Basis::Audit || gathering.has_failed() {
             later(budget.now, REFUSAL_MEMORY)
         } else {
             later(

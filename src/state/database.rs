@@ -14,7 +14,7 @@ use super::{Batch, Error, decisions, schema};
 /// The name of the database in a data directory.
 pub(crate) const FILE: &str = "state.sqlite3";
 
-/// Reads are short; two threads keep one slow query of the log from holding up the pulls.
+/// Reads of the pull path are short.
 const READERS: usize = 2;
 
 /// Callers beyond this wait for a place in the queue.
@@ -28,6 +28,8 @@ const GROUP_MAX: usize = 256;
 pub(super) struct Database {
     writes: mpsc::Sender<Write>,
     reads: mpsc::Sender<Read>,
+    /// Queries of the log may be slow. They have a thread of their own, so that they hold up nothing but each other.
+    queries: mpsc::Sender<Read>,
 }
 
 #[derive(Debug)]
@@ -45,14 +47,11 @@ impl Database {
         let writer = Writer::new(schema::open(&path)?, decisions_max);
         let (writes, queue) = mpsc::channel(QUEUED_MAX);
         spawn("state-writer", move || writer.run(queue))?;
-        let (reads, queue) = mpsc::channel::<Read>(QUEUED_MAX);
-        let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..READERS {
-            let (connection, queue) = (schema::open(&path)?, Arc::clone(&queue));
-            connection.pragma_update(None, "query_only", true)?;
-            spawn("state-reader", move || serve_reads(&connection, &queue))?;
-        }
-        Ok(Self { writes, reads })
+        Ok(Self {
+            writes,
+            reads: readers(&path, "state-reader", READERS)?,
+            queries: readers(&path, "state-query", 1)?,
+        })
     }
 
     pub(super) async fn write(&self, batch: Batch) -> Result<(), Error> {
@@ -65,8 +64,24 @@ impl Database {
         answered.await.map_err(|_gone| Error::Closed)?
     }
 
+    /// A short read, for the pull path.
     pub(super) async fn read<T: Send + 'static>(
         &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        Self::ask(&self.reads, read).await
+    }
+
+    /// A query of the log, which may take its time.
+    pub(super) async fn query<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        Self::ask(&self.queries, read).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        lane: &mpsc::Sender<Read>,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
@@ -74,10 +89,22 @@ impl Database {
             // Whoever asked may have gone.
             drop(answer.send(read(connection)));
         });
-        self.reads.send(read).await.map_err(|_gone| Error::Closed)?;
+        lane.send(read).await.map_err(|_gone| Error::Closed)?;
         let answer = answered.await.map_err(|_gone| Error::Closed)?;
         Ok(answer?)
     }
+}
+
+/// Threads that read, and the queue to them.
+fn readers(path: &Path, name: &str, count: usize) -> Result<mpsc::Sender<Read>, Error> {
+    let (reads, queue) = mpsc::channel::<Read>(QUEUED_MAX);
+    let queue = Arc::new(Mutex::new(queue));
+    for _ in 0..count {
+        let (connection, queue) = (schema::open(path)?, Arc::clone(&queue));
+        connection.pragma_update(None, "query_only", true)?;
+        spawn(name, move || serve_reads(&connection, &queue))?;
+    }
+    Ok(reads)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
