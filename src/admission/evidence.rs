@@ -113,6 +113,11 @@ impl Gathering {
             .collect();
     }
 
+    /// What was fetched and is to be kept.
+    pub(super) fn contents(&self) -> Vec<(Digest, Bytes)> {
+        self.contents.clone()
+    }
+
     pub(super) fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }

@@ -103,7 +103,7 @@ impl Admission {
                 return (gathering, Some(evaluation));
             }
         }
-        self.keep_artifacts(&gathering);
+        draft.contents = gathering.contents();
         draft.evidence = Some(gathering.to_evidence());
         (gathering, None)
     }
@@ -119,7 +119,7 @@ impl Admission {
             while let Some(finding) = findings.next().await {
                 gathering.add(finding, &admission.inner.limits);
             }
-            admission.keep_artifacts(&gathering);
+            admission.keep_contents(gathering.contents());
             admission.keep_evidence(&subject, &gathering).await;
         });
     }

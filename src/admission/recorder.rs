@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use ulid::Ulid;
 
@@ -37,6 +38,8 @@ pub(super) struct Draft {
     pub(super) evidence: Option<Evidence>,
     /// Whether complete evidence is stored already, which incomplete evidence must not replace.
     pub(super) replaces_complete: bool,
+    /// Signature material to keep, once the record is durable: its disk writes must not hold up the record's.
+    pub(super) contents: Vec<(Digest, Bytes)>,
     /// Sources that go on after the decision.
     pub(super) unfinished: Option<Unfinished>,
     /// The parents that state hinted at.
@@ -85,6 +88,7 @@ impl Draft {
             endorsed_by: None,
             evidence: None,
             replaces_complete: false,
+            contents: Vec::new(),
             unfinished: None,
             hints: Vec::new(),
             timing: Spent::default(),
@@ -212,8 +216,10 @@ impl Admission {
             endorsement_depth: conclusion.endorsement_depth,
             reused: AtomicU64::new(0),
         });
+        if !draft.contents.is_empty() {
+            self.keep_contents(draft.contents);
+        }
         if let Some(unfinished) = draft.unfinished {
-            self.keep_artifacts(&unfinished.gathering);
             self.finish_in_background(subject, unfinished);
         }
         self.remember(&decision, &draft.hints).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::Gathering;
@@ -143,8 +144,8 @@ impl Admission {
     }
 
     /// Keeps the artifacts' bytes, off the request path: without them the evidence counts as absent, no more.
-    pub(in crate::admission) fn keep_artifacts(&self, gathering: &Gathering) {
-        let (store, contents) = (self.inner.store.clone(), gathering.contents.clone());
+    pub(in crate::admission) fn keep_contents(&self, contents: Vec<(Digest, Bytes)>) {
+        let store = self.inner.store.clone();
         self.inner.tasks.spawn(async move {
             for (digest, bytes) in contents {
                 if let Err(error) = store.put(&digest, bytes).await {
