@@ -223,12 +223,6 @@ impl Admission {
             Err(evaluate::no_policy(repository, None))
         }
     }
-
-    /// The hash of the policies in force.
-    #[must_use]
-    pub fn configuration(&self) -> Digest {
-        self.inner.policies.hash
-    }
 }
 
 fn weight(decision: &Decision) -> u32 {

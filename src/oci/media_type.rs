@@ -8,15 +8,11 @@ pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const DOCKER_MANIFEST_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// Docker image manifest, schema 2.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-/// The two bytes `{}` standing in for an absent config (image specification, "Guidance for an Empty Descriptor").
-pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The configuration of a runnable image.
 pub const OCI_IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// One layer of a legacy cosign signature: the simple-signing payload.
 pub const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-/// Artifact type under which cosign 2.x filed simple-signing payloads as referrers (`COSIGN_EXPERIMENTAL=1`).
-pub const COSIGN_SIGNATURE_ARTIFACT: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 /// One layer of a legacy cosign attestation.
 pub const DSSE_ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 /// What every Sigstore bundle's media type starts with, whatever its version and spelling.

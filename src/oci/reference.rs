@@ -36,22 +36,6 @@ impl Tag {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Whether cosign or the referrers tag schema may have made this tag: `sha256-<64 hex>`, alone or followed by
-    /// `.sig`, `.att` or `.sbom`. It says where signature material may be found and nothing about what is there.
-    #[must_use]
-    pub fn may_hold_signature_material(&self) -> bool {
-        let Some((algorithm, rest)) = self.0.split_once('-') else {
-            return false;
-        };
-        let (hex, suffix) = rest.split_once('.').unwrap_or((rest, ""));
-        matches!(algorithm, "sha256" | "sha512")
-            && hex.len() == 64
-            && hex
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            && matches!(suffix, "" | "sig" | "att" | "sbom")
-    }
 }
 
 impl FromStr for Tag {
@@ -156,29 +140,5 @@ mod tests {
             assert!(text.parse::<Reference>().is_err(), "{text:?}");
         }
         assert!("a".repeat(128).parse::<Tag>().is_ok());
-    }
-
-    #[test]
-    fn knows_the_tags_of_signature_material() {
-        let prefix = Digest::sha256(b"").to_tag_prefix();
-        for suffix in ["", ".sig", ".att", ".sbom"] {
-            assert!(
-                format!("{prefix}{suffix}")
-                    .parse::<Tag>()
-                    .unwrap()
-                    .may_hold_signature_material()
-            );
-        }
-        for text in [
-            "latest".to_owned(),
-            format!("{prefix}.tar"),
-            format!("{prefix}0"),
-            prefix.replace("256-", "256_"),
-        ] {
-            assert!(
-                !text.parse::<Tag>().unwrap().may_hold_signature_material(),
-                "{text}"
-            );
-        }
     }
 }
