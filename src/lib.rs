@@ -23,6 +23,7 @@ pub mod signature;
 pub mod verify;
 
 // The outside: registries, disk, database, trusted files.
+pub mod keys;
 pub mod state;
 pub mod store;
 pub mod trust;

@@ -3,6 +3,7 @@
 pub mod condition;
 mod hash;
 pub mod matcher;
+pub mod material;
 pub mod pattern;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::verify::{PublicKey, TrustedRoot};
 pub use condition::{Condition, ConditionError};
 pub use matcher::Matcher;
+pub use material::{KeySet, KeyVersion, Root};
 pub use pattern::Pattern;
 
 /// The whole of what is required, as one immutable value; a change makes a new one.

@@ -1,0 +1,52 @@
+//! Public keys that are kept in key services: fetched, checked, and kept fresh off the request path.
+
+mod service;
+
+use std::fmt;
+
+pub use service::{Error, KeyService};
+
+/// The most versions of one key that may vouch (verification rule 9).
+pub const VERSIONS_MAX: usize = 16;
+
+/// Which service a reference is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scheme {
+    /// `gcpkms://`, Google Cloud KMS.
+    Google,
+    /// `awskms://`, AWS KMS.
+    Aws,
+    /// `azurekms://`, Azure Key Vault.
+    Azure,
+    /// `hashivault://`, the transit engine of HashiCorp Vault and OpenBao.
+    Vault,
+    /// `k8s://`, a secret of the cluster.
+    Kubernetes,
+}
+
+/// A key in a key service, as the configuration names it. Checked for form when it was made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    scheme: Scheme,
+    text: String,
+}
+
+impl Reference {
+    /// Which service has it.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The whole reference, scheme included.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
