@@ -23,10 +23,11 @@ use tokio_util::task::TaskTracker;
 use crate::decision_log::{Record, Subject};
 use crate::discovery::Discovery;
 use crate::flights::Flights;
+use crate::in_force::InForce;
 use crate::limits::Limits;
 use crate::manifests::{Document, Manifests};
 use crate::oci::Digest;
-use crate::policy::{DefaultAction, Policies};
+use crate::policy::Policies;
 use crate::state::State;
 use crate::store::Store;
 pub use blob::BlobGrant;
@@ -41,7 +42,7 @@ pub struct Admission {
 
 #[derive(Debug)]
 struct Inner {
-    policies: Arc<Policies>,
+    in_force: InForce,
     manifests: Manifests,
     discovery: Discovery,
     state: State,
@@ -54,7 +55,7 @@ struct Inner {
     remembered: moka::sync::Cache<Subject, Arc<Decision>>,
     witnessed: moka::sync::Cache<Subject, Digest>,
     grants: moka::sync::Cache<Subject, Arc<BlobGrant>>,
-    flights: Flights<Subject, Result<Arc<Decision>, Arc<Error>>>,
+    flights: Flights<(Subject, Digest), Result<Arc<Decision>, Arc<Error>>>,
 }
 
 /// How old an answer may be.
@@ -83,7 +84,7 @@ impl Default for Freshness {
 #[derive(Debug)]
 pub struct Parts {
     /// What is required.
-    pub policies: Arc<Policies>,
+    pub in_force: InForce,
     /// Where manifests come from.
     pub manifests: Manifests,
     /// Where signatures come from.
@@ -130,6 +131,8 @@ pub struct Asked {
 const REFUSAL_MEMORY: std::time::Duration = std::time::Duration::from_secs(30);
 /// A failure to decide is tried again after this.
 const UNAVAILABLE_MEMORY: std::time::Duration = std::time::Duration::from_secs(1);
+/// So often a decision is made again because the policies changed meanwhile.
+const DECISIONS_MAX: usize = 8;
 /// Rows of evidence that this process remembers to have gathered.
 const WITNESSED_MAX: u64 = 100_000;
 /// What a remembered decision weighs besides its bytes.
@@ -147,7 +150,7 @@ impl Admission {
             .max_capacity(parts.limits.memory_bytes_max / u64::from(DECISION_BYTES))
             .build();
         let Parts {
-            policies,
+            in_force,
             manifests,
             discovery,
             state,
@@ -160,7 +163,7 @@ impl Admission {
         } = parts;
         Self {
             inner: Arc::new(Inner {
-                policies,
+                in_force,
                 manifests,
                 discovery,
                 state,
@@ -183,12 +186,12 @@ impl Admission {
     pub fn remembered(&self, subject: &Subject, now: Timestamp) -> Option<Arc<Decision>> {
         let decision = self.inner.remembered.get(subject)?;
         decision
-            .holds(self.inner.policies.hash, now)
+            .holds(self.inner.in_force.policies().hash, now)
             .then_some(decision)
     }
 
     /// The decision about `subject`, made now if none is remembered. Whoever asks while it is being made shares it; it
-    /// is finished even if all of them leave.
+    /// is finished even if all of them leave. If the policies change meanwhile, it is made again under the new ones.
     ///
     /// `document` is given by a caller that just got it from the upstream.
     ///
@@ -200,9 +203,30 @@ impl Admission {
         document: Option<Arc<Document>>,
         asked: &Asked,
     ) -> Result<Arc<Decision>, Arc<Error>> {
-        let (admission, task_subject, asked) = (self.clone(), subject.clone(), asked.clone());
-        let flight = self.inner.flights.join(subject, &self.inner.tasks, || {
-            Box::pin(async move { admission.judge(task_subject, document, asked).await })
+        for _attempt in 0..DECISIONS_MAX {
+            let policies = self.inner.in_force.snapshot();
+            let configuration = policies.hash;
+            let decision = self.decide_under(policies, subject, document.clone(), asked);
+            let decision = decision.await?;
+            if configuration == self.inner.in_force.policies().hash {
+                return Ok(decision);
+            }
+        }
+        Err(Arc::new(Error::Unsettled(subject.clone())))
+    }
+
+    async fn decide_under(
+        &self,
+        policies: Arc<Policies>,
+        subject: &Subject,
+        document: Option<Arc<Document>>,
+        asked: &Asked,
+    ) -> Result<Arc<Decision>, Arc<Error>> {
+        let (admission, asked) = (self.clone(), asked.clone());
+        let key = (subject.clone(), policies.hash);
+        let flight = self.inner.flights.join(&key, &self.inner.tasks, || {
+            let subject = subject.clone();
+            Box::pin(async move { admission.judge(policies, subject, document, asked).await })
         });
         flight
             .await
@@ -214,14 +238,7 @@ impl Admission {
     /// # Errors
     /// The refusal, when nothing may.
     pub fn covers(&self, repository: &crate::oci::RepositoryName) -> Result<(), Denial> {
-        let policies = &self.inner.policies;
-        let covered = policies.default == DefaultAction::Audit
-            || policies.matching(repository).next().is_some();
-        if covered {
-            Ok(())
-        } else {
-            Err(evaluate::no_policy(repository, None))
-        }
+        evaluate::refuse_uncovered(&self.inner.in_force.policies(), repository)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::admission::{self, Admission, Sink};
 use crate::config::{self, Config, TlsFiles};
 use crate::decision_log::{AccessLog, Destination, JsonLines, OpenError, Record};
 use crate::discovery::Discovery;
+use crate::in_force::InForce;
 use crate::manifests::Manifests;
 use crate::pull::{self, Pull};
 use crate::server::{self, Listener, Server};
@@ -163,7 +164,7 @@ impl Engine {
         );
         let decisions = JsonLines::open(decisions)?;
         let admission = Admission::new(admission::Parts {
-            policies: Arc::clone(&config.policies),
+            in_force: InForce::new(Arc::clone(&config.policies)),
             manifests: manifests.clone(),
             discovery: Discovery::new(Arc::clone(&upstream), Arc::clone(&limits)),
             state: state.clone(),

@@ -9,6 +9,7 @@ pub mod compat;
 mod environment;
 pub mod freshness;
 mod limits;
+mod members;
 mod policies;
 mod problem;
 mod quantity;

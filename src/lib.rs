@@ -32,6 +32,7 @@ pub mod upstream;
 // From a name to a decision.
 pub mod admission;
 pub mod discovery;
+pub mod in_force;
 pub mod manifests;
 
 // From a request to an answer.

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
-use crate::verify::{PublicKey, TrustedRoot};
 pub use condition::{Condition, ConditionError};
 pub use matcher::Matcher;
 pub use material::{KeySet, KeyVersion, Root};
@@ -51,7 +50,7 @@ pub enum Mode {
 }
 
 /// Requirements for the repositories that match.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Policy {
     /// The name in messages and in the log.
     pub name: String,
@@ -64,31 +63,54 @@ pub struct Policy {
     pub exclude: Vec<Pattern>,
     /// Enforce or audit.
     pub mode: Mode,
-    /// Who must have signed; absent when only attestations are required.
-    pub signature: Option<SignatureRequirement>,
-    /// Attestations that must exist, all of them.
-    pub attestations: Vec<AttestationRequirement>,
-    /// A further repository in which signatures are looked for.
-    pub signature_repository: Option<RepositoryName>,
+    /// What must be there.
+    pub requirement: Requirement,
+    /// Further repositories in which signatures are looked for.
+    pub signature_repositories: Vec<RepositoryName>,
     /// Whether the name inside the signature must be this repository.
     pub signed_name_must_match: bool,
     /// The age, from the verified time, after which a signature no longer counts.
     pub max_signature_age: Option<Duration>,
 }
 
-/// Who must have signed.
-#[derive(Debug)]
+/// What must be there.
+#[derive(Debug, Clone)]
+pub enum Requirement {
+    /// A signature.
+    Signature(SignatureRequirement),
+    /// An attestation.
+    Attestation(AttestationRequirement),
+    /// Every member; never empty.
+    All(Vec<Self>),
+    /// One of the members; never empty.
+    Any(Vec<Self>),
+    /// So many of the members. A signer counts for one member only.
+    AtLeast {
+        /// How many; at least 1.
+        count: usize,
+        /// Of these; never fewer than `count`.
+        of: Vec<Self>,
+    },
+    /// Signatures by so many distinct keys and identities, whichever members they satisfy (`threshold`).
+    Signers {
+        /// How many; at least 1.
+        count: usize,
+        /// By any of these; never empty.
+        of: Vec<SignatureRequirement>,
+    },
+}
+
+/// A signature that must exist.
+#[derive(Debug, Clone)]
 pub struct SignatureRequirement {
-    /// Any of these may vouch; never empty.
-    pub authorities: Vec<Arc<Authority>>,
-    /// How many distinct keys and identities must; at least 1.
-    pub threshold: usize,
-    /// Annotations every counted signature must carry.
+    /// Who must have made it.
+    pub authority: Arc<Authority>,
+    /// Annotations it must carry.
     pub annotations: BTreeMap<String, String>,
 }
 
 /// An attestation that must exist.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AttestationRequirement {
     /// The predicate type, an URI.
     pub predicate_type: String,
@@ -97,7 +119,7 @@ pub struct AttestationRequirement {
     /// Which of several attestations of the type must hold.
     pub quantifier: Quantifier,
     /// CEL over `statement` and `predicate`; absent means that existence suffices.
-    pub condition: Option<Condition>,
+    pub condition: Option<Arc<Condition>>,
 }
 
 /// Which of several attestations must hold (`match:`).
@@ -112,7 +134,7 @@ pub enum Quantifier {
 }
 
 /// One key or one set of identities that may vouch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Authority {
     /// The name in messages and in the log.
     pub name: String,
@@ -120,8 +142,8 @@ pub struct Authority {
     pub signer: AuthoritySigner,
     /// The configured name of the trusted root.
     pub trusted_root_name: String,
-    /// The trusted root itself.
-    pub trusted_root: Arc<TrustedRoot>,
+    /// The trusted root itself, as it is known now.
+    pub trusted_root: Root,
     /// Whether a log entry is demanded.
     pub transparency_log: bool,
     /// Whether an RFC 3161 timestamp is demanded.
@@ -131,21 +153,21 @@ pub struct Authority {
 }
 
 /// Who an authority is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum AuthoritySigner {
-    /// The holder of this key.
+    /// The holder of this key, in any version that is in use.
     Key {
-        /// How the configuration names it (path, or `inline`).
+        /// How the configuration names it: a path, `inline`, or the reference of a key service.
         reference: String,
-        /// The key.
-        key: PublicKey,
+        /// The key's versions, as they are known now.
+        keys: Arc<KeySet>,
     },
     /// Whoever the trusted root certifies under a matching identity and issuer.
     Identity(IdentityRequirement),
 }
 
 /// Both matchers must match the whole value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct IdentityRequirement {
     /// The certificate's subject alternative name.
     pub identity: Matcher,
@@ -156,7 +178,7 @@ pub struct IdentityRequirement {
 }
 
 /// What is refused from the next request on.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Revoked {
     /// Manifests and blobs.
     pub digests: std::collections::HashSet<Digest>,
@@ -191,6 +213,46 @@ impl Policies {
         self.policies
             .iter()
             .filter(|policy| policy.covers(repository))
+    }
+}
+
+impl Requirement {
+    /// All of `members`, or the one there is.
+    #[must_use]
+    pub fn all(mut members: Vec<Self>) -> Self {
+        match members.pop() {
+            Some(only) if members.is_empty() => only,
+            Some(last) => {
+                members.push(last);
+                Self::All(members)
+            }
+            None => Self::All(members),
+        }
+    }
+
+    /// The attestations demanded anywhere in it.
+    #[must_use]
+    pub fn attestations(&self) -> Vec<&AttestationRequirement> {
+        match self {
+            Self::Signature(_) | Self::Signers { .. } => Vec::new(),
+            Self::Attestation(attestation) => vec![attestation],
+            Self::All(of) | Self::Any(of) | Self::AtLeast { of, .. } => {
+                of.iter().flat_map(Self::attestations).collect()
+            }
+        }
+    }
+
+    /// The authorities named anywhere in it, in order, each as often as it is named.
+    #[must_use]
+    pub fn authorities(&self) -> Vec<&Arc<Authority>> {
+        match self {
+            Self::Signature(signature) => vec![&signature.authority],
+            Self::Signers { of, .. } => of.iter().map(|it| &it.authority).collect(),
+            Self::Attestation(attestation) => attestation.authorities.iter().collect(),
+            Self::All(of) | Self::Any(of) | Self::AtLeast { of, .. } => {
+                of.iter().flat_map(Self::authorities).collect()
+            }
+        }
     }
 }
 

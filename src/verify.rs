@@ -194,5 +194,11 @@ pub fn verify(
     attempt::run(&candidate.content, subject, demand, now)
 }
 
+/// Whether `candidate` is of the right purpose and shape to prove anything, given the right key and trusted root.
+#[must_use]
+pub fn may_prove(candidate: &Candidate, purpose: Purpose<'_>) -> bool {
+    attempt::may_prove(&candidate.content, purpose)
+}
+
 #[cfg(test)]
 mod tests;

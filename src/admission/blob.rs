@@ -27,7 +27,7 @@ impl Admission {
     ) -> Option<Admitted<Arc<BlobGrant>>> {
         let grant = self.inner.grants.get(blob)?;
         let decision = self.remembered(&grant.manifest, now)?;
-        if self.inner.policies.revoked.digests.contains(&blob.digest) {
+        if self.is_revoked(blob) {
             return None;
         }
         decision.grant(grant)
@@ -42,7 +42,7 @@ impl Admission {
         blob: &Subject,
         asked: &Asked,
     ) -> Result<Result<Admitted<Arc<BlobGrant>>, Denial>, Arc<Error>> {
-        if self.inner.policies.revoked.digests.contains(&blob.digest) {
+        if self.is_revoked(blob) {
             return Ok(Err(super::evaluate::revoked_digest(blob)));
         }
         if let Err(mut denial) = self.covers(&blob.repository) {
@@ -88,6 +88,11 @@ impl Admission {
             Some(failure) => Err(failure),
             None => Ok(Err(not_endorsed(blob))),
         }
+    }
+
+    fn is_revoked(&self, blob: &Subject) -> bool {
+        let policies = self.inner.in_force.policies();
+        policies.revoked.digests.contains(&blob.digest)
     }
 
     /// The grant by one admitted manifest, remembered for the warm path.

@@ -116,6 +116,12 @@ pub enum Error {
         /// What was to be decided.
         Subject,
     ),
+    /// The policies changed each time while it was being decided about.
+    #[error("{0} could not be decided about: the policies keep changing")]
+    Unsettled(
+        /// What was to be decided.
+        Subject,
+    ),
     /// The task that decided ended without an answer: a bug, or the process is stopping.
     #[error("the decision was given up")]
     Abandoned,

@@ -7,6 +7,7 @@ mod attempts;
 mod attestation;
 mod report;
 mod requirement;
+mod signers;
 
 use jiff::Timestamp;
 
@@ -49,6 +50,8 @@ pub struct Evaluation {
     pub valid_until: Option<Timestamp>,
     /// Digests of the trusted roots used.
     pub trusted_roots: Vec<Digest>,
+    /// References of key services none of whose known versions verified a signature.
+    pub unmatched_keys: Vec<String>,
 }
 
 /// Whether all enforcing policies are satisfied.
@@ -97,6 +100,7 @@ pub fn evaluate(
         attempts: Vec::new(),
         valid_until: None,
         trusted_roots: Vec::new(),
+        unmatched_keys: Vec::new(),
     };
     if policies.revoked.digests.contains(&subject.digest) {
         evaluation.finding = Finding::Refused(revoked_digest(subject));
@@ -120,6 +124,7 @@ pub fn evaluate(
     }
     evaluation.valid_until = attempts.valid_until();
     evaluation.trusted_roots = attempts.trusted_roots();
+    evaluation.unmatched_keys = attempts.unmatched_keys();
     evaluation.attempts = attempts.into_reports();
     evaluation
 }
@@ -177,6 +182,20 @@ impl Evaluation {
             DefaultAction::Deny => self.finding = Finding::Refused(denial),
             DefaultAction::Audit => self.audit = Some(denial),
         }
+    }
+}
+
+/// Whether anything may be read from the repository at all: some policy covers it, or the default only audits.
+///
+/// # Errors
+/// The refusal, when nothing may.
+pub fn refuse_uncovered(policies: &Policies, repository: &RepositoryName) -> Result<(), Denial> {
+    let covered =
+        policies.default == DefaultAction::Audit || policies.matching(repository).next().is_some();
+    if covered {
+        Ok(())
+    } else {
+        Err(no_policy(repository, None))
     }
 }
 

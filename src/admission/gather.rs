@@ -12,7 +12,7 @@ use super::Admission;
 use super::decision::Error;
 use super::evaluate::Evaluation;
 use super::evidence::Gathering;
-use super::judge::{Arriving, Basics, Budget};
+use super::judge::{Arriving, Basics, Terms};
 use super::material::Nature;
 use super::recorder::{Draft, Unfinished};
 use crate::decision_log::Subject;
@@ -26,31 +26,31 @@ impl Admission {
         subject: &Subject,
         matching: &[Arc<Policy>],
         arriving: &Arriving<'_>,
-        mut budget: Budget,
+        mut terms: Terms,
         draft: &mut Draft,
     ) -> Result<Basics, Error> {
-        let request = self.discovery_request(subject, matching, budget.deadline);
+        let request = self.discovery_request(subject, matching, terms.deadline);
         let stored = self
             .stored_evidence(subject)
             .await?
             .filter(|stored| stored.covers(&request));
         let stored = match stored {
-            Some(stored) if self.suffices(&stored, subject, matching, budget.now) => {
+            Some(stored) if self.suffices(&stored, subject, matching, terms.now) => {
                 return Ok(Basics::evidence(stored, None, Nature::Unchecked));
             }
             other => other,
         };
         draft.replaces_complete = stored.as_ref().is_some_and(Gathering::is_complete);
         let stale_for = self.inner.freshness.stale_for;
-        let stale = stored.filter(|stored| stored.age(budget.now) <= stale_for);
+        let stale = stored.filter(|stored| stored.age(terms.now) <= stale_for);
         if stale.is_some() {
             let earlier = Instant::now() + self.inner.limits.stale_decision_time_max;
-            budget.deadline = budget.deadline.min(earlier);
+            terms.deadline = terms.deadline.min(earlier);
         }
         let looking = Stopwatch::now();
         let (nature, discovered) = {
-            let nature = self.image_nature(subject, arriving.clone(), budget.deadline);
-            let discovering = self.discover(subject, matching, budget, draft);
+            let nature = self.image_nature(subject, arriving.clone(), terms.deadline);
+            let discovering = self.discover(subject, matching, &terms, draft);
             tokio::pin!(nature, discovering);
             tokio::select! {
                 biased;
@@ -82,18 +82,18 @@ impl Admission {
         &self,
         subject: &Subject,
         matching: &[Arc<Policy>],
-        budget: Budget,
+        terms: &Terms,
         draft: &mut Draft,
     ) -> (Gathering, Option<Evaluation>) {
-        let request = self.discovery_request(subject, matching, budget.deadline);
-        let mut gathering = Gathering::begin(&request, budget.now);
+        let request = self.discovery_request(subject, matching, terms.deadline);
+        let mut gathering = Gathering::begin(&request, terms.now);
         let mut findings = self.inner.discovery.findings(&request).boxed();
         while let Some(finding) = findings.next().await {
             gathering.add(finding, &self.inner.limits);
             if gathering.unfinished() == 0 {
                 continue;
             }
-            let evaluation = self.evaluate(subject, &gathering, budget.now, draft);
+            let evaluation = self.evaluate(subject, &gathering, terms, draft);
             if evaluation.is_satisfied() {
                 draft.unfinished = Some(Unfinished {
                     gathering: gathering.clone(),
@@ -134,7 +134,7 @@ impl Admission {
                 Ok(_) => {}
                 Err(_storage_failed) => return,
             }
-            let policies = Arc::clone(&admission.inner.policies);
+            let policies = admission.inner.in_force.snapshot();
             let matching: Vec<_> = policies.matching(&subject.repository).cloned().collect();
             let deadline = Instant::now() + admission.inner.limits.decision_time_max;
             let request = admission.discovery_request(&subject, &matching, deadline);

@@ -17,6 +17,7 @@ use super::recorder::Draft;
 use super::{Admission, Asked, REFUSAL_MEMORY, UNAVAILABLE_MEMORY};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document, Origin};
+use crate::policy::{Policies, Policy};
 
 /// The manifest, on its way while signatures are looked for.
 pub(super) type Arriving<'a> = Shared<BoxFuture<'a, Arrived>>;
@@ -49,9 +50,10 @@ impl Basics {
     }
 }
 
-/// The time budget of one decision.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
+/// The terms of one decision: the policies it is made under, and the time it has.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) policies: Arc<Policies>,
     pub(super) now: Timestamp,
     pub(super) deadline: Instant,
     pub(super) started: Stopwatch,
@@ -60,25 +62,27 @@ pub(super) struct Budget {
 impl Admission {
     pub(super) async fn judge(
         self,
+        policies: Arc<Policies>,
         subject: Subject,
         given: Option<Arc<Document>>,
         asked: Asked,
     ) -> Result<Arc<Decision>, Arc<Error>> {
-        let budget = Budget {
+        let terms = Terms {
+            policies,
             now: asked.now,
             deadline: Instant::now() + self.inner.limits.decision_time_max,
             started: Stopwatch::now(),
         };
         // Somebody may have decided between the caller's look and this task.
-        if let Some(decision) = self.remembered(&subject, budget.now) {
+        if let Some(decision) = self.remembered(&subject, terms.now) {
             return Ok(decision);
         }
-        let mut draft = Draft::new(&self.inner, &subject, &asked, budget.now);
+        let mut draft = Draft::new(&self.inner, &subject, &asked, &terms);
         let conclusion = self
-            .conclude(&subject, given, &asked, budget, &mut draft)
+            .conclude(&subject, given, &asked, &terms, &mut draft)
             .await
             .map_err(Arc::new)?;
-        draft.timing.total = budget.started.elapsed();
+        draft.timing.total = terms.started.elapsed();
         self.record(draft, conclusion).await.map_err(Arc::new)
     }
 
@@ -87,86 +91,82 @@ impl Admission {
         subject: &Subject,
         given: Option<Arc<Document>>,
         asked: &Asked,
-        budget: Budget,
+        terms: &Terms,
         draft: &mut Draft,
     ) -> Result<Conclusion, Error> {
-        if let Some(denial) = self.refused_unseen(subject) {
-            return Ok(refuse(denial, budget.now));
+        if let Some(denial) = self.refused_unseen(subject, &terms.policies) {
+            return Ok(refuse(denial, terms.now));
         }
-        let arriving: Arriving<'_> = self.arriving(subject, given, budget.deadline).shared();
+        let arriving: Arriving<'_> = self.arriving(subject, given, terms.deadline).shared();
         // Endorsement first: it costs no look-up of signatures, and most manifests are children of an index.
-        let parents = self.parents(subject, asked, budget.deadline).await?;
+        let parents = self.parents(subject, asked, terms.deadline).await?;
         draft.hints.clone_from(&parents.hints);
         if !parents.endorsements.is_empty() {
             match self.arrived(subject, &arriving, draft).await? {
-                Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, budget.now)),
+                Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, terms.now)),
                 Ok(document) => {
                     let mut endorsements = parents.endorsements.into_iter();
                     if let Some(endorsement) = endorsements.find(|one| one.covers(&document)) {
-                        self.look_in_background(subject, budget.now);
+                        self.look_in_background(subject, terms.now);
                         return Ok(endorsement.admit(document, draft));
                     }
                 }
             }
         }
-        let policies = Arc::clone(&self.inner.policies);
-        let matching: Vec<_> = policies.matching(&subject.repository).cloned().collect();
+        let matching: Vec<_> = terms.matching(subject);
         let basics = self
-            .gather(subject, &matching, &arriving, budget, draft)
+            .gather(subject, &matching, &arriving, terms.clone(), draft)
             .await?;
         let document = match self.arrived(subject, &arriving, draft).await? {
             // What is broken now may be mended the next moment, and nothing was stored.
-            Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, budget.now)),
+            Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, terms.now)),
             Ok(document) => document,
         };
         let (gathering, evaluation, nature) = match basics {
             Basics::NoneNeeded(Nature::Material) => {
-                return Ok(self.admit_material(document, budget, draft));
+                return Ok(self.admit_material(document, terms, draft));
             }
             Basics::NoneNeeded(_) => {
-                return Ok(undecided(
-                    subject,
-                    "the manifest did not arrive",
-                    budget.now,
-                ));
+                return Ok(undecided(subject, "the manifest did not arrive", terms.now));
             }
             Basics::Evidence(gathering, evaluation, nature) => (gathering, evaluation, nature),
         };
         let evaluation = match evaluation {
             Some(evaluation) => *evaluation,
-            None => self.evaluate(subject, &gathering, budget.now, draft),
+            None => self.evaluate(subject, &gathering, terms, draft),
         };
         if let Finding::Refused(_) = &evaluation.finding {
             // Before anything is refused it is known not to be signature material, and not to lack a parent that
             // could not be asked.
             match self
-                .nature(subject, &document, nature, budget.deadline)
+                .nature(subject, &document, nature, terms.deadline)
                 .await
             {
-                Nature::Material => return Ok(self.admit_material(document, budget, draft)),
+                Nature::Material => return Ok(self.admit_material(document, terms, draft)),
                 Nature::Ordinary => {}
                 Nature::Absent | Nature::Unchecked | Nature::Unknown => {
                     let missing = "whether it is signature material cannot be read now";
-                    return Ok(undecided(subject, missing, budget.now));
+                    return Ok(undecided(subject, missing, terms.now));
                 }
             }
             if let Some(missing) = parents.undecided {
-                return Ok(undecided(subject, &missing, budget.now));
+                return Ok(undecided(subject, &missing, terms.now));
             }
         }
-        Ok(self.conclude_from(subject, document, evaluation, &gathering, budget, draft))
+        Ok(self.conclude_from(subject, document, evaluation, &gathering, terms, draft))
     }
 
     /// What is refused without asking anybody: revoked digests, and names nobody wrote a policy for.
-    fn refused_unseen(&self, subject: &Subject) -> Option<Denial> {
-        let policies = &self.inner.policies;
+    fn refused_unseen(&self, subject: &Subject, policies: &Policies) -> Option<Denial> {
         if policies.revoked.digests.contains(&subject.digest) {
             return Some(evaluate::revoked_digest(subject));
         }
-        self.covers(&subject.repository).err().map(|mut denial| {
-            denial.digest = Some(subject.digest);
-            denial
-        })
+        evaluate::refuse_uncovered(policies, &subject.repository)
+            .err()
+            .map(|mut denial| {
+                denial.digest = Some(subject.digest);
+                denial
+            })
     }
 
     fn arriving<'a>(
@@ -212,7 +212,7 @@ impl Admission {
         &self,
         subject: &Subject,
         gathering: &Gathering,
-        now: Timestamp,
+        terms: &Terms,
         draft: &mut Draft,
     ) -> Evaluation {
         let verifying = Stopwatch::now();
@@ -225,10 +225,10 @@ impl Admission {
         };
         let evaluation = evaluate::evaluate(
             subject,
-            &self.inner.policies,
+            &terms.policies,
             &known,
             &self.inner.limits,
-            now,
+            terms.now,
         );
         draft.timing.verification += verifying.elapsed();
         evaluation
@@ -240,7 +240,7 @@ impl Admission {
         document: Arc<Document>,
         mut evaluation: Evaluation,
         gathering: &Gathering,
-        budget: Budget,
+        terms: &Terms,
         draft: &mut Draft,
     ) -> Conclusion {
         draft.sources = gathering.reports();
@@ -263,12 +263,12 @@ impl Admission {
                 document,
                 warning: audit,
             },
-            Finding::Refused(denial) => return refuse(denial, budget.now),
-            Finding::Undecided { missing } => return undecided(subject, &missing, budget.now),
+            Finding::Refused(denial) => return refuse(denial, terms.now),
+            Finding::Undecided { missing } => return undecided(subject, &missing, terms.now),
         };
         // Sources that are still being asked go on in the background; one that failed is asked again soon.
         let fresh_until = if draft.stale || basis == Basis::Audit || gathering.has_failed() {
-            later(budget.now, REFUSAL_MEMORY)
+            later(terms.now, REFUSAL_MEMORY)
         } else {
             later(
                 gathering.discovered_at(),
@@ -285,19 +285,29 @@ impl Admission {
     fn admit_material(
         &self,
         document: Arc<Document>,
-        budget: Budget,
+        terms: &Terms,
         draft: &mut Draft,
     ) -> Conclusion {
-        draft.policies_unasked(&self.inner.policies);
+        draft.policies_unasked(&terms.policies);
         Conclusion {
             outcome: Outcome::Admit {
                 basis: Basis::SignatureArtifact,
                 document,
                 warning: None,
             },
-            until: later(budget.now, self.inner.freshness.reverify_after),
+            until: later(terms.now, self.inner.freshness.reverify_after),
             endorsement_depth: 0,
         }
+    }
+}
+
+impl Terms {
+    /// The policies that cover the subject.
+    pub(super) fn matching(&self, subject: &Subject) -> Vec<Arc<Policy>> {
+        self.policies
+            .matching(&subject.repository)
+            .cloned()
+            .collect()
     }
 }
 

@@ -13,7 +13,7 @@ use super::denial::Denial;
 use super::evaluate::Evaluation;
 use super::evidence::Gathering;
 use super::gather::Findings;
-use super::judge::Conclusion;
+use super::judge::{Conclusion, Terms};
 use super::{Admission, Asked, Inner};
 use crate::decision_log::{
     self, AttemptReport, Basis, DenialReport, Mode, PolicyReport, Record, SourceOutcome,
@@ -76,12 +76,12 @@ pub(super) struct Spent {
 }
 
 impl Draft {
-    pub(super) fn new(inner: &Inner, subject: &Subject, asked: &Asked, now: Timestamp) -> Self {
+    pub(super) fn new(inner: &Inner, subject: &Subject, asked: &Asked, terms: &Terms) -> Self {
         Self {
             subject: subject.clone(),
             asked: asked.clone(),
-            now,
-            configuration: inner.policies.hash,
+            now: terms.now,
+            configuration: terms.policies.hash,
             replica: inner.replica.clone(),
             stale: asked.stale_tag,
             sources: Vec::new(),
@@ -350,7 +350,7 @@ impl Admission {
             attempts: Vec::new(),
             endorsed_by: None,
             trusted_root: None,
-            configuration: self.inner.policies.hash,
+            configuration: self.inner.in_force.policies().hash,
             verifier: env!("CARGO_PKG_VERSION").to_owned(),
             client: asked.client.clone(),
             timing_ms: Timing::default(),

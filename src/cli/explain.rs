@@ -12,7 +12,9 @@ use super::{EXIT_UNDECIDED, block_on, chain, environment};
 use crate::config::Config;
 use crate::decision_log::{Record, SourceReport};
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::{Authority, AuthoritySigner, Matcher, Mode, Policy};
+use crate::policy::{
+    Authority, AuthoritySigner, Matcher, Mode, Policy, Requirement, SignatureRequirement,
+};
 use crate::state::EvidenceSource;
 use crate::telemetry;
 
@@ -185,27 +187,7 @@ impl From<EvidenceSource> for SourceExplanation {
 /// What a policy requires, a line for each thing.
 fn requirements(policy: &Policy) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(signature) = &policy.signature {
-        let authorities = list(&signature.authorities);
-        lines.push(match signature.threshold {
-            1 => format!("a signature by {authorities}"),
-            threshold => format!("signatures by {threshold} distinct of {authorities}"),
-        });
-        for (key, value) in &signature.annotations {
-            lines.push(format!("the signed annotation {key}={value}"));
-        }
-    }
-    for attestation in &policy.attestations {
-        let mut line = format!(
-            "an attestation {} by {}",
-            attestation.predicate_type,
-            list(&attestation.authorities)
-        );
-        if attestation.condition.is_some() {
-            line.push_str(", meeting its condition");
-        }
-        lines.push(line);
-    }
+    describe_requirement(&policy.requirement, &mut lines);
     if policy.signed_name_must_match {
         lines.push("the name inside the signature is this repository".to_owned());
     }
@@ -216,6 +198,61 @@ fn requirements(policy: &Policy) -> Vec<String> {
     lines
 }
 
+/// What is required, a line for each thing that must hold.
+fn describe_requirement(requirement: &Requirement, lines: &mut Vec<String>) {
+    match requirement {
+        Requirement::All(of) => of.iter().for_each(|it| describe_requirement(it, lines)),
+        Requirement::Signature(signature) => lines.push(signed_by(signature)),
+        Requirement::Signers { count, of } => {
+            let by: Vec<_> = of.iter().map(|it| describe(&it.authority)).collect();
+            let by = by.join(", or ");
+            lines.push(match count {
+                1 => format!("a signature by {by}"),
+                count => format!("signatures by {count} distinct of {by}"),
+            });
+            let annotations = of.first().map(|it| &it.annotations);
+            for (key, value) in annotations.into_iter().flatten() {
+                lines.push(format!("the signed annotation {key}={value}"));
+            }
+        }
+        Requirement::Attestation(attestation) => {
+            let mut line = format!(
+                "an attestation {} by {}",
+                attestation.predicate_type,
+                list(&attestation.authorities)
+            );
+            if attestation.condition.is_some() {
+                line.push_str(", meeting its condition");
+            }
+            lines.push(line);
+        }
+        Requirement::Any(of) => lines.push(format!("any of: {}", group(of))),
+        Requirement::AtLeast { count, of } => {
+            lines.push(format!(
+                "at least {count}, by distinct signers, of: {}",
+                group(of)
+            ));
+        }
+    }
+}
+
+fn group(members: &[Requirement]) -> String {
+    let described = members.iter().map(|member| {
+        let mut lines = Vec::new();
+        describe_requirement(member, &mut lines);
+        format!("({})", lines.join(", and "))
+    });
+    described.collect::<Vec<_>>().join(" ")
+}
+
+fn signed_by(signature: &SignatureRequirement) -> String {
+    let mut line = format!("a signature by {}", describe(&signature.authority));
+    for (key, value) in &signature.annotations {
+        line.push_str(&format!(", with the annotation {key}={value}"));
+    }
+    line
+}
+
 fn list(authorities: &[std::sync::Arc<Authority>]) -> String {
     let described: Vec<_> = authorities.iter().map(|it| describe(it)).collect();
     described.join(", or ")
@@ -224,8 +261,13 @@ fn list(authorities: &[std::sync::Arc<Authority>]) -> String {
 /// An authority in a phrase.
 fn describe(authority: &Authority) -> String {
     let mut phrase = match &authority.signer {
-        AuthoritySigner::Key { reference, key } => {
-            format!("key {reference} ({})", key.fingerprint)
+        AuthoritySigner::Key { reference, keys } => {
+            let versions: Vec<_> = keys
+                .versions()
+                .iter()
+                .map(|version| version.key.fingerprint.to_string())
+                .collect();
+            format!("key {reference} ({})", versions.join(", "))
         }
         AuthoritySigner::Identity(requirement) => format!(
             "{} certified for {}",

@@ -83,7 +83,7 @@ fn read_attestation(
         .and_then(|field| field.choice(&words, reader))
         .unwrap_or(Quantifier::Any);
     let condition = match section.get("condition") {
-        Some(field) => Some(read_condition(&field, reader)?),
+        Some(field) => Some(Arc::new(read_condition(&field, reader)?)),
         None => None,
     };
     Some(AttestationRequirement {

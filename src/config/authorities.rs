@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::reader::{Field, Reader, Section, describe};
 use super::trusted_roots::{PUBLIC_GOOD, TrustedRoots};
-use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, Matcher};
+use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, KeySet, Matcher, Root};
 use crate::trust;
 use crate::verify::PublicKey;
 
@@ -66,31 +66,45 @@ pub(super) fn read(
 ) -> Option<Vec<Arc<Authority>>> {
     let items = field.items(reader);
     if items.is_empty() {
-        reader.problem(
-            field,
-            "an empty list of authorities lets nobody vouch",
-            "add a key, or an identity with its issuer",
-        );
+        refuse_empty(field, reader);
         return None;
     }
-    let mut names: BTreeMap<String, usize> = BTreeMap::new();
-    let mut authorities = Vec::new();
-    let mut complete = true;
-    for (index, item) in items.iter().enumerate() {
-        let Some(authority) = read_authority(item, index, roots, reader) else {
-            complete = false;
-            continue;
-        };
-        if let Some(first) = names.insert(authority.name.clone(), index) {
-            reader.problem(
-                item,
-                format!("`{}` is the name of two authorities", authority.name),
-                format!("rename this one or {}[{first}]", field.key),
-            );
-        }
-        authorities.push(Arc::new(authority));
+    let mut names = Names::default();
+    let authorities: Vec<_> = items
+        .iter()
+        .map(|item| read_named(item, &mut names, roots, reader))
+        .collect();
+    authorities.into_iter().collect()
+}
+
+pub(super) fn refuse_empty(field: &Field<'_>, reader: &mut Reader) {
+    reader.problem(
+        field,
+        "an empty list of authorities lets nobody vouch",
+        "add a key, or an identity with its issuer",
+    );
+}
+
+/// The names of the authorities read so far, with the key where each stands.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<String, String>);
+
+/// One authority, whose name must be a new one.
+pub(super) fn read_named(
+    field: &Field<'_>,
+    names: &mut Names,
+    roots: &TrustedRoots,
+    reader: &mut Reader,
+) -> Option<Arc<Authority>> {
+    let authority = read_authority(field, names.0.len(), roots, reader)?;
+    if let Some(first) = names.0.insert(authority.name.clone(), field.key.clone()) {
+        reader.problem(
+            field,
+            format!("`{}` is the name of two authorities", authority.name),
+            format!("rename this one or {first}"),
+        );
     }
-    complete.then_some(authorities)
+    Some(Arc::new(authority))
 }
 
 fn read_authority(
@@ -124,7 +138,7 @@ fn read_authority(
         name,
         signer: signer?,
         trusted_root_name,
-        trusted_root,
+        trusted_root: Root::Usable(trusted_root),
         transparency_log,
         signed_timestamp,
         sct,
@@ -191,7 +205,10 @@ fn read_signer(section: &Section<'_>, reader: &mut Reader) -> Option<AuthoritySi
         );
     }
     let (reference, key) = read_key(&key, reader)?;
-    Some(AuthoritySigner::Key { reference, key })
+    Some(AuthoritySigner::Key {
+        reference,
+        keys: Arc::new(KeySet::of(key)),
+    })
 }
 
 /// A PEM file or inline PEM, with how the configuration names it.

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::members::{self, Member};
 use super::reader::{Field, Reader, Section};
 use super::trusted_roots::TrustedRoots;
-use super::{Position, attestations, authorities};
+use super::{Position, attestations};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{
-    AttestationRequirement, Authority, AuthoritySigner, DefaultAction, Matcher, Mode, Pattern,
-    Policy, SignatureRequirement,
+    Authority, AuthoritySigner, DefaultAction, Matcher, Mode, Pattern, Policy, Requirement,
+    SignatureRequirement,
 };
 
 pub(super) const KEYS: &[&str] = &[
@@ -97,18 +98,19 @@ fn read_policy(
     if let (Some(images), Mode::Audit) = (&images, mode) {
         refuse_audit_of_everything(images, section, surroundings, reader);
     }
-    let (signature, attestations) = read_requirements(section, surroundings, reader)?;
+    let requirement = read_requirement(section, surroundings, reader)?;
     Some(Policy {
         name: name.to_owned(),
         hash: Digest::sha256(b""),
         images: images?,
         exclude,
         mode,
-        signature,
-        attestations,
-        signature_repository: section
+        requirement,
+        signature_repositories: section
             .get("signature_repository")
-            .and_then(|field| read_signature_repository(&field, surroundings, reader)),
+            .and_then(|field| read_signature_repository(&field, surroundings, reader))
+            .into_iter()
+            .collect(),
         signed_name_must_match: section
             .get("signed_name")
             .and_then(|field| field.choice(&[("match", true), ("any", false)], reader))
@@ -128,11 +130,11 @@ fn read_policy(
 }
 
 /// What must be there: signatures, attestations or both. A policy that requires nothing is none.
-fn read_requirements(
+fn read_requirement(
     section: &Section<'_>,
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
-) -> Option<(Option<SignatureRequirement>, Vec<AttestationRequirement>)> {
+) -> Option<Requirement> {
     let authorities_field = section.get("authorities");
     let attestations_field = section.get("attestations");
     if authorities_field.is_none() && attestations_field.is_none() {
@@ -143,32 +145,65 @@ fn read_requirements(
         );
         return None;
     }
-    let authorities = authorities_field
+    let members = authorities_field
         .as_ref()
-        .and_then(|field| authorities::read(field, surroundings.roots, reader));
-    let threshold = read_threshold(section, authorities.as_deref(), reader);
-    let annotations = section
-        .get("annotations")
-        .map(|field| field.texts(reader))
-        .unwrap_or_default();
+        .and_then(|field| members::read(field, surroundings.roots, reader));
+    let signature = read_signature(section, members.as_deref(), reader);
     if authorities_field.is_none() {
         refuse_without_authorities(section, reader);
     }
+    let authorities: Option<Vec<_>> = members
+        .as_ref()
+        .map(|members| members.iter().flat_map(Member::authorities).collect());
     let attestations = match &attestations_field {
         Some(field) => {
             attestations::read(field, authorities.as_deref(), surroundings.roots, reader)?
         }
         None => Vec::new(),
     };
-    let signature = match (authorities_field, authorities) {
-        (None, _) => None,
-        (Some(_), authorities) => Some(SignatureRequirement {
-            authorities: authorities?,
-            threshold,
-            annotations,
-        }),
-    };
-    Some((signature, attestations))
+    let mut required = Vec::new();
+    if authorities_field.is_some() {
+        required.push(signature?);
+    }
+    required.extend(attestations.into_iter().map(Requirement::Attestation));
+    Some(Requirement::all(required))
+}
+
+/// Who must have signed: so many distinct of the authorities, or what the groups say.
+fn read_signature(
+    section: &Section<'_>,
+    members: Option<&[Member]>,
+    reader: &mut Reader,
+) -> Option<Requirement> {
+    let annotations = section
+        .get("annotations")
+        .map(|field| field.texts(reader))
+        .unwrap_or_default();
+    let flat: Option<Vec<_>> = members.map(|members| {
+        let authorities = members.iter().filter_map(Member::authority);
+        authorities.cloned().collect()
+    });
+    let threshold = read_threshold(section, flat.as_deref(), reader);
+    let (members, flat) = (members?, flat?);
+    if flat.len() == members.len() {
+        let of = flat.into_iter().map(|authority| SignatureRequirement {
+            authority,
+            annotations: annotations.clone(),
+        });
+        return Some(Requirement::Signers {
+            count: threshold,
+            of: of.collect(),
+        });
+    }
+    if let Some(field) = section.get("threshold") {
+        reader.problem(
+            &field,
+            "`threshold` counts authorities, and some of these are groups",
+            "write {at_least: 2, of: […]} among the authorities instead",
+        );
+    }
+    let of = members.iter().map(|it| it.requirement(&annotations));
+    Some(Requirement::Any(of.collect()))
 }
 
 /// Keys about signatures where none are required would promise what is not checked.
@@ -219,7 +254,10 @@ fn count_distinct(authorities: &[Arc<Authority>]) -> Option<usize> {
     let signers: Option<HashSet<_>> = authorities
         .iter()
         .map(|authority| match &authority.signer {
-            AuthoritySigner::Key { key, .. } => Some((key.fingerprint.to_string(), String::new())),
+            AuthoritySigner::Key { reference, keys } => match keys.versions() {
+                [only] => Some((only.key.fingerprint.to_string(), String::new())),
+                _ => Some((reference.clone(), String::new())),
+            },
             AuthoritySigner::Identity(requirement) => {
                 match (&requirement.identity, &requirement.oidc_issuer) {
                     (Matcher::Exact(identity), Matcher::Exact(issuer)) => {

@@ -165,6 +165,14 @@ impl<'n> Field<'n> {
         }
     }
 
+    /// Whether it is a mapping with this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        match &self.node.value {
+            Value::Mapping(entries) => entries.iter().any(|(name, _)| name.name == key),
+            Value::Null | Value::Scalar(_) | Value::Sequence(_) => false,
+        }
+    }
+
     /// As a list.
     pub(super) fn items(&self, reader: &mut Reader) -> Vec<Self> {
         match &self.node.value {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::{AuthoritySigner, Matcher, Mode, Quantifier};
+use crate::policy::{AuthoritySigner, Matcher, Mode, Quantifier, Requirement};
 
 mod authority_rules;
 mod client_rules;
@@ -121,7 +121,8 @@ fn the_built_in_configuration_loads_without_a_warning() {
     }
     for policy in &config.policies.policies {
         assert_eq!(policy.mode, Mode::Enforce);
-        assert!(policy.signature.is_some(), "{}", policy.name);
+        let signers = matches!(policy.requirement, Requirement::Signers { .. });
+        assert!(signers, "{}", policy.name);
     }
     // What these publishers' certificates say.
     for (policy, identity) in [
@@ -134,8 +135,8 @@ fn the_built_in_configuration_loads_without_a_warning() {
             "https://github.com/kyverno/kyverno/.github/workflows/release.yaml@refs/tags/v1.18.2",
         ),
     ] {
-        let requirement = config.policies.policies[policy].signature.as_ref().unwrap();
-        let AuthoritySigner::Identity(expected) = &requirement.authorities[0].signer else {
+        let authorities = config.policies.policies[policy].requirement.authorities();
+        let AuthoritySigner::Identity(expected) = &authorities[0].signer else {
             panic!("an identity");
         };
         assert!(expected.identity.matches(identity), "{identity}");
@@ -282,11 +283,7 @@ fn json_is_yaml() {
         )
         .unwrap();
     assert_eq!(config.warnings, []);
-    let authority = &config.policies.policies[0]
-        .signature
-        .as_ref()
-        .unwrap()
-        .authorities[0];
+    let authority = config.policies.policies[0].requirement.authorities()[0];
     assert!(!authority.transparency_log && !authority.signed_timestamp && !authority.sct);
     assert_eq!(authority.trusted_root_name, "public-good");
     assert!(config.upstreams["127.0.0.1:5000"].plain_http);

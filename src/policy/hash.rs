@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    AttestationRequirement, Authority, AuthoritySigner, DefaultAction, IdentityRequirement,
-    Matcher, Mode, Pattern, Policy, Quantifier, Revoked, SignatureRequirement,
+    AttestationRequirement, Authority, AuthoritySigner, DefaultAction, IdentityRequirement, KeySet,
+    KeyVersion, Matcher, Mode, Pattern, Policy, Quantifier, Requirement, Revoked, Root,
+    SignatureRequirement,
 };
 use crate::limits::Limits;
 use crate::oci::Digest;
@@ -44,9 +45,8 @@ pub(super) fn of_policy(policy: &Policy) -> Digest {
         images,
         exclude,
         mode,
-        signature,
-        attestations,
-        signature_repository,
+        requirement,
+        signature_repositories,
         signed_name_must_match,
         max_signature_age,
     } = policy;
@@ -54,15 +54,13 @@ pub(super) fn of_policy(policy: &Policy) -> Digest {
         Mode::Enforce => "enforce",
         Mode::Audit => "audit",
     };
-    let attestations: Vec<_> = attestations.iter().map(describe_attestation).collect();
     digest(&json!({
         "name": name,
         "images": describe_patterns(images),
         "exclude": describe_patterns(exclude),
         "mode": mode,
-        "signature": signature.as_ref().map(describe_signature),
-        "attestations": attestations,
-        "signature_repository": signature_repository,
+        "requirement": describe_requirement(requirement),
+        "signature_repositories": signature_repositories,
         "signed_name_must_match": signed_name_must_match,
         "max_signature_age": max_signature_age.map(milliseconds),
     }))
@@ -77,17 +75,27 @@ fn describe_patterns(patterns: &[Pattern]) -> Vec<&str> {
     patterns.iter().map(Pattern::as_str).collect()
 }
 
+fn describe_requirement(requirement: &Requirement) -> Value {
+    let members = |of: &[Requirement]| of.iter().map(describe_requirement).collect::<Vec<_>>();
+    match requirement {
+        Requirement::Signature(signature) => describe_signature(signature),
+        Requirement::Attestation(attestation) => describe_attestation(attestation),
+        Requirement::All(of) => json!({ "all": members(of) }),
+        Requirement::Any(of) => json!({ "any": members(of) }),
+        Requirement::AtLeast { count, of } => json!({ "at_least": count, "of": members(of) }),
+        Requirement::Signers { count, of } => {
+            let of: Vec<_> = of.iter().map(describe_signature).collect();
+            json!({ "signers": count, "of": of })
+        }
+    }
+}
+
 fn describe_signature(requirement: &SignatureRequirement) -> Value {
     let SignatureRequirement {
-        authorities,
-        threshold,
+        authority,
         annotations,
     } = requirement;
-    json!({
-        "authorities": describe_authorities(authorities),
-        "threshold": threshold,
-        "annotations": annotations,
-    })
+    json!({ "authority": describe_authority(authority), "annotations": annotations })
 }
 
 fn describe_attestation(requirement: &AttestationRequirement) -> Value {
@@ -106,7 +114,7 @@ fn describe_attestation(requirement: &AttestationRequirement) -> Value {
         "predicate_type": predicate_type,
         "authorities": describe_authorities(authorities),
         "match": quantifier,
-        "condition": condition.as_ref().map(super::Condition::source),
+        "condition": condition.as_ref().map(|condition| condition.source()),
     })
 }
 
@@ -128,7 +136,7 @@ fn describe_authority(authority: &Authority) -> Value {
         sct,
     } = authority;
     let signer = match signer {
-        AuthoritySigner::Key { reference: _, key } => json!({ "key": key.fingerprint }),
+        AuthoritySigner::Key { reference: _, keys } => json!({ "keys": describe_keys(keys) }),
         AuthoritySigner::Identity(IdentityRequirement {
             identity,
             oidc_issuer,
@@ -143,11 +151,29 @@ fn describe_authority(authority: &Authority) -> Value {
         "name": name,
         "signer": signer,
         "trusted_root_name": trusted_root_name,
-        "trusted_root": trusted_root.digest,
+        "trusted_root": describe_root(trusted_root),
         "transparency_log": transparency_log,
         "signed_timestamp": signed_timestamp,
         "sct": sct,
     })
+}
+
+/// Versions count by what they are, in order: the newest is tried first, which no outcome depends on, but a log does.
+fn describe_keys(keys: &KeySet) -> Value {
+    match keys {
+        KeySet::Known(versions) => versions
+            .iter()
+            .map(|KeyVersion { version, key }| json!([version, key.fingerprint]))
+            .collect(),
+        KeySet::Unusable { reason: _ } => Value::Null,
+    }
+}
+
+fn describe_root(root: &Root) -> Option<Digest> {
+    match root {
+        Root::Usable(root) => Some(root.digest),
+        Root::Unusable { reason: _ } => None,
+    }
 }
 
 fn describe_matcher(matcher: &Matcher) -> Value {

@@ -1,10 +1,15 @@
 //! What authorities vouch with, as it is known now: keys and trusted roots that are kept elsewhere and change there.
 //!
 //! A policy holds a snapshot. When a key service or a trusted root says something new, a new set of policies is made
-//! from the old one (see `Policies::with_material`); nothing is changed in place.
+//! from the old one (see [`Policies::with_material`]); nothing is changed in place.
 
 use std::sync::Arc;
 
+use super::{
+    AttestationRequirement, Authority, AuthoritySigner, Policies, Policy, Requirement,
+    SignatureRequirement,
+};
+use crate::limits::Limits;
 use crate::verify::{PublicKey, TrustedRoot};
 
 /// The keys behind one reference.
@@ -54,5 +59,91 @@ impl KeySet {
             Self::Known(versions) => versions,
             Self::Unusable { .. } => &[],
         }
+    }
+}
+
+/// What is known now of keys and roots that may change.
+pub trait Material: std::fmt::Debug + Send + Sync {
+    /// The keys behind the reference; nothing if it names no key service.
+    fn keys(&self, reference: &str) -> Option<Arc<KeySet>>;
+    /// The trusted root of this name; nothing if it never changes.
+    fn trusted_root(&self, name: &str) -> Option<Root>;
+}
+
+impl Policies {
+    /// The same policies with keys and trusted roots as they are known now.
+    #[must_use]
+    pub fn with_material(&self, material: &dyn Material, limits: &Limits) -> Self {
+        let policies = self.policies.iter().map(|policy| {
+            let policy = Policy {
+                requirement: policy.requirement.with_material(material),
+                ..policy.as_ref().clone()
+            };
+            Arc::new(policy.with_hash())
+        });
+        Self::new(
+            policies.collect(),
+            self.default,
+            self.revoked.clone(),
+            limits,
+        )
+    }
+}
+
+impl Requirement {
+    fn with_material(&self, material: &dyn Material) -> Self {
+        let members = |of: &[Self]| of.iter().map(|it| it.with_material(material)).collect();
+        match self {
+            Self::Signature(signature) => Self::Signature(signature.with_material(material)),
+            Self::Attestation(attestation) => {
+                let authorities = attestation.authorities.iter();
+                Self::Attestation(AttestationRequirement {
+                    authorities: authorities
+                        .map(|authority| authority.with_material(material))
+                        .collect(),
+                    ..attestation.clone()
+                })
+            }
+            Self::All(of) => Self::All(members(of)),
+            Self::Any(of) => Self::Any(members(of)),
+            Self::AtLeast { count, of } => Self::AtLeast {
+                count: *count,
+                of: members(of),
+            },
+            Self::Signers { count, of } => Self::Signers {
+                count: *count,
+                of: of.iter().map(|it| it.with_material(material)).collect(),
+            },
+        }
+    }
+}
+
+impl SignatureRequirement {
+    fn with_material(&self, material: &dyn Material) -> Self {
+        Self {
+            authority: self.authority.with_material(material),
+            annotations: self.annotations.clone(),
+        }
+    }
+}
+
+impl Authority {
+    fn with_material(self: &Arc<Self>, material: &dyn Material) -> Arc<Self> {
+        let keys = match &self.signer {
+            AuthoritySigner::Key { reference, .. } => material.keys(reference),
+            AuthoritySigner::Identity(_) => None,
+        };
+        let root = material.trusted_root(&self.trusted_root_name);
+        if keys.is_none() && root.is_none() {
+            return Arc::clone(self);
+        }
+        let mut authority = self.as_ref().clone();
+        if let (AuthoritySigner::Key { keys, .. }, Some(known)) = (&mut authority.signer, keys) {
+            *keys = known;
+        }
+        if let Some(root) = root {
+            authority.trusted_root = root;
+        }
+        Arc::new(authority)
     }
 }

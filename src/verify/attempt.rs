@@ -41,6 +41,14 @@ pub(super) fn run(
     }
 }
 
+/// Whether what a candidate holds is of the right purpose and shape.
+pub(super) fn may_prove(content: &Content, purpose: Purpose<'_>) -> bool {
+    match content {
+        Content::Broken(_) => false,
+        Content::Signed(signed) => applies(signed, purpose),
+    }
+}
+
 fn concerns(role: Role, purpose: Purpose<'_>) -> bool {
     match (role, purpose) {
         (Role::Either, _)

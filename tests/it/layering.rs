@@ -12,11 +12,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("flights", &[]),
     ("secret", &[]),
     ("telemetry", &[]),
-    ("flights", &[]),
-    ("secret", &[]),
     ("signature", &["oci"]),
     ("verify", &["oci", "signature"]),
     ("policy", &["oci", "signature", "verify"]),
+    ("in_force", &["policy"]),
     ("upstream", &["oci", "telemetry"]),
     ("store", &["oci", "telemetry"]),
     ("trust", &["oci", "telemetry", "verify"]),
@@ -55,11 +54,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clients", &["oci", "policy"]),
     ("server", &["oci", "pull", "admission", "telemetry"]),
     ("admin", &["telemetry", "decision_log"]),
-    ("clients", &["oci", "policy"]),
-    (
-        "manifests",
-        &["oci", "decision_log", "state", "store", "upstream"],
-    ),
     ("config", &["*"]),
     ("cli", &["*"]),
     ("app", &["*"]),
@@ -69,6 +63,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// What goes beyond the table above, and why.
 const EXTRA: &[(&str, &str, &str)] = &[
+    (
+        "admission",
+        "in_force",
+        "each decision takes the policies once, and counts while they are in force",
+    ),
     (
         "admission",
         "flights",

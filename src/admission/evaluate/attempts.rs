@@ -10,10 +10,14 @@ use crate::admission::denial::Kind;
 use crate::decision_log::{AttemptReport, Subject};
 use crate::limits::Limits;
 use crate::oci::Digest;
-use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, Matcher, Policies, Policy};
+use crate::policy::{
+    Authority, AuthoritySigner, IdentityRequirement, KeySet, KeyVersion, Matcher, Policies, Policy,
+    Root,
+};
 use crate::signature::Candidate;
 use crate::verify::{
     self, Attempt, Certificate, Demand, FailedCheck, Proof, ProvenSigner, Purpose, Signer,
+    TrustedRoot,
 };
 
 /// Who vouched: two signatures count once if these are equal.
@@ -44,8 +48,13 @@ pub(super) struct Refusal {
 /// How far an attempt got before it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
+    /// There is nothing to try.
+    Nothing,
     Check(FailedCheck),
     Age,
+    Condition,
+    Threshold,
+    Limit,
     Revoked,
 }
 
@@ -55,6 +64,8 @@ pub(super) enum Tried {
     NotApplicable,
     Vouched(Vouched),
     Refused(Refusal),
+    /// It may vouch, but the authority's key or trusted root is not to be had.
+    Unusable(String),
     /// The limit on attempts is used up.
     Exhausted,
 }
@@ -71,6 +82,7 @@ pub(super) struct Attempts<'a> {
     reports: Vec<AttemptReport>,
     valid_until: Option<Timestamp>,
     trusted_roots: Vec<Digest>,
+    unmatched_keys: Vec<String>,
     /// Verifying a certificate does not depend on which identity is wanted, so identity authorities with the same
     /// demands share one result.
     certified: HashMap<Certified, Attempt>,
@@ -103,6 +115,7 @@ impl<'a> Attempts<'a> {
             reports: Vec::new(),
             valid_until: None,
             trusted_roots: Vec::new(),
+            unmatched_keys: Vec::new(),
             certified: HashMap::new(),
         }
     }
@@ -118,13 +131,14 @@ impl<'a> Attempts<'a> {
         let Some(candidate) = self.candidates.get(index) else {
             return Tried::NotApplicable;
         };
+        let trusted_root = match &authority.trusted_root {
+            Root::Usable(root) => root,
+            Root::Unusable { reason } => return unusable(candidate, purpose, reason),
+        };
         let demand = Demand {
-            signer: match &authority.signer {
-                AuthoritySigner::Key { key, .. } => Signer::Key(key),
-                AuthoritySigner::Identity(_) => Signer::Certificate,
-            },
+            signer: Signer::Certificate,
             purpose,
-            trusted_root: &authority.trusted_root,
+            trusted_root,
             transparency_log: authority.transparency_log,
             signed_timestamp: authority.signed_timestamp,
             sct: authority.sct,
@@ -132,7 +146,16 @@ impl<'a> Attempts<'a> {
                 .signed_name_must_match
                 .then_some(&self.subject.repository),
         };
-        let Some(attempt) = self.verified(index, candidate, &demand) else {
+        let verified = match &authority.signer {
+            AuthoritySigner::Identity(_) => self
+                .verified(index, candidate, &demand)
+                .map(|it| (it, None)),
+            AuthoritySigner::Key { reference, keys } => match keys.as_ref() {
+                KeySet::Unusable { reason } => return unusable(candidate, purpose, reason),
+                KeySet::Known(versions) => self.by_any(reference, versions, candidate, &demand),
+            },
+        };
+        let Some((attempt, version)) = verified else {
             return Tried::Exhausted;
         };
         let judged = match &attempt {
@@ -140,10 +163,11 @@ impl<'a> Attempts<'a> {
             Attempt::Proven(proof) => self.judge(policy, authority, proof),
             Attempt::Failed(failure) => Err(refusal(failure.check, failure.reason.clone())),
         };
-        self.note_root(authority);
+        self.note_root(trusted_root);
         self.reports.push(report::attempt(
             candidate,
             authority,
+            version,
             &attempt,
             judged.as_ref().err(),
         ));
@@ -162,14 +186,64 @@ impl<'a> Attempts<'a> {
         self.trusted_roots.clone()
     }
 
+    /// References of key services none of whose known versions verified a signature: there may be a newer one.
+    pub(super) fn unmatched_keys(&self) -> Vec<String> {
+        self.unmatched_keys.clone()
+    }
+
     pub(super) fn into_reports(self) -> Vec<AttemptReport> {
         self.reports
     }
 
-    fn note_root(&mut self, authority: &Authority) {
-        if !self.trusted_roots.contains(&authority.trusted_root.digest) {
-            self.trusted_roots.push(authority.trusted_root.digest);
+    fn note_root(&mut self, root: &TrustedRoot) {
+        if !self.trusted_roots.contains(&root.digest) {
+            self.trusted_roots.push(root.digest);
         }
+    }
+
+    /// What verifying with the versions of one key gives: the first that proves it, else what got furthest. All
+    /// versions together are one attempt; there are few of them.
+    fn by_any<'k>(
+        &mut self,
+        reference: &str,
+        versions: &'k [KeyVersion],
+        candidate: &Candidate,
+        demand: &Demand<'_>,
+    ) -> Option<(Attempt, Option<&'k KeyVersion>)> {
+        if self.made >= self.limits.attempts_max {
+            return None;
+        }
+        let mut best: Option<(Attempt, Option<&KeyVersion>)> = None;
+        for version in versions {
+            let demand = Demand {
+                signer: Signer::Key(&version.key),
+                ..*demand
+            };
+            let attempt = verify::verify(
+                candidate,
+                &self.subject.digest,
+                &demand,
+                self.limits,
+                self.now,
+            );
+            let better = best
+                .as_ref()
+                .is_none_or(|(best, _)| progress(best) < progress(&attempt));
+            if better {
+                best = Some((attempt, Some(version)));
+            }
+            if matches!(best, Some((Attempt::Proven(_), _))) {
+                break;
+            }
+        }
+        let (attempt, version) = best.unwrap_or((Attempt::NotApplicable, None));
+        if costs_crypto(&attempt) {
+            self.made += 1;
+        }
+        if is_by_no_version(&attempt) && !self.unmatched_keys.iter().any(|it| it == reference) {
+            self.unmatched_keys.push(reference.to_owned());
+        }
+        Some((attempt, version))
     }
 
     /// What verifying gives, or nothing when the limit on attempts is used up. A result that is already there is free.
@@ -210,8 +284,11 @@ impl<'a> Attempts<'a> {
         proof: &Proof,
     ) -> Result<Voucher, Refusal> {
         let voucher = match (&proof.signer, &authority.signer) {
-            (ProvenSigner::Key(fingerprint), AuthoritySigner::Key { key, .. })
-                if *fingerprint == key.fingerprint =>
+            (ProvenSigner::Key(fingerprint), AuthoritySigner::Key { keys, .. })
+                if keys
+                    .versions()
+                    .iter()
+                    .any(|version| version.key.fingerprint == *fingerprint) =>
             {
                 Voucher::Key(*fingerprint)
             }
@@ -281,6 +358,35 @@ fn costs_crypto(attempt: &Attempt) -> bool {
             failure.check,
             FailedCheck::Malformed | FailedCheck::LimitExceeded
         ),
+    }
+}
+
+/// How far an attempt got, for choosing among those by several versions of one key.
+fn progress(attempt: &Attempt) -> (u8, Option<FailedCheck>) {
+    match attempt {
+        Attempt::NotApplicable => (0, None),
+        Attempt::Failed(failure) => (1, Some(failure.check)),
+        Attempt::Proven(_) => (2, None),
+    }
+}
+
+fn is_by_no_version(attempt: &Attempt) -> bool {
+    match attempt {
+        Attempt::NotApplicable | Attempt::Proven(_) => false,
+        Attempt::Failed(failure) => matches!(
+            failure.check,
+            FailedCheck::UntrustedKey | FailedCheck::InvalidSignature
+        ),
+    }
+}
+
+/// What cannot be told while a key or trusted root is missing. A candidate of another purpose vouches for nothing
+/// whatever the key.
+fn unusable(candidate: &Candidate, purpose: Purpose<'_>, reason: &str) -> Tried {
+    if verify::may_prove(candidate, purpose) {
+        Tried::Unusable(reason.to_owned())
+    } else {
+        Tried::NotApplicable
     }
 }
 

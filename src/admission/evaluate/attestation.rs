@@ -1,63 +1,78 @@
 //! How one attestation requirement fares.
 
-use super::attempts::{Attempts, Refusal, Tried, Vouched};
-use super::requirement::{Furthest, Names};
-use super::{Known, Outcome};
+use std::collections::HashSet;
+
+use super::Known;
+use super::attempts::{Rank, Refusal, Tried, Vouched, Voucher};
+use super::requirement::{Fared, Furthest, Judged};
 use crate::admission::denial::Kind;
-use crate::policy::{AttestationRequirement, Policy, Quantifier};
+use crate::policy::{AttestationRequirement, Quantifier};
 use crate::verify::{Proof, Purpose};
 
 pub(super) fn attestation<'p>(
-    policy: &Policy,
+    judged: &mut Judged<'p, '_, '_>,
     requirement: &'p AttestationRequirement,
-    attempts: &mut Attempts<'_>,
-    known: &Known<'_>,
-) -> (Outcome, Names<'p>) {
-    let mut names = Names::new();
-    let collected = match collect(policy, requirement, attempts, &mut names) {
+) -> Fared {
+    let collected = match collect(judged, requirement) {
         Ok(collected) => collected,
-        Err(exhausted) => return (exhausted, names),
+        Err(exhausted) => return Fared::Refused(exhausted),
     };
+    let undecided = collected.unusable.map(|missing| Fared::Undecided {
+        missing,
+        revoked: collected.furthest.is_revoked(),
+    });
     if collected.proofs.is_empty() {
-        return (missing(requirement, collected.furthest), names);
+        let missing = || missing(requirement, collected.furthest);
+        return undecided.unwrap_or_else(|| Fared::Refused(missing()));
     }
-    if requirement.quantifier != Quantifier::Any
-        && let Some(outcome) = unseen(known)
+    let about_all = requirement.quantifier != Quantifier::Any;
+    if about_all
+        && undecided.is_none()
+        && let Some(fared) = unseen(judged.known)
     {
-        return (outcome, names);
+        return fared;
     }
-    (quantify(requirement, &collected.proofs), names)
+    match (quantify(requirement, &collected.proofs), undecided) {
+        (_, Some(undecided)) if about_all => undecided,
+        (Ok(()), _) => Fared::Satisfied(collected.vouchers),
+        (Err(_), Some(undecided)) => undecided,
+        (Err(refusal), None) => Fared::Refused(refusal),
+    }
 }
 
+#[derive(Default)]
 struct Collected {
     proofs: Vec<Proof>,
+    vouchers: HashSet<Voucher>,
     furthest: Furthest,
+    /// A key or root that was needed and is not to be had.
+    unusable: Option<String>,
 }
 
 /// The attestations of the type that an authority vouches for. For `any`, nothing after the first that holds is tried.
 fn collect<'p>(
-    policy: &Policy,
+    judged: &mut Judged<'p, '_, '_>,
     requirement: &'p AttestationRequirement,
-    attempts: &mut Attempts<'_>,
-    names: &mut Names<'p>,
-) -> Result<Collected, Outcome> {
+) -> Result<Collected, Refusal> {
     let purpose = Purpose::Attestation {
         predicate_type: &requirement.predicate_type,
     };
-    let mut collected = Collected {
-        proofs: Vec::new(),
-        furthest: Furthest::default(),
-    };
-    for index in 0..attempts.candidates.len() {
+    let mut collected = Collected::default();
+    for index in 0..judged.attempts.candidates.len() {
         for authority in &requirement.authorities {
-            match attempts.try_candidate(index, policy, authority, purpose) {
+            let attempts = &mut judged.attempts;
+            match attempts.try_candidate(index, judged.policy, authority, purpose) {
                 Tried::NotApplicable => {}
                 Tried::Refused(refusal) => collected.furthest.note(refusal),
+                Tried::Unusable(reason) => {
+                    collected.unusable.get_or_insert(reason);
+                }
                 Tried::Exhausted => return Err(collected.furthest.exhausted()),
-                Tried::Vouched(Vouched { proof, .. }) => {
-                    names.insert(authority.name.as_str());
+                Tried::Vouched(Vouched { voucher, proof }) => {
+                    judged.names.insert(authority.name.as_str());
                     let settled = requirement.quantifier == Quantifier::Any
                         && holds(requirement, &proof).is_ok();
+                    collected.vouchers.insert(voucher);
                     collected.proofs.push(*proof);
                     if settled {
                         return Ok(collected);
@@ -71,27 +86,30 @@ fn collect<'p>(
 }
 
 /// `all` and `newest` say something about every attestation, so every one must have been seen.
-fn unseen(known: &Known<'_>) -> Option<Outcome> {
+fn unseen(known: &Known<'_>) -> Option<Fared> {
     if let Some(missing) = known.failed_sources.first() {
-        return Some(Outcome::Undecided {
+        return Some(Fared::Undecided {
             missing: missing.clone(),
             revoked: false,
         });
     }
     if !known.witnessed {
-        return Some(Outcome::Undecided {
+        return Some(Fared::Undecided {
             missing: "stored evidence does not show that no attestation is missing from it"
                 .to_owned(),
             revoked: false,
         });
     }
-    known.limit_exceeded.map(|limit| Outcome::Refused {
-        kind: Kind::LimitExceeded,
-        reason: limit.to_owned(),
+    known.limit_exceeded.map(|limit| {
+        Fared::Refused(Refusal {
+            rank: Rank::Limit,
+            kind: Kind::LimitExceeded,
+            reason: limit.to_owned(),
+        })
     })
 }
 
-fn quantify(requirement: &AttestationRequirement, proofs: &[Proof]) -> Outcome {
+fn quantify(requirement: &AttestationRequirement, proofs: &[Proof]) -> Result<(), Refusal> {
     let mut judged = proofs.iter().map(|proof| holds(requirement, proof));
     let none = || Err("there is none".to_owned());
     let verdict = match requirement.quantifier {
@@ -115,16 +133,14 @@ fn quantify(requirement: &AttestationRequirement, proofs: &[Proof]) -> Outcome {
                 .try_for_each(|proof| holds(requirement, proof))
         }
     };
-    match verdict {
-        Ok(()) => Outcome::Satisfied,
-        Err(reason) => Outcome::Refused {
-            kind: Kind::AttestationRejected,
-            reason: format!(
-                "the {} attestation does not hold: {reason}",
-                requirement.predicate_type
-            ),
-        },
-    }
+    verdict.map_err(|reason| Refusal {
+        rank: Rank::Condition,
+        kind: Kind::AttestationRejected,
+        reason: format!(
+            "the {} attestation does not hold: {reason}",
+            requirement.predicate_type
+        ),
+    })
 }
 
 /// Whether the condition is true of the signed statement. A condition that cannot be evaluated is not true.
@@ -145,15 +161,13 @@ fn holds(requirement: &AttestationRequirement, proof: &Proof) -> Result<(), Stri
     }
 }
 
-fn missing(requirement: &AttestationRequirement, furthest: Furthest) -> Outcome {
-    match furthest.into_refusal() {
-        Some(Refusal { kind, reason, .. }) => Outcome::Refused { kind, reason },
-        None => Outcome::Refused {
-            kind: Kind::AttestationMissing,
-            reason: format!(
-                "no attestation of the type {} was found",
-                requirement.predicate_type
-            ),
-        },
-    }
+fn missing(requirement: &AttestationRequirement, furthest: Furthest) -> Refusal {
+    furthest.into_refusal().unwrap_or_else(|| Refusal {
+        rank: Rank::Nothing,
+        kind: Kind::AttestationMissing,
+        reason: format!(
+            "no attestation of the type {} was found",
+            requirement.predicate_type
+        ),
+    })
 }

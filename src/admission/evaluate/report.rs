@@ -4,23 +4,24 @@ use super::attempts::Refusal;
 use crate::decision_log::{
     AttemptOutcome, AttemptReport, AuthorityReport, CertificateReport, KeyReport,
 };
-use crate::policy::{Authority, AuthoritySigner};
+use crate::policy::{Authority, AuthoritySigner, KeyVersion};
 use crate::signature::Candidate;
 use crate::verify::{Attempt, Certificate, Failure, Proof, ProvenSigner};
 
 pub(super) fn attempt(
     candidate: &Candidate,
     authority: &Authority,
+    version: Option<&KeyVersion>,
     attempt: &Attempt,
     refusal: Option<&Refusal>,
 ) -> AttemptReport {
-    let key = match &authority.signer {
-        AuthoritySigner::Key { reference, key } => Some(KeyReport {
+    let key = match (&authority.signer, version) {
+        (AuthoritySigner::Key { reference, .. }, Some(version)) => Some(KeyReport {
             reference: reference.clone(),
-            version: None,
-            fingerprint: key.fingerprint,
+            version: version.version.clone(),
+            fingerprint: version.key.fingerprint,
         }),
-        AuthoritySigner::Identity(_) => None,
+        (AuthoritySigner::Key { .. }, None) | (AuthoritySigner::Identity(_), _) => None,
     };
     let mut report = AttemptReport {
         source: candidate.source,

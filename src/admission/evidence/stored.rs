@@ -26,7 +26,7 @@ impl Admission {
         let mut repositories = vec![subject.repository.clone()];
         for other in matching
             .iter()
-            .filter_map(|policy| policy.signature_repository.as_ref())
+            .flat_map(|policy| &policy.signature_repositories)
         {
             if !repositories.contains(other) {
                 repositories.push(other.clone());
@@ -37,7 +37,7 @@ impl Admission {
             repositories,
             attestations: matching
                 .iter()
-                .any(|policy| !policy.attestations.is_empty()),
+                .any(|policy| !policy.requirement.attestations().is_empty()),
             deadline,
         }
     }
@@ -54,7 +54,7 @@ impl Admission {
         // Rules about all attestations need somebody to have seen that there are no more.
         let about_all = matching
             .iter()
-            .flat_map(|policy| &policy.attestations)
+            .flat_map(|policy| policy.requirement.attestations())
             .any(|requirement| requirement.quantifier != Quantifier::Any);
         let limit = if stored.candidates.is_empty() || self.was_refused(subject) {
             REFUSAL_MEMORY
@@ -67,7 +67,8 @@ impl Admission {
     /// Whether this process has refused the subject under the configuration in force and remembers it.
     fn was_refused(&self, subject: &Subject) -> bool {
         self.inner.remembered.get(subject).is_some_and(|decision| {
-            decision.document().is_none() && decision.configuration == self.inner.policies.hash
+            decision.document().is_none()
+                && decision.configuration == self.inner.in_force.policies().hash
         })
     }
 

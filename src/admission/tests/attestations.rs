@@ -1,13 +1,14 @@
 //! Attestations: which of several must hold, conditions, and what must have been seen for that.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::forge::Key;
-use super::question::{Question, SCAN, World, attested_by, authority, signed_by};
-use crate::policy::{AttestationRequirement, Condition, Policy, Quantifier, Revoked};
+use super::question::{Question, SCAN, World, attested_by, authority, signed_by, signers};
+use crate::policy::{AttestationRequirement, Condition, Policy, Quantifier, Requirement, Revoked};
 use crate::signature::Candidate;
 
 const EARLY: Option<&str> = Some("2026-11-20T00:00:00Z");
@@ -27,7 +28,7 @@ fn with_condition(
         predicate_type: SCAN.to_owned(),
         authorities: vec![world.authority.clone()],
         quantifier,
-        condition: condition.map(|source| Condition::new(source).unwrap()),
+        condition: condition.map(|source| Arc::new(Condition::new(source).unwrap())),
     }
 }
 
@@ -227,13 +228,14 @@ fn an_attestation_is_no_signature() {
 fn signature_and_attestations_must_all_hold() {
     let world = World::new();
     let policy = || Policy {
-        attestations: vec![
-            clean(&world, Quantifier::Any),
-            AttestationRequirement {
+        requirement: Requirement::All(vec![
+            signers(&[&world.authority], 1),
+            Requirement::Attestation(clean(&world, Quantifier::Any)),
+            Requirement::Attestation(AttestationRequirement {
                 predicate_type: "https://other.example/v1".to_owned(),
                 ..with_condition(&world, Quantifier::Any, None)
-            },
-        ],
+            }),
+        ]),
         ..signed_by(&[&world.authority], 1)
     };
     let other = || {

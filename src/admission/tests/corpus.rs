@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::limits::Limits;
 use crate::oci::{Digest, Manifest};
-use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, Matcher};
+use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, KeySet, Matcher, Root};
 use crate::signature::{Artifact, Blob, Candidate, Source, candidates};
 use crate::verify::{PublicKey, TrustedRoot};
 
@@ -101,7 +101,7 @@ pub(super) fn holder(key: &str, root: &Arc<TrustedRoot>) -> Arc<Authority> {
     Arc::new(Authority {
         signer: AuthoritySigner::Key {
             reference: key.to_owned(),
-            key: PublicKey::from_pem(&pem).unwrap(),
+            keys: Arc::new(KeySet::of(PublicKey::from_pem(&pem).unwrap())),
         },
         transparency_log: false,
         sct: false,
@@ -143,7 +143,7 @@ fn unnamed(name: &str, root: &Arc<TrustedRoot>) -> Authority {
             extensions: BTreeMap::new(),
         }),
         trusted_root_name: "private".to_owned(),
-        trusted_root: Arc::clone(root),
+        trusted_root: Root::Usable(Arc::clone(root)),
         transparency_log: true,
         signed_timestamp: false,
         sct: true,

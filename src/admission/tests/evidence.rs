@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::forge::Signature;
 use super::house::{House, Settings, after, subject};
-use super::question::{SCAN, World, now, signed_by};
+use super::question::{SCAN, World, now, signed_by, signers};
 use super::registry::{Pushed, Trouble, described};
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::{AttestationRequirement, Mode, Policy, Quantifier};
+use crate::policy::{AttestationRequirement, Mode, Policy, Quantifier, Requirement};
 use crate::upstream::Purpose;
 
 const HOUR: i64 = 3600;
@@ -94,16 +94,21 @@ async fn a_policy_that_looks_elsewhere_asks_again() {
         ..
     } = admitted().await;
     let elsewhere = Policy {
-        signature_repository: Some(RepositoryName::new("registry.example", "signatures").unwrap()),
+        signature_repositories: vec![
+            RepositoryName::new("registry.example", "signatures").unwrap(),
+        ],
         ..signed_by(&[&world.authority], 1)
     };
     let attested = Policy {
-        attestations: vec![AttestationRequirement {
-            predicate_type: SCAN.to_owned(),
-            authorities: vec![world.authority.clone()],
-            quantifier: Quantifier::Any,
-            condition: None,
-        }],
+        requirement: Requirement::All(vec![
+            signers(&[&world.authority], 1),
+            Requirement::Attestation(AttestationRequirement {
+                predicate_type: SCAN.to_owned(),
+                authorities: vec![world.authority.clone()],
+                quantifier: Quantifier::Any,
+                condition: None,
+            }),
+        ]),
         ..signed_by(&[&world.authority], 1)
     };
     for (policy, answer) in [(elsewhere, "signature"), (attested, "attestation_missing")] {

@@ -14,6 +14,7 @@ use crate::admission::{
 };
 use crate::decision_log::{Basis, Client, Record, Subject};
 use crate::discovery::Discovery;
+use crate::in_force::InForce;
 use crate::limits::Limits;
 use crate::manifests::Manifests;
 use crate::oci::Digest;
@@ -81,7 +82,12 @@ impl House {
         let default = settings.default.unwrap_or(DefaultAction::Deny);
         let told = Arc::new(Told::default());
         let admission = Admission::new(Parts {
-            policies: Arc::new(Policies::new(policies, default, settings.revoked, &limits)),
+            in_force: InForce::new(Arc::new(Policies::new(
+                policies,
+                default,
+                settings.revoked,
+                &limits,
+            ))),
             manifests: Manifests::new(
                 self.store.clone(),
                 self.state.clone(),

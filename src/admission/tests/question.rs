@@ -12,8 +12,8 @@ use crate::decision_log::Subject;
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{
-    AttestationRequirement, Authority, AuthoritySigner, DefaultAction, Mode, Policies, Policy,
-    Revoked, SignatureRequirement,
+    AttestationRequirement, Authority, AuthoritySigner, DefaultAction, KeySet, Mode, Policies,
+    Policy, Requirement, Revoked, Root, SignatureRequirement,
 };
 use crate::signature::Candidate;
 use crate::verify::TrustedRoot;
@@ -32,10 +32,10 @@ pub(super) fn authority(name: &str, key: &Key, root: &Arc<TrustedRoot>) -> Arc<A
         name: name.to_owned(),
         signer: AuthoritySigner::Key {
             reference: format!("{name}.pub"),
-            key: key.public(),
+            keys: Arc::new(KeySet::of(key.public())),
         },
         trusted_root_name: "private".to_owned(),
-        trusted_root: Arc::clone(root),
+        trusted_root: Root::Usable(Arc::clone(root)),
         transparency_log: false,
         signed_timestamp: false,
         sct: false,
@@ -50,29 +50,38 @@ pub(super) fn policy(name: &str) -> Policy {
         images: vec!["registry.example/**".parse().unwrap()],
         exclude: Vec::new(),
         mode: Mode::Enforce,
-        signature: None,
-        attestations: Vec::new(),
-        signature_repository: None,
+        requirement: Requirement::All(Vec::new()),
+        signature_repositories: Vec::new(),
         signed_name_must_match: false,
         max_signature_age: None,
     }
     .with_hash()
 }
 
+pub(super) fn signature(authority: &Arc<Authority>) -> SignatureRequirement {
+    SignatureRequirement {
+        authority: Arc::clone(authority),
+        annotations: BTreeMap::new(),
+    }
+}
+
+pub(super) fn signers(authorities: &[&Arc<Authority>], count: usize) -> Requirement {
+    Requirement::Signers {
+        count,
+        of: authorities.iter().map(|it| signature(it)).collect(),
+    }
+}
+
 pub(super) fn signed_by(authorities: &[&Arc<Authority>], threshold: usize) -> Policy {
     Policy {
-        signature: Some(SignatureRequirement {
-            authorities: authorities.iter().copied().cloned().collect(),
-            threshold,
-            annotations: BTreeMap::new(),
-        }),
+        requirement: signers(authorities, threshold),
         ..policy("apps")
     }
 }
 
 pub(super) fn attested_by(requirement: AttestationRequirement) -> Policy {
     Policy {
-        attestations: vec![requirement],
+        requirement: Requirement::Attestation(requirement),
         ..policy("apps")
     }
 }

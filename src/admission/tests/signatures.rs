@@ -12,14 +12,19 @@ use crate::admission::evaluate::Finding;
 use crate::decision_log::AttemptOutcome;
 use crate::limits::Limits;
 use crate::oci::Digest;
-use crate::policy::{Mode, Policy, Revoked};
+use crate::policy::{Mode, Policy, Requirement, Revoked};
 
 fn annotated_policy(world: &World, annotations: &[(&str, &str)]) -> Policy {
     let mut policy = signed_by(&[&world.authority, &world.other_authority], 1);
-    policy.signature.as_mut().unwrap().annotations = annotations
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let Requirement::Signers { of, .. } = &mut policy.requirement else {
+        panic!("signers");
+    };
+    for signature in of {
+        signature.annotations = annotations
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+    }
     policy
 }
 
@@ -138,7 +143,10 @@ fn no_signature_lends_its_annotations_to_another() {
         world.annotated(&world.other, &[]),
     ];
     let mut policy = annotated_policy(&world, &demanded);
-    policy.signature.as_mut().unwrap().threshold = 2;
+    let Requirement::Signers { count, .. } = &mut policy.requirement else {
+        panic!("signers");
+    };
+    *count = 2;
     assert_eq!(
         Question::new(vec![policy], candidates).answer(),
         "threshold_not_met"

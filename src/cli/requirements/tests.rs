@@ -1,7 +1,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::policy::{AuthoritySigner, Matcher, Policies, Policy};
+use crate::policy::{AuthoritySigner, Matcher, Policies, Policy, Requirement};
 
 #[derive(Debug, Parser)]
 struct Command {
@@ -50,10 +50,12 @@ fn a_key_covers_exactly_the_image() {
     let policy = only_policy(&config.policies);
     assert!(policy.covers(&name()));
     assert!(!policy.covers(&"ghcr.io/org/app/child".parse().unwrap()));
-    let signature = policy.signature.as_ref().unwrap();
-    assert_eq!(signature.annotations["env"], "prod");
-    assert_eq!(signature.annotations["x"], "a=b");
-    let authority = &signature.authorities[0];
+    let Requirement::Signers { of, .. } = &policy.requirement else {
+        panic!("signers");
+    };
+    assert_eq!(of[0].annotations["env"], "prod");
+    assert_eq!(of[0].annotations["x"], "a=b");
+    let authority = &of[0].authority;
     assert!(matches!(authority.signer, AuthoritySigner::Key { .. }));
     assert_eq!(
         (authority.transparency_log, authority.signed_timestamp),
@@ -65,11 +67,7 @@ fn a_key_covers_exactly_the_image() {
 fn an_identity_is_whole_and_has_an_issuer() {
     let both = [IDENTITY, ISSUER].concat();
     let policies = config(&both).unwrap().policies;
-    let authority = &only_policy(&policies)
-        .signature
-        .as_ref()
-        .unwrap()
-        .authorities[0];
+    let authority = only_policy(&policies).requirement.authorities()[0];
     let AuthoritySigner::Identity(requirement) = &authority.signer else {
         panic!("not an identity");
     };
@@ -86,11 +84,7 @@ fn what_is_ignored_is_not_required_and_a_time_always_is() {
     let both = [IDENTITY, ISSUER].concat();
     let with = |flags: &[&str]| {
         let policies = config(&[&both, flags].concat()).unwrap().policies;
-        let authority = &only_policy(&policies)
-            .signature
-            .as_ref()
-            .unwrap()
-            .authorities[0];
+        let authority = only_policy(&policies).requirement.authorities()[0];
         (
             authority.transparency_log,
             authority.signed_timestamp,
@@ -109,11 +103,7 @@ fn what_is_ignored_is_not_required_and_a_time_always_is() {
         "--insecure-ignore-sct",
     ])
     .unwrap();
-    let authority = &only_policy(&key.policies)
-        .signature
-        .as_ref()
-        .unwrap()
-        .authorities[0];
+    let authority = only_policy(&key.policies).requirement.authorities()[0];
     assert!(!authority.transparency_log && !authority.signed_timestamp);
 }
 
@@ -122,11 +112,7 @@ fn flags_are_not_read_as_references_to_the_environment() {
     let regexp = "me${HOME}";
     let arguments = ["--certificate-identity", regexp];
     let policies = config(&[arguments, ISSUER].concat()).unwrap().policies;
-    let authority = &only_policy(&policies)
-        .signature
-        .as_ref()
-        .unwrap()
-        .authorities[0];
+    let authority = only_policy(&policies).requirement.authorities()[0];
     let AuthoritySigner::Identity(requirement) = &authority.signer else {
         panic!("not an identity");
     };
@@ -139,7 +125,7 @@ fn a_trusted_root_and_plain_http_are_for_this_image() {
     let config = config(&arguments).unwrap();
     assert!(config.upstreams["ghcr.io"].plain_http);
     let policy = only_policy(&config.policies);
-    let authority = &policy.signature.as_ref().unwrap().authorities[0];
+    let authority = policy.requirement.authorities()[0];
     assert_eq!(authority.trusted_root_name, TRUSTED_ROOT);
 }
 

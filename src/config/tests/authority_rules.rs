@@ -59,8 +59,8 @@ fn extensions_are_known_by_name() {
             "{IDENTITY}, certificate_extensions: {{source_repository_ref: refs/heads/main}}"
         )))
         .unwrap();
-    let requirement = config.policies.policies[0].signature.as_ref().unwrap();
-    let AuthoritySigner::Identity(identity) = &requirement.authorities[0].signer else {
+    let authorities = config.policies.policies[0].requirement.authorities();
+    let AuthoritySigner::Identity(identity) = &authorities[0].signer else {
         panic!("an identity");
     };
     assert_eq!(
@@ -106,15 +106,13 @@ fn keys_are_files_or_text_and_services_come_later() {
             "authorities: [{{name: file, key: a.pub}}, {{name: inline, key: \"{inline}\"}}]"
         )))
         .unwrap();
-    let authorities = &config.policies.policies[0]
-        .signature
-        .as_ref()
-        .unwrap()
-        .authorities;
+    let authorities = config.policies.policies[0].requirement.authorities();
     let keys: Vec<_> = authorities
         .iter()
         .map(|authority| match &authority.signer {
-            AuthoritySigner::Key { reference, key } => (reference.as_str(), key.fingerprint),
+            AuthoritySigner::Key { reference, keys } => {
+                (reference.as_str(), keys.versions()[0].key.fingerprint)
+            }
             AuthoritySigner::Identity(_) => panic!("a key"),
         })
         .collect();

@@ -17,11 +17,12 @@ fn defaults_demand_the_most() {
     let config = Directory::new().load(&authority(IDENTITY)).unwrap();
     let policy = &config.policies.policies[0];
     assert_eq!(policy.mode, Mode::Enforce);
-    assert!(policy.exclude.is_empty() && policy.attestations.is_empty());
+    assert!(policy.exclude.is_empty());
     assert!(!policy.signed_name_must_match && policy.max_signature_age.is_none());
-    let requirement = policy.signature.as_ref().unwrap();
-    assert_eq!(requirement.threshold, 1);
-    let authority = &requirement.authorities[0];
+    let Requirement::Signers { count: 1, of } = &policy.requirement else {
+        panic!("one signer and nothing else");
+    };
+    let authority = &of[0].authority;
     assert_eq!(authority.name, "authority-1");
     assert!(authority.transparency_log && !authority.signed_timestamp && authority.sct);
 }
@@ -85,7 +86,7 @@ fn attestations_use_the_policys_authorities_unless_they_have_their_own() {
                {predicate_type: spdxjson, match: newest}]",
         ))
         .unwrap();
-    let attestations = &config.policies.policies[0].attestations;
+    let attestations = config.policies.policies[0].requirement.attestations();
     let shown: Vec<_> = attestations
         .iter()
         .map(|attestation| {
@@ -119,7 +120,10 @@ fn only_attestations_are_enough_with_authorities() {
             "attestations: [{predicate_type: vuln, authorities: [{key: a.pub}]}]",
         ))
         .unwrap();
-    assert!(config.policies.policies[0].signature.is_none());
+    assert!(matches!(
+        config.policies.policies[0].requirement,
+        Requirement::Attestation(_)
+    ));
 }
 
 #[test]
