@@ -1,6 +1,7 @@
 //! What a repository requires (pure).
 
 pub mod condition;
+pub mod coverage;
 mod hash;
 pub mod matcher;
 pub mod material;
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
-pub use condition::{Condition, ConditionError};
+pub use condition::{Condition, ConditionError, Rule};
+pub use coverage::{Coverage, ImportedCoverage, Tags};
 pub use matcher::Matcher;
 pub use material::{KeySet, KeyVersion, Root};
 pub use pattern::Pattern;
@@ -57,10 +59,10 @@ pub struct Policy {
     /// Digest over the policy as configured, keys and roots included; the same after a restart. Set by
     /// [`Policy::with_hash`].
     pub hash: Digest,
-    /// Patterns of canonical names it covers.
-    pub images: Vec<Pattern>,
-    /// Patterns of canonical names it does not cover after all.
-    pub exclude: Vec<Pattern>,
+    /// Where it is written; absent for what has no file, such as flags.
+    pub origin: Option<Origin>,
+    /// Which images it covers.
+    pub coverage: Coverage,
     /// Enforce or audit.
     pub mode: Mode,
     /// What must be there.
@@ -71,6 +73,21 @@ pub struct Policy {
     pub signed_name_must_match: bool,
     /// The age, from the verified time, after which a signature no longer counts.
     pub max_signature_age: Option<Duration>,
+}
+
+/// Where a policy is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}:{}", self.file, self.line)
+    }
 }
 
 /// What must be there.
@@ -98,6 +115,13 @@ pub enum Requirement {
         /// By any of these; never empty.
         of: Vec<SignatureRequirement>,
     },
+    /// Nothing: whatever is covered is let through (`static: {action: pass}`, `insecureAcceptAnything`).
+    Nothing,
+    /// Whatever is covered is refused.
+    Refusal {
+        /// Why, in the words of the policy's author.
+        message: String,
+    },
 }
 
 /// A signature that must exist.
@@ -118,8 +142,8 @@ pub struct AttestationRequirement {
     pub authorities: Vec<Arc<Authority>>,
     /// Which of several attestations of the type must hold.
     pub quantifier: Quantifier,
-    /// CEL over `statement` and `predicate`; absent means that existence suffices.
-    pub condition: Option<Arc<Condition>>,
+    /// What must be true of the statement; absent means that existence suffices.
+    pub condition: Option<Arc<dyn Rule>>,
 }
 
 /// Which of several attestations must hold (`match:`).
@@ -173,8 +197,8 @@ pub struct IdentityRequirement {
     pub identity: Matcher,
     /// Its OIDC issuer.
     pub oidc_issuer: Matcher,
-    /// Fulcio extensions by name, compared exactly.
-    pub extensions: BTreeMap<String, String>,
+    /// Fulcio extensions by name.
+    pub extensions: BTreeMap<String, Matcher>,
 }
 
 /// What is refused from the next request on.
@@ -205,14 +229,23 @@ impl Policies {
         }
     }
 
-    /// The policies that cover `repository`, in configuration order.
+    /// The policies that cover an image of `repository` asked for through `tags`, in configuration order.
     pub fn matching<'a>(
         &'a self,
         repository: &'a RepositoryName,
+        tags: &'a Tags,
     ) -> impl Iterator<Item = &'a Arc<Policy>> {
         self.policies
             .iter()
-            .filter(|policy| policy.covers(repository))
+            .filter(|policy| policy.coverage.covers(repository, tags))
+    }
+
+    /// Whether the tags through which a digest was asked for can make a difference.
+    #[must_use]
+    pub fn are_about_tags(&self) -> bool {
+        self.policies
+            .iter()
+            .any(|policy| policy.coverage.is_about_tags())
     }
 }
 
@@ -234,7 +267,9 @@ impl Requirement {
     #[must_use]
     pub fn attestations(&self) -> Vec<&AttestationRequirement> {
         match self {
-            Self::Signature(_) | Self::Signers { .. } => Vec::new(),
+            Self::Signature(_) | Self::Signers { .. } | Self::Nothing | Self::Refusal { .. } => {
+                Vec::new()
+            }
             Self::Attestation(attestation) => vec![attestation],
             Self::All(of) | Self::Any(of) | Self::AtLeast { of, .. } => {
                 of.iter().flat_map(Self::attestations).collect()
@@ -252,6 +287,7 @@ impl Requirement {
             Self::All(of) | Self::Any(of) | Self::AtLeast { of, .. } => {
                 of.iter().flat_map(Self::authorities).collect()
             }
+            Self::Nothing | Self::Refusal { .. } => Vec::new(),
         }
     }
 }
@@ -262,12 +298,5 @@ impl Policy {
     pub fn with_hash(mut self) -> Self {
         self.hash = hash::of_policy(&self);
         self
-    }
-
-    /// Whether one of `images` and none of `exclude` matches the canonical name.
-    #[must_use]
-    pub fn covers(&self, repository: &RepositoryName) -> bool {
-        let matches = |pattern: &Pattern| pattern.matches(repository.as_str());
-        self.images.iter().any(matches) && !self.exclude.iter().any(matches)
     }
 }

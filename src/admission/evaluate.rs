@@ -15,7 +15,7 @@ use super::denial::{Denial, Kind};
 use crate::decision_log::{AttemptReport, PolicyReport, Subject};
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::{DefaultAction, Mode, Policies, Policy};
+use crate::policy::{DefaultAction, Mode, Policies, Policy, Tags};
 use crate::signature::Candidate;
 use attempts::Attempts;
 
@@ -26,6 +26,8 @@ pub struct Known<'a> {
     pub candidates: &'a [Candidate],
     /// Sources that could not be asked to their end, in words; empty when all were.
     pub failed_sources: &'a [String],
+    /// The tags through which the digest was asked for.
+    pub tags: &'a Tags,
     /// A count or size beyond its limit, in words.
     pub limit_exceeded: Option<&'a str>,
     /// Whether this process itself saw that there is no more than this. Stored evidence shows what there is, never
@@ -107,7 +109,7 @@ pub fn evaluate(
         return evaluation;
     }
     let mut covered = false;
-    for policy in policies.matching(&subject.repository) {
+    for policy in policies.matching(&subject.repository, known.tags) {
         covered = true;
         evaluation.enforced |= policy.mode == Mode::Enforce;
         let (outcome, authorities) = requirement::policy(policy, &mut attempts, known);
@@ -190,8 +192,11 @@ impl Evaluation {
 /// # Errors
 /// The refusal, when nothing may.
 pub fn refuse_uncovered(policies: &Policies, repository: &RepositoryName) -> Result<(), Denial> {
-    let covered =
-        policies.default == DefaultAction::Audit || policies.matching(repository).next().is_some();
+    let covered = policies.default == DefaultAction::Audit
+        || policies
+            .matching(repository, &Tags::default())
+            .next()
+            .is_some();
     if covered {
         Ok(())
     } else {

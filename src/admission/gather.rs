@@ -16,7 +16,7 @@ use super::judge::{Arriving, Basics, Terms};
 use super::material::Nature;
 use super::recorder::{Draft, Unfinished};
 use crate::decision_log::Subject;
-use crate::policy::Policy;
+use crate::policy::{Policy, Tags};
 
 impl Admission {
     /// What suffices for a decision: stored evidence, if it is fresh and complete; else what the upstream has now;
@@ -135,7 +135,11 @@ impl Admission {
                 Err(_storage_failed) => return,
             }
             let policies = admission.inner.in_force.snapshot();
-            let matching: Vec<_> = policies.matching(&subject.repository).cloned().collect();
+            let tags = Tags::default();
+            let matching: Vec<_> = policies
+                .matching(&subject.repository, &tags)
+                .cloned()
+                .collect();
             let deadline = Instant::now() + admission.inner.limits.decision_time_max;
             let request = admission.discovery_request(&subject, &matching, deadline);
             let unfinished = Unfinished {

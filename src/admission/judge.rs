@@ -17,7 +17,7 @@ use super::recorder::Draft;
 use super::{Admission, Asked, REFUSAL_MEMORY, UNAVAILABLE_MEMORY};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document, Origin};
-use crate::policy::{Policies, Policy};
+use crate::policy::{Policies, Policy, Tags};
 
 /// The manifest, on its way while signatures are looked for.
 pub(super) type Arriving<'a> = Shared<BoxFuture<'a, Arrived>>;
@@ -54,6 +54,8 @@ impl Basics {
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) policies: Arc<Policies>,
+    /// The tags through which the digest was asked for.
+    pub(super) tags: Tags,
     pub(super) now: Timestamp,
     pub(super) deadline: Instant,
     pub(super) started: Stopwatch,
@@ -69,6 +71,7 @@ impl Admission {
     ) -> Result<Arc<Decision>, Arc<Error>> {
         let terms = Terms {
             policies,
+            tags: Tags::default(),
             now: asked.now,
             deadline: Instant::now() + self.inner.limits.decision_time_max,
             started: Stopwatch::now(),
@@ -220,6 +223,7 @@ impl Admission {
         let known = Known {
             candidates: gathering.candidates(),
             failed_sources: &failed_sources,
+            tags: &terms.tags,
             limit_exceeded: gathering.limit_exceeded(),
             witnessed: gathering.is_witnessed(),
         };
@@ -288,7 +292,7 @@ impl Admission {
         terms: &Terms,
         draft: &mut Draft,
     ) -> Conclusion {
-        draft.policies_unasked(&terms.policies);
+        draft.policies_unasked(terms);
         Conclusion {
             outcome: Outcome::Admit {
                 basis: Basis::SignatureArtifact,
@@ -305,7 +309,7 @@ impl Terms {
     /// The policies that cover the subject.
     pub(super) fn matching(&self, subject: &Subject) -> Vec<Arc<Policy>> {
         self.policies
-            .matching(&subject.repository)
+            .matching(&subject.repository, &self.tags)
             .cloned()
             .collect()
     }

@@ -21,7 +21,6 @@ use crate::decision_log::{
 };
 use crate::manifests::{Document, Origin};
 use crate::oci::Digest;
-use crate::policy::Policies;
 use crate::state::{Batch, Evidence};
 
 /// A record in the making, and what is stored together with it.
@@ -111,9 +110,10 @@ impl Draft {
     }
 
     /// For what is admitted without signatures: the policies that cover the name, none of which was asked.
-    pub(super) fn policies_unasked(&mut self, policies: &Policies) {
-        self.policies = policies
-            .matching(&self.subject.repository)
+    pub(super) fn policies_unasked(&mut self, terms: &Terms) {
+        self.policies = terms
+            .matching(&self.subject)
+            .iter()
             .map(|policy| PolicyReport {
                 name: policy.name.clone(),
                 hash: policy.hash,

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::decision_log::{Record, SourceReport};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{
-    Authority, AuthoritySigner, Matcher, Mode, Policy, Requirement, SignatureRequirement,
+    Authority, AuthoritySigner, Coverage, Matcher, Mode, Policy, Requirement, SignatureRequirement,
+    Tags,
 };
 use crate::state::EvidenceSource;
 use crate::telemetry;
@@ -120,7 +121,7 @@ impl Explanation {
         let policies = &config.policies.policies;
         let (covering, others): (Vec<_>, Vec<_>) = policies
             .iter()
-            .partition(|policy| policy.covers(repository));
+            .partition(|policy| policy.coverage.covers(repository, &Tags::default()));
         let (decision, kind, message) = match answer {
             Answer::Admit { warning, .. } => ("admit", None, warning.clone()),
             Answer::Deny { kind, message } => ("deny", Some(kind.as_str()), Some(message.clone())),
@@ -154,10 +155,13 @@ impl Explanation {
 
 impl PolicyExplanation {
     fn new(policy: &Policy, repository: &RepositoryName, record: Option<&Record>) -> Self {
-        let pattern = policy
-            .images
-            .iter()
-            .find(|pattern| pattern.matches(repository.as_str()));
+        let pattern = match &policy.coverage {
+            Coverage::Names { images, .. } => images
+                .iter()
+                .find(|pattern| pattern.matches(repository.as_str()))
+                .map(ToString::to_string),
+            Coverage::Imported(imported) => Some(imported.patterns().join(", ")),
+        };
         let report = record.and_then(|record| {
             let mut reports = record.policies.iter();
             reports.find(|report| report.name == policy.name)
@@ -168,7 +172,7 @@ impl PolicyExplanation {
                 Mode::Enforce => "enforce",
                 Mode::Audit => "audit",
             },
-            pattern: pattern.map(|pattern| pattern.as_str().to_owned()),
+            pattern,
             requires: requirements(policy),
             satisfied: report.map(|report| report.satisfied),
         }
@@ -226,6 +230,10 @@ fn describe_requirement(requirement: &Requirement, lines: &mut Vec<String>) {
             }
             lines.push(line);
         }
+        Requirement::Nothing => {
+            lines.push("nothing: whatever is covered is let through".to_owned())
+        }
+        Requirement::Refusal { message } => lines.push(format!("refuses everything: {message}")),
         Requirement::Any(of) => lines.push(format!("any of: {}", group(of))),
         Requirement::AtLeast { count, of } => {
             lines.push(format!(
@@ -287,6 +295,10 @@ fn describe(authority: &Authority) -> String {
 fn value(matcher: &Matcher) -> String {
     match matcher {
         Matcher::Exact(value) => value.clone(),
-        Matcher::Expression { source, .. } => format!("/{source}/"),
+        Matcher::Expression { .. }
+        | Matcher::Search { .. }
+        | Matcher::Wildcard { .. }
+        | Matcher::Any(_)
+        | Matcher::All(_) => format!("/{}/", matcher.source()),
     }
 }

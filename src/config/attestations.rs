@@ -7,7 +7,7 @@ use url::Url;
 use super::authorities;
 use super::reader::{Field, Reader};
 use super::trusted_roots::TrustedRoots;
-use crate::policy::{AttestationRequirement, Authority, Condition, Quantifier};
+use crate::policy::{AttestationRequirement, Authority, Condition, Quantifier, Rule};
 
 pub(super) const KEYS: &[&str] = &["predicate_type", "authorities", "match", "condition"];
 
@@ -82,7 +82,7 @@ fn read_attestation(
         .get("match")
         .and_then(|field| field.choice(&words, reader))
         .unwrap_or(Quantifier::Any);
-    let condition = match section.get("condition") {
+    let condition: Option<Arc<dyn Rule>> = match section.get("condition") {
         Some(field) => Some(Arc::new(read_condition(&field, reader)?)),
         None => None,
     };

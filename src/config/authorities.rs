@@ -267,7 +267,7 @@ fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<IdentityR
 }
 
 /// A misspelt extension would refuse every image.
-fn read_extensions(field: &Field<'_>, reader: &mut Reader) -> BTreeMap<String, String> {
+fn read_extensions(field: &Field<'_>, reader: &mut Reader) -> BTreeMap<String, Matcher> {
     for (name, value) in field.entries(reader) {
         if !EXTENSIONS.contains(&name.name.as_str()) {
             reader.problem_at(
@@ -278,7 +278,10 @@ fn read_extensions(field: &Field<'_>, reader: &mut Reader) -> BTreeMap<String, S
             );
         }
     }
-    field.texts(reader)
+    let texts = field.texts(reader).into_iter();
+    texts
+        .map(|(name, value)| (name, Matcher::Exact(value)))
+        .collect()
 }
 
 /// Exactly one of the value itself and the expression.

@@ -9,7 +9,7 @@ use super::trusted_roots::TrustedRoots;
 use super::{Position, attestations};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{
-    Authority, AuthoritySigner, DefaultAction, Matcher, Mode, Pattern, Policy, Requirement,
+    Authority, AuthoritySigner, Coverage, DefaultAction, Mode, Pattern, Policy, Requirement,
     SignatureRequirement,
 };
 
@@ -102,8 +102,11 @@ fn read_policy(
     Some(Policy {
         name: name.to_owned(),
         hash: Digest::sha256(b""),
-        images: images?,
-        exclude,
+        origin: Some(section.field().node.position.origin()),
+        coverage: Coverage::Names {
+            images: images?,
+            exclude,
+        },
         mode,
         requirement,
         signature_repositories: section
@@ -259,12 +262,8 @@ fn count_distinct(authorities: &[Arc<Authority>]) -> Option<usize> {
                 _ => Some((reference.clone(), String::new())),
             },
             AuthoritySigner::Identity(requirement) => {
-                match (&requirement.identity, &requirement.oidc_issuer) {
-                    (Matcher::Exact(identity), Matcher::Exact(issuer)) => {
-                        Some((identity.clone(), issuer.clone()))
-                    }
-                    (Matcher::Expression { .. }, _) | (_, Matcher::Expression { .. }) => None,
-                }
+                let identity = requirement.identity.exact()?.to_owned();
+                Some((identity, requirement.oidc_issuer.exact()?.to_owned()))
             }
         })
         .collect();

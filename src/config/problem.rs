@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::policy::Origin;
+
 /// Everything that keeps a configuration from being used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
@@ -41,6 +43,16 @@ pub struct Position {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
+}
+
+impl Position {
+    /// The same for a policy, which remembers where it is written.
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            file: self.file.display().to_string(),
+            line: self.line,
+        }
+    }
 }
 
 impl std::error::Error for Problems {}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::{AuthoritySigner, Matcher, Mode, Quantifier, Requirement};
+use crate::policy::{AuthoritySigner, Coverage, Matcher, Mode, Quantifier, Requirement, Tags};
 
 mod authority_rules;
 mod client_rules;
@@ -112,9 +112,10 @@ fn the_built_in_configuration_loads_without_a_warning() {
         ("gcr.io/other/static", None),
     ] {
         let name = name.parse().unwrap();
+        let tags = Tags::default();
         let found: Vec<_> = config
             .policies
-            .matching(&name)
+            .matching(&name, &tags)
             .map(|policy| policy.name.as_str())
             .collect();
         assert_eq!(found, policy.into_iter().collect::<Vec<_>>(), "{name}");

@@ -7,6 +7,17 @@ use cel::common::ast::{EntryExpr, Expr};
 use cel::objects::{Key, Map};
 use cel::{Context, IdedExpr, Program, Value};
 
+/// Something that is true or false of a signed statement.
+pub trait Rule: std::fmt::Debug + Send + Sync {
+    /// As written, for messages and for the hash of the policy.
+    fn source(&self) -> &str;
+    /// Whether it is true of `statement`, the whole signed statement.
+    ///
+    /// # Errors
+    /// When it gives no answer. It is then not true.
+    fn evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError>;
+}
+
 /// A compiled expression over `statement`, the whole signed statement, and `predicate`, its predicate.
 #[derive(Debug)]
 pub struct Condition {
@@ -34,6 +45,9 @@ pub enum ConditionError {
     /// A missing key, a wrong type, an unknown function.
     #[error("{0}")]
     Execution(Box<cel::ExecutionError>),
+    /// The same in another language than CEL.
+    #[error("{0}")]
+    Failed(String),
     /// Something other than true or false.
     #[error("the condition is neither true nor false but {0}")]
     NotBoolean(&'static str),
@@ -60,18 +74,15 @@ impl Condition {
             program,
         })
     }
+}
 
-    /// The expression as configured.
-    #[must_use]
-    pub fn source(&self) -> &str {
+impl Rule for Condition {
+    fn source(&self) -> &str {
         &self.source
     }
 
-    /// Whether the condition holds for a signed in-toto statement. `predicate` is null where it has none.
-    ///
-    /// # Errors
-    /// When evaluation fails or its result is not a boolean; the caller treats both as not met.
-    pub fn evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError> {
+    /// `predicate` is null where the statement has none.
+    fn evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError> {
         let predicate = statement
             .get("predicate")
             .unwrap_or(&serde_json::Value::Null);

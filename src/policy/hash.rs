@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     AttestationRequirement, Authority, AuthoritySigner, DefaultAction, IdentityRequirement, KeySet,
-    KeyVersion, Matcher, Mode, Pattern, Policy, Quantifier, Requirement, Revoked, Root,
+    KeyVersion, Matcher, Mode, Policy, Quantifier, Requirement, Revoked, Root,
     SignatureRequirement,
 };
 use crate::limits::Limits;
@@ -42,8 +42,8 @@ pub(super) fn of_policy(policy: &Policy) -> Digest {
     let Policy {
         name,
         hash: _,
-        images,
-        exclude,
+        origin: _,
+        coverage,
         mode,
         requirement,
         signature_repositories,
@@ -56,8 +56,7 @@ pub(super) fn of_policy(policy: &Policy) -> Digest {
     };
     digest(&json!({
         "name": name,
-        "images": describe_patterns(images),
-        "exclude": describe_patterns(exclude),
+        "coverage": coverage.describe(),
         "mode": mode,
         "requirement": describe_requirement(requirement),
         "signature_repositories": signature_repositories,
@@ -69,10 +68,6 @@ pub(super) fn of_policy(policy: &Policy) -> Digest {
 /// The keys of a [`Value`] object come out in a fixed order: this one builds and serialises them sorted.
 fn digest(description: &Value) -> Digest {
     Digest::sha256(description.to_string().as_bytes())
-}
-
-fn describe_patterns(patterns: &[Pattern]) -> Vec<&str> {
-    patterns.iter().map(Pattern::as_str).collect()
 }
 
 fn describe_requirement(requirement: &Requirement) -> Value {
@@ -87,6 +82,8 @@ fn describe_requirement(requirement: &Requirement) -> Value {
             let of: Vec<_> = of.iter().map(describe_signature).collect();
             json!({ "signers": count, "of": of })
         }
+        Requirement::Nothing => json!("nothing"),
+        Requirement::Refusal { message } => json!({ "refusal": message }),
     }
 }
 
@@ -144,7 +141,10 @@ fn describe_authority(authority: &Authority) -> Value {
         }) => json!({
             "identity": describe_matcher(identity),
             "oidc_issuer": describe_matcher(oidc_issuer),
-            "extensions": extensions,
+            "extensions": extensions
+                .iter()
+                .map(|(name, matcher)| (name.clone(), describe_matcher(matcher)))
+                .collect::<serde_json::Map<_, _>>(),
         }),
     };
     json!({
@@ -183,7 +183,21 @@ fn describe_matcher(matcher: &Matcher) -> Value {
             source,
             expression: _,
         } => json!({ "expression": source }),
+        Matcher::Search {
+            source,
+            expression: _,
+        } => json!({ "search": source }),
+        Matcher::Wildcard {
+            source,
+            expression: _,
+        } => json!({ "wildcard": source }),
+        Matcher::Any(matchers) => json!({ "any": describe_matchers(matchers) }),
+        Matcher::All(matchers) => json!({ "all": describe_matchers(matchers) }),
     }
+}
+
+fn describe_matchers(matchers: &[Matcher]) -> Vec<Value> {
+    matchers.iter().map(describe_matcher).collect()
 }
 
 fn describe_revoked(revoked: &Revoked) -> Value {

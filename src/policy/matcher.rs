@@ -14,6 +14,25 @@ pub enum Matcher {
         /// Compiled as `^(?:source)$`, `.` not matching line breaks, size limited.
         expression: Regex,
     },
+    /// The expression matches somewhere, as policy-controller, Kyverno and cosign have it. Only for imported policies.
+    Search {
+        /// As written.
+        source: String,
+        /// Compiled as it stands, size limited.
+        expression: Regex,
+    },
+    /// The whole value matches, where `*` stands for any text and `?` for one character, as Kyverno has it. Only for
+    /// imported policies.
+    Wildcard {
+        /// As written.
+        source: String,
+        /// Compiled from it, anchored.
+        expression: Regex,
+    },
+    /// One of these matches; never empty.
+    Any(Vec<Self>),
+    /// All of these match; never empty.
+    All(Vec<Self>),
 }
 
 /// The text is not a usable expression.
@@ -41,12 +60,7 @@ impl Matcher {
     /// # Errors
     /// When it is empty, too large or no expression.
     pub fn expression(source: &str) -> Result<Self, MatcherError> {
-        if source.is_empty() {
-            return Err(MatcherError::Empty);
-        }
-        if source.len() > Self::SOURCE_BYTES_MAX {
-            return Err(MatcherError::TooLarge);
-        }
+        check_source(source)?;
         // By itself first: in `a)|(b` the brackets of the anchoring would be taken for the expression's own.
         compile(source)?;
         Ok(Self::Expression {
@@ -55,33 +69,89 @@ impl Matcher {
         })
     }
 
-    /// Whether the whole of `value` matches.
+    /// An expression that must match somewhere in the value.
+    ///
+    /// # Errors
+    /// When it is empty, too large or no expression.
+    pub fn search(source: &str) -> Result<Self, MatcherError> {
+        check_source(source)?;
+        Ok(Self::Search {
+            source: source.to_owned(),
+            expression: compile(source)?,
+        })
+    }
+
+    /// A text with wildcards that must match the whole value: `*` is any text, line breaks and slashes included, and
+    /// `?` any one character.
+    ///
+    /// # Errors
+    /// When it is empty or too large.
+    pub fn wildcard(source: &str) -> Result<Self, MatcherError> {
+        check_source(source)?;
+        let mut expression = String::from("(?s)^");
+        for character in source.chars() {
+            match character {
+                '*' => expression.push_str(".*"),
+                '?' => expression.push('.'),
+                other => expression.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
+            }
+        }
+        expression.push('$');
+        Ok(Self::Wildcard {
+            source: source.to_owned(),
+            expression: compile(&expression)?,
+        })
+    }
+
+    /// Whether `value` matches.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
         match self {
             Self::Exact(expected) => expected == value,
-            Self::Expression { expression, .. } => expression.is_match(value),
+            Self::Expression { expression, .. }
+            | Self::Search { expression, .. }
+            | Self::Wildcard { expression, .. } => expression.is_match(value),
+            Self::Any(matchers) => matchers.iter().any(|matcher| matcher.matches(value)),
+            Self::All(matchers) => {
+                !matchers.is_empty() && matchers.iter().all(|matcher| matcher.matches(value))
+            }
         }
     }
 
     /// Whether it lets through identities that have nothing in common, as `.*` does.
     #[must_use]
     pub fn constrains_little(&self) -> bool {
+        let matched = UNRELATED.iter().filter(|value| self.matches(value));
+        matched.count() > 1
+    }
+
+    /// The one value that matches, if only one does.
+    #[must_use]
+    pub fn exact(&self) -> Option<&str> {
         match self {
-            Self::Exact(_) => false,
-            Self::Expression { expression, .. } => UNRELATED
-                .iter()
-                .filter(|value| expression.is_match(value))
-                .nth(1)
-                .is_some(),
+            Self::Exact(value) => Some(value),
+            Self::Expression { .. }
+            | Self::Search { .. }
+            | Self::Wildcard { .. }
+            | Self::Any(_)
+            | Self::All(_) => None,
         }
     }
 
     /// The value or expression as configured.
     #[must_use]
-    pub fn source(&self) -> &str {
+    pub fn source(&self) -> String {
+        let joined = |matchers: &[Self], word: &str| {
+            let sources: Vec<_> = matchers.iter().map(Self::source).collect();
+            sources.join(word)
+        };
         match self {
-            Self::Exact(source) | Self::Expression { source, .. } => source,
+            Self::Exact(source)
+            | Self::Expression { source, .. }
+            | Self::Search { source, .. }
+            | Self::Wildcard { source, .. } => source.clone(),
+            Self::Any(matchers) => joined(matchers, " or "),
+            Self::All(matchers) => joined(matchers, " and "),
         }
     }
 }
@@ -93,6 +163,16 @@ const UNRELATED: [&str; 4] = [
     "https://90ab.invalid",
     "spiffe://c3d4.test/workload",
 ];
+
+fn check_source(source: &str) -> Result<(), MatcherError> {
+    if source.is_empty() {
+        return Err(MatcherError::Empty);
+    }
+    if source.len() > Matcher::SOURCE_BYTES_MAX {
+        return Err(MatcherError::TooLarge);
+    }
+    Ok(())
+}
 
 fn compile(source: &str) -> Result<Regex, MatcherError> {
     RegexBuilder::new(source)

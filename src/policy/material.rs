@@ -114,6 +114,7 @@ impl Requirement {
                 count: *count,
                 of: of.iter().map(|it| it.with_material(material)).collect(),
             },
+            Self::Nothing | Self::Refusal { .. } => self.clone(),
         }
     }
 }

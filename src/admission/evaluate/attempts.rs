@@ -418,8 +418,9 @@ fn judge_identity(
     }
     for (name, expected) in &requirement.extensions {
         let actual = certificate.extensions.get(name);
-        if actual != Some(expected) {
+        if !actual.is_some_and(|actual| expected.matches(actual)) {
             let actual = actual.map_or("(absent)", String::as_str);
+            let expected = words(expected);
             return Err(refusal(
                 FailedCheck::WrongIdentity,
                 format!(
@@ -437,7 +438,11 @@ fn judge_identity(
 fn words(expected: &Matcher) -> String {
     match expected {
         Matcher::Exact(value) => value.clone(),
-        Matcher::Expression { source, .. } => format!("a match of {source}"),
+        Matcher::Expression { .. }
+        | Matcher::Search { .. }
+        | Matcher::Wildcard { .. }
+        | Matcher::Any(_)
+        | Matcher::All(_) => format!("a match of {}", expected.source()),
     }
 }
 

@@ -105,6 +105,12 @@ impl<'p> Judged<'p, '_, '_> {
                 let signatures: Vec<_> = of.iter().collect();
                 self.signers(*count, &signatures)
             }
+            Requirement::Nothing => Fared::Satisfied(HashSet::new()),
+            Requirement::Refusal { message } => Fared::Refused(Refusal {
+                rank: Rank::Nothing,
+                kind: Kind::Unsigned,
+                reason: message.clone(),
+            }),
         }
     }
 
@@ -280,7 +286,9 @@ fn split(
         | Requirement::All(_)
         | Requirement::Any(_)
         | Requirement::AtLeast { .. }
-        | Requirement::Signers { .. } => None,
+        | Requirement::Signers { .. }
+        | Requirement::Nothing
+        | Requirement::Refusal { .. } => None,
     });
     let others = members
         .iter()

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::forge::Key;
 use super::question::{Question, SCAN, World, attested_by, authority, signed_by, signers};
-use crate::policy::{AttestationRequirement, Condition, Policy, Quantifier, Requirement, Revoked};
+use crate::policy::{
+    AttestationRequirement, Condition, Policy, Quantifier, Requirement, Revoked, Rule,
+};
 use crate::signature::Candidate;
 
 const EARLY: Option<&str> = Some("2026-11-20T00:00:00Z");
@@ -28,7 +30,8 @@ fn with_condition(
         predicate_type: SCAN.to_owned(),
         authorities: vec![world.authority.clone()],
         quantifier,
-        condition: condition.map(|source| Arc::new(Condition::new(source).unwrap())),
+        condition: condition
+            .map(|source| Arc::new(Condition::new(source).unwrap()) as Arc<dyn Rule>),
     }
 }
 

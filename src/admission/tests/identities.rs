@@ -90,7 +90,7 @@ fn extensions_must_have_exactly_the_value() {
         let AuthoritySigner::Identity(requirement) = &mut authority.signer else {
             panic!("{:?}", authority.signer);
         };
-        requirement.extensions = [(name.to_owned(), value.to_owned())].into();
+        requirement.extensions = [(name.to_owned(), exact(value))].into();
         let policy = signed_by(&[&Arc::new(authority)], 1);
         assert_eq!(question(&image, policy).answer(), answer, "{name}={value}");
     }

@@ -1,7 +1,7 @@
 //! Several policies, what they do together, and what is not known.
 
 use super::question::{Question, World, signed_by, words};
-use crate::policy::{DefaultAction, Mode, Policy};
+use crate::policy::{Coverage, DefaultAction, Mode, Policy};
 use crate::signature::Candidate;
 
 fn enforcing(world: &World) -> Policy {
@@ -111,8 +111,10 @@ fn one_undecided_policy_leaves_the_whole_open() {
 fn policies_decide_about_the_names_they_cover() {
     let world = World::new();
     let covering = |images: &str, exclude: &[&str]| Policy {
-        images: vec![images.parse().unwrap()],
-        exclude: exclude.iter().map(|text| text.parse().unwrap()).collect(),
+        coverage: Coverage::Names {
+            images: vec![images.parse().unwrap()],
+            exclude: exclude.iter().map(|text| text.parse().unwrap()).collect(),
+        },
         ..enforcing(&world)
     };
     for (policy, answer) in [

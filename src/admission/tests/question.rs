@@ -12,8 +12,8 @@ use crate::decision_log::Subject;
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{
-    AttestationRequirement, Authority, AuthoritySigner, DefaultAction, KeySet, Mode, Policies,
-    Policy, Requirement, Revoked, Root, SignatureRequirement,
+    AttestationRequirement, Authority, AuthoritySigner, Coverage, DefaultAction, KeySet, Mode,
+    Policies, Policy, Requirement, Revoked, Root, SignatureRequirement, Tags,
 };
 use crate::signature::Candidate;
 use crate::verify::TrustedRoot;
@@ -47,8 +47,11 @@ pub(super) fn policy(name: &str) -> Policy {
     Policy {
         name: name.to_owned(),
         hash: Digest::sha256(b"set below"),
-        images: vec!["registry.example/**".parse().unwrap()],
-        exclude: Vec::new(),
+        origin: None,
+        coverage: Coverage::Names {
+            images: vec!["registry.example/**".parse().unwrap()],
+            exclude: Vec::new(),
+        },
         mode: Mode::Enforce,
         requirement: Requirement::All(Vec::new()),
         signature_repositories: Vec::new(),
@@ -146,7 +149,9 @@ impl Question {
             .into_iter()
             .map(|policy| Arc::new(policy.with_hash()))
             .collect();
+        let tags = Tags::default();
         let known = Known {
+            tags: &tags,
             candidates: &self.candidates,
             failed_sources: &self.failed_sources,
             limit_exceeded: self.limit_exceeded.as_deref(),

@@ -6,6 +6,7 @@ use crate::admission::Kind;
 use crate::config::Config;
 use crate::decision_log::{AttemptOutcome, Basis, Record};
 use crate::oci::RepositoryName;
+use crate::policy::Coverage;
 
 /// Ways to another outcome, most likely first.
 pub(super) fn advice(
@@ -125,7 +126,10 @@ fn wrong_signer(record: Option<&Record>) -> Vec<String> {
 
 fn no_policy(repository: &RepositoryName, config: &Config) -> Vec<String> {
     let same_host = config.policies.policies.iter().filter(|policy| {
-        let mut patterns = policy.images.iter();
+        let Coverage::Names { images, .. } = &policy.coverage else {
+            return false;
+        };
+        let mut patterns = images.iter();
         patterns.any(|pattern| pattern.literal_host() == Some(repository.host()))
     });
     let names: Vec<_> = same_host.map(|policy| policy.name.as_str()).collect();

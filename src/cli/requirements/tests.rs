@@ -1,7 +1,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::policy::{AuthoritySigner, Matcher, Policies, Policy, Requirement};
+use crate::policy::{AuthoritySigner, Matcher, Policies, Policy, Requirement, Tags};
 
 #[derive(Debug, Parser)]
 struct Command {
@@ -48,8 +48,9 @@ fn a_key_covers_exactly_the_image() {
     let config = config(&["--key", KEY, "-a", "env=prod", "-a", "x=a=b"]).unwrap();
     assert_eq!(config.upstreams.keys().collect::<Vec<_>>(), ["ghcr.io"]);
     let policy = only_policy(&config.policies);
-    assert!(policy.covers(&name()));
-    assert!(!policy.covers(&"ghcr.io/org/app/child".parse().unwrap()));
+    let covers = |name: &RepositoryName| policy.coverage.covers(name, &Tags::default());
+    assert!(covers(&name()));
+    assert!(!covers(&"ghcr.io/org/app/child".parse().unwrap()));
     let Requirement::Signers { of, .. } = &policy.requirement else {
         panic!("signers");
     };

@@ -64,8 +64,8 @@ fn extensions_are_known_by_name() {
         panic!("an identity");
     };
     assert_eq!(
-        identity.extensions["source_repository_ref"],
-        "refs/heads/main"
+        identity.extensions["source_repository_ref"].exact(),
+        Some("refs/heads/main")
     );
     let problems = directory.problems(&authority(&format!(
         "{IDENTITY}, certificate_extensions: {{source_repository: x}}"

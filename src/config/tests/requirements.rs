@@ -17,7 +17,7 @@ fn defaults_demand_the_most() {
     let config = Directory::new().load(&authority(IDENTITY)).unwrap();
     let policy = &config.policies.policies[0];
     assert_eq!(policy.mode, Mode::Enforce);
-    assert!(policy.exclude.is_empty());
+    assert!(matches!(&policy.coverage, Coverage::Names { exclude, .. } if exclude.is_empty()));
     assert!(!policy.signed_name_must_match && policy.max_signature_age.is_none());
     let Requirement::Signers { count: 1, of } = &policy.requirement else {
         panic!("one signer and nothing else");
