@@ -5,6 +5,9 @@ mod answer;
 mod credentials;
 mod name;
 
+#[cfg(test)]
+mod tests;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::header::HeaderMap;
 use tokio::time::Instant;

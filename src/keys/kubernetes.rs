@@ -1,5 +1,8 @@
 //! Keys in secrets of the cluster that the program runs in, as `cosign generate-key-pair k8s://…` leaves them.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
