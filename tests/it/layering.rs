@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["oci", "telemetry"]),
     ("store", &["oci", "telemetry"]),
     ("trust", &["oci", "telemetry", "verify"]),
+    ("keys", &["oci", "policy", "verify"]),
     ("decision_log", &["oci", "telemetry"]),
     ("state", &["oci", "telemetry", "decision_log"]),
     ("discovery", &["oci", "signature", "upstream", "telemetry"]),
@@ -76,6 +77,13 @@ const EXTRA: &[(&str, &str, &str)] = &[
     ("pull", "flights", "who asks for a tag under way joins it"),
     ("admin", "secret", "the token of the listener"),
     ("upstream", "secret", "credentials do not print"),
+    ("keys", "secret", "tokens do not print"),
+    ("keys", "clock", "operators are told when a key was read"),
+    (
+        "keys",
+        "upstream",
+        "key services are trusted like upstreams: by the platform's certificates",
+    ),
     (
         "state",
         "clock",

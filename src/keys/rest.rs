@@ -1,0 +1,177 @@
+//! Requests to key services that answer with JSON.
+
+use std::error::Error as _;
+use std::fmt;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use tokio::time::{Instant, timeout_at};
+use url::{Host, Url};
+
+use super::limits::{ANSWER_BYTES_MAX, CONNECT_TIME_MAX, MESSAGE_CHARS_MAX};
+use super::{BuildError, Error};
+use crate::upstream;
+
+const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
+
+/// An HTTP client that trusts the platform's certificates and those in `certificates` (PEM), uses the proxies of the
+/// environment, and never follows a redirect: a key comes from where the operator said, or not at all.
+pub(super) fn client(
+    service: &'static str,
+    certificates: Option<&[u8]>,
+) -> Result<reqwest::Client, BuildError> {
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| BuildError::Client { service, source };
+    let mut roots = upstream::platform_roots();
+    if let Some(pem) = certificates {
+        roots = upstream::add_certificates(roots, pem)
+            .ok_or_else(|| failed("the CA certificates are not readable".into()))?;
+    }
+    let tls = upstream::tls(roots).map_err(|error| failed(error.into()))?;
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT_TIME_MAX)
+        .build()
+        .map_err(|error| failed(error.into()))
+}
+
+/// Checks that requests to `endpoint` cannot be read or changed on their way.
+pub(super) fn check_endpoint(service: &'static str, endpoint: &Url) -> Result<(), BuildError> {
+    let is_bare = endpoint.username().is_empty()
+        && endpoint.password().is_none()
+        && endpoint.query().is_none()
+        && endpoint.fragment().is_none();
+    let is_safe = match endpoint.scheme() {
+        "https" => endpoint.has_host(),
+        "http" => is_loopback(endpoint),
+        _ => false,
+    };
+    if is_bare && is_safe {
+        Ok(())
+    } else {
+        Err(BuildError::Endpoint { service })
+    }
+}
+
+/// Whether `endpoint` is on this machine.
+pub(super) fn is_loopback(endpoint: &Url) -> bool {
+    match endpoint.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// `endpoint` with `segments` after its path.
+pub(super) fn url<'a>(endpoint: &Url, segments: impl Iterator<Item = &'a str>) -> Url {
+    let mut url = endpoint.clone();
+    // Only a URL that cannot have a path has no segments, and `check_endpoint` wants a host.
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}
+
+/// Whom errors are about: the host of `endpoint`, and its port where it is not the scheme's own.
+pub(super) fn host(endpoint: &Url) -> String {
+    let host = endpoint.host_str().unwrap_or_default();
+    match endpoint.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// What a service answered, read to its end.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+}
+
+/// Asks for `url`.
+///
+/// # Errors
+/// [`Error::Unavailable`] when there is no complete answer by the deadline, [`Error::Malformed`] when it is too long.
+pub(super) async fn get(
+    client: &reqwest::Client,
+    url: Url,
+    headers: HeaderMap,
+    deadline: Instant,
+) -> Result<Answer, Error> {
+    let host = host(&url);
+    let answer = async {
+        let request = client.get(url).headers(headers).send();
+        let response = request.await.map_err(|error| unreachable(&host, &error))?;
+        let status = response.status();
+        let body = read(response, &host).await?;
+        Ok(Answer { status, body })
+    };
+    match timeout_at(deadline, answer).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => Err(Error::Unavailable {
+            host: host.clone(),
+            reason: "it did not answer in time".to_owned(),
+        }),
+    }
+}
+
+async fn read(mut response: reqwest::Response, host: &str) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| unreachable(host, &error))?
+    {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(Error::Malformed {
+                host: host.to_owned(),
+                reason: format!("the answer is longer than {ANSWER_BYTES_MAX} bytes"),
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The connection failed. The innermost cause says why; the outer ones only say that a request was being sent.
+fn unreachable(host: &str, error: &reqwest::Error) -> Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    // Without the URL, which is long and says nothing more.
+    let reason = if error.source().is_none() {
+        "the request failed".to_owned()
+    } else {
+        shortened(&cause.to_string())
+    };
+    Error::Unavailable {
+        host: host.to_owned(),
+        reason,
+    }
+}
+
+/// What a service says, fit for a line of a log.
+pub(super) fn shortened(message: &str) -> String {
+    let printable = message.chars().map(|character| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    });
+    printable.take(MESSAGE_CHARS_MAX).collect()
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Answer")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .finish()
+    }
+}
