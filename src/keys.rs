@@ -1,10 +1,21 @@
 //! Public keys that are kept in key services: fetched, checked, and kept fresh off the request path.
 
+pub mod aws;
+pub mod azure;
+pub mod vault;
+
+mod reference_error;
 mod service;
+mod subject_public_key;
+mod wire;
+
+#[cfg(test)]
+mod fake_service;
 
 use std::fmt;
 
-pub use service::{Error, KeyService};
+pub use reference_error::ReferenceError;
+pub use service::{BuildError, Error, KeyService};
 
 /// The most versions of one key that may vouch (verification rule 9).
 pub const VERSIONS_MAX: usize = 16;

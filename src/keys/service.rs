@@ -18,6 +18,32 @@ pub trait KeyService: std::fmt::Debug + Send + Sync {
         reference: &Reference,
         deadline: Instant,
     ) -> Result<Vec<KeyVersion>, Error>;
+
+    /// Whether what the reference names has the same key for ever, as a pinned version has: then a signature by an
+    /// unknown key is no reason to ask again.
+    fn is_fixed(&self, _reference: &Reference) -> bool {
+        false
+    }
+}
+
+/// Why a key service cannot be used at all: a mistake in the configuration or in the system.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The endpoint is neither `https` nor on this machine, or has a user, query or fragment.
+    #[error("the endpoint of {service} must be https://host[:port], or http:// on a loopback address")]
+    Endpoint {
+        /// The service, in words.
+        service: &'static str,
+    },
+    /// No HTTP client could be made.
+    #[error("the HTTP client of {service} cannot be made")]
+    Client {
+        /// The service, in words.
+        service: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// Why keys could not be read. `Display` names the service's host and what it said, never a credential.
