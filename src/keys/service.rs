@@ -30,7 +30,9 @@ pub trait KeyService: std::fmt::Debug + Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The endpoint is neither `https` nor on this machine, or has a user, query or fragment.
-    #[error("the endpoint of {service} must be https://host[:port], or http:// on a loopback address")]
+    #[error(
+        "the endpoint of {service} must be https://host[:port], or http:// on a loopback address"
+    )]
     Endpoint {
         /// The service, in words.
         service: &'static str,

@@ -84,10 +84,7 @@ pub(super) fn from_point(kind: Kind, x: &[u8], y: &[u8]) -> Option<Vec<u8>> {
 
 /// The DER SubjectPublicKeyInfo of an RSA key (RFC 8017 A.1.1, RFC 3279 §2.3.1), from big-endian numbers.
 pub(super) fn from_rsa(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
-    let key = element(
-        SEQUENCE,
-        &[unsigned(modulus), unsigned(exponent)].concat(),
-    );
+    let key = element(SEQUENCE, &[unsigned(modulus), unsigned(exponent)].concat());
     let algorithm = [oid(RSA_ENCRYPTION), element(NULL, &[])].concat();
     info(&algorithm, &key)
 }

@@ -56,12 +56,10 @@ impl Wire {
         extra_roots_pem: Option<&[u8]>,
     ) -> Result<Self, BuildError> {
         let tls = tls(extra_roots_pem).map_err(|source| BuildError::Client { service, source })?;
-        let client = builder(tls)
-            .build()
-            .map_err(|error| BuildError::Client {
-                service,
-                source: error.into(),
-            })?;
+        let client = builder(tls).build().map_err(|error| BuildError::Client {
+            service,
+            source: error.into(),
+        })?;
         Ok(Self { service, client })
     }
 
@@ -108,7 +106,9 @@ impl Wire {
             let body = read(response).await?;
             if status.is_server_error() || status.as_u16() == 429 {
                 let said = shorten(&String::from_utf8_lossy(&body));
-                return Err(Unread::ForNow(format!("{status} {said}").trim_end().to_owned()));
+                return Err(Unread::ForNow(
+                    format!("{status} {said}").trim_end().to_owned(),
+                ));
             }
             Ok(Answer {
                 host: host.to_owned(),
@@ -119,7 +119,10 @@ impl Wire {
         };
         let in_time = tokio::time::timeout_at(deadline, exchange).await;
         in_time.unwrap_or_else(|_elapsed| {
-            Err(Unread::ForNow(format!("{} did not answer in time", self.service)))
+            Err(Unread::ForNow(format!(
+                "{} did not answer in time",
+                self.service
+            )))
         })
     }
 }
@@ -131,8 +134,9 @@ impl Answer {
 
     /// The body as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| self.malformed(format!("the answer is not what was asked for: {error}")))
+        serde_json::from_slice(&self.body).map_err(|error| {
+            self.malformed(format!("the answer is not what was asked for: {error}"))
+        })
     }
 
     pub(super) fn malformed(&self, reason: impl Into<String>) -> Error {
@@ -212,7 +216,13 @@ pub(super) fn host_of(url: &Url) -> String {
 /// The first characters of what a service says, on one line.
 pub(super) fn shorten(text: &str) -> String {
     let text = text.trim();
-    let one_line = |character: char| if character.is_control() { ' ' } else { character };
+    let one_line = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
     let mut short: String = text.chars().take(MESSAGE_CHARS_MAX).map(one_line).collect();
     if short.len() < text.len() {
         short.push('…');

@@ -4,9 +4,9 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Deserialize;
 
 use super::KeyId;
+use crate::keys::Error;
 use crate::keys::subject_public_key::{self, Kind};
 use crate::keys::wire::{Answer, malformed, shorten};
-use crate::keys::Error;
 use crate::verify::PublicKey;
 
 /// Answer to `DescribeKey`.
@@ -130,7 +130,9 @@ pub(super) fn error(answer: &Answer, operation: &str) -> Error {
         "AccessDeniedException" => Error::Denied {
             host,
             status: answer.status,
-            message: format!("{said} (the key needs kms:DescribeKey and kms:GetPublicKey; this was kms:{operation})"),
+            message: format!(
+                "{said} (the key needs kms:DescribeKey and kms:GetPublicKey; this was kms:{operation})"
+            ),
         },
         _ => Error::Denied {
             host,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_config::Region;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::ecs::EcsCredentialsProvider;
@@ -13,7 +14,6 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
-use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
@@ -51,8 +51,7 @@ struct Remembered {
 /// Before their end, temporary credentials are replaced: as the vendor's own clients do.
 const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
-const REGION_HINT: &str =
-    "name the key by its ARN, or set AWS_REGION or `region` in the profile";
+const REGION_HINT: &str = "name the key by its ARN, or set AWS_REGION or `region` in the profile";
 
 impl CredentialSource {
     pub(super) fn of_the_system() -> Self {
@@ -81,7 +80,10 @@ impl CredentialSource {
         is_local: bool,
     ) -> Result<(Option<Credentials>, Option<String>), Error> {
         let mut remembered = self.remembered.lock().await;
-        if let Some(known) = remembered.as_ref().filter(|known| known.until > crate::clock::now()) {
+        if let Some(known) = remembered
+            .as_ref()
+            .filter(|known| known.until > crate::clock::now())
+        {
             let region = key_region.map(str::to_owned);
             let region = region.or_else(|| known.region.clone());
             return Ok((Some(known.credentials.clone()), region));
@@ -147,7 +149,10 @@ async fn local_chain() -> (SharedCredentialsProvider, Option<String>) {
         .or_else("Profile", profile.build())
         .or_else("WebIdentityToken", web_identity.build())
         .or_else("EcsContainer", container.build());
-    (SharedCredentialsProvider::from(Arc::new(chain) as Arc<_>), name)
+    (
+        SharedCredentialsProvider::from(Arc::new(chain) as Arc<_>),
+        name,
+    )
 }
 
 /// The address of KMS in a region.

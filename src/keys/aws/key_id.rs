@@ -20,7 +20,8 @@ struct ArnPrefix {
     region: String,
 }
 
-const EXAMPLE: &str = "awskms:///arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+const EXAMPLE: &str =
+    "awskms:///arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
 /// Reads `awskms://[ENDPOINT]/KEY`: an id, `alias/NAME`, or the ARN of a key or alias.
 ///
@@ -115,7 +116,8 @@ impl ArnPrefix {
         let (service, region, account) = (parts.next()?, parts.next()?, parts.next()?);
         let resource = parts.next()?;
         let is_label = |text: &str| {
-            let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            let is_part =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             !text.is_empty() && text.bytes().all(is_part)
         };
         let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
