@@ -34,7 +34,8 @@ pub struct KubernetesLogin {
     pub token_file: PathBuf,
 }
 
-const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+pub(super) const SERVICE_ACCOUNT_TOKEN: &str =
+    "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 impl Settings {
     /// From the variables that Vault's own tools, cosign and the Kubernetes integrations read.
