@@ -14,9 +14,15 @@ pub mod vault;
 mod entry;
 mod observer;
 mod reference;
+mod reference_error;
 mod rest;
 mod schedule;
 mod service;
+mod subject_public_key;
+mod wire;
+
+#[cfg(test)]
+mod fake_service;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +42,8 @@ use entry::Entry;
 
 pub use limits::VERSIONS_MAX;
 pub use observer::{NoObserver, Observer};
-pub use reference::{Reference, ReferenceError, Scheme};
+pub use reference::{Reference, Scheme};
+pub use reference_error::ReferenceError;
 pub use schedule::Schedule;
 pub use service::{BuildError, Error, KeyService};
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{aws, azure, google, kubernetes, vault};
+use super::{ReferenceError, aws, azure, google, kubernetes, vault};
 
 /// Which service a reference is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,16 +25,6 @@ pub enum Scheme {
 pub struct Reference {
     scheme: Scheme,
     text: String,
-}
-
-/// The text is not a reference to a key in a key service.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}; a reference looks like `{example}`")]
-pub struct ReferenceError {
-    /// What is wrong with it.
-    pub problem: &'static str,
-    /// A right one for the same service.
-    pub example: &'static str,
 }
 
 impl Scheme {
