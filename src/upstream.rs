@@ -31,6 +31,7 @@ use tokio::time::Instant;
 
 use crate::oci::{Digest, Reference, RepositoryName};
 
+pub(crate) use clients::{platform_roots, tls};
 pub use config::Config;
 pub use http::HttpUpstream;
 pub use observer::{NoObserver, Observer};

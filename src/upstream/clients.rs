@@ -46,7 +46,7 @@ const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 const H2_PING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The certificates that the platform trusts, or Mozilla's where it has none, as in an image made from scratch.
-pub(super) fn platform_roots() -> RootCertStore {
+pub(crate) fn platform_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
@@ -65,7 +65,7 @@ pub(super) fn add_certificates(mut roots: RootCertStore, pem: &[u8]) -> Option<R
 }
 
 /// TLS with these roots, HTTP/2 preferred.
-pub(super) fn tls(roots: RootCertStore) -> Result<ClientConfig, BuildError> {
+pub(crate) fn tls(roots: RootCertStore) -> Result<ClientConfig, BuildError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

@@ -19,7 +19,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("policy", &["oci", "signature", "verify"]),
     ("upstream", &["oci", "telemetry"]),
     ("store", &["oci", "telemetry"]),
-    ("trust", &["oci", "telemetry", "verify"]),
+    (
+        "trust",
+        &["oci", "telemetry", "verify", "policy", "upstream"],
+    ),
     ("decision_log", &["oci", "telemetry"]),
     ("state", &["oci", "telemetry", "decision_log"]),
     ("discovery", &["oci", "signature", "upstream", "telemetry"]),
@@ -106,6 +109,11 @@ const EXTRA: &[(&str, &str, &str)] = &[
         "decision_log",
         "verify",
         "an attempt carries the log entry as verified",
+    ),
+    (
+        "trust",
+        "clock",
+        "the refresher of trusted roots runs by itself",
     ),
     ("admin", "oci", "a query filters by digest"),
     ("admin", "state", "the API reads the decisions"),
