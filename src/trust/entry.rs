@@ -150,7 +150,9 @@ impl Entry {
         let now = self.with(|state| state.time(now));
         let (found, fetched) = repository.fetch(&known, now).await;
         self.take(repository, found.clone());
-        let kept = keep(repository, found).await.map(|known| self.take(repository, known));
+        let kept = keep(repository, found)
+            .await
+            .map(|known| self.take(repository, known));
         fetched.and(kept)
     }
 
@@ -242,9 +244,11 @@ impl Entry {
                     .unwrap_or_default(),
                 failure: state.failure.clone(),
                 warnings: Vec::new(),
-                authorities: state.standing.root.as_ref().map_or_else(Vec::new, |root| {
-                    root.authorities().to_vec()
-                }),
+                authorities: state
+                    .standing
+                    .root
+                    .as_ref()
+                    .map_or_else(Vec::new, |root| root.authorities().to_vec()),
             };
             let is_file = matches!(self.source, Source::File { .. });
             status.warnings = warnings(&status, is_file, self.max_stale, time);

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sigstore_tuf::transport::FetchFuture;
 use sigstore_tuf::{
-    Error, Key, Metadata, MetadataStore, Repository, Root, Targets, TrustedMetadataSet,
-    Updater, UpdaterConfig,
+    Error, Key, Metadata, MetadataStore, Repository, Root, Targets, TrustedMetadataSet, Updater,
+    UpdaterConfig,
 };
 
 use super::FILE_BYTES_MAX;
@@ -194,10 +194,11 @@ fn check_keys(bytes: &[u8]) -> Result<(), Error> {
             check_distinct(role, &role_keys.keyids, &root.keys)?;
         }
     } else if let Ok(targets) = Metadata::<Targets>::from_slice(bytes) {
-        for delegations in &targets.signed().delegations {
-            for role in &delegations.roles {
-                check_distinct(&role.name, &role.keyids, &delegations.keys)?;
-            }
+        let Some(delegations) = &targets.signed().delegations else {
+            return Ok(());
+        };
+        for role in &delegations.roles {
+            check_distinct(&role.name, &role.keyids, &delegations.keys)?;
         }
     }
     Ok(())

@@ -211,8 +211,8 @@ impl Repository {
         chain: &Chain,
         set: &Set,
     ) -> Result<(metadata::Verified, Arc<TrustedRoot>), Error> {
-        let verified = metadata::replay(&self.initial, chain, set, &self.target)
-            .map_err(Error::Repository)?;
+        let verified =
+            metadata::replay(&self.initial, chain, set, &self.target).map_err(Error::Repository)?;
         let root = usable(&verified.target)?;
         Ok((verified, root))
     }
@@ -228,8 +228,7 @@ impl Repository {
         let chain = chain.unwrap_or_default();
         let set = known.stored.confirmed.as_ref().map(|(set, _)| set);
         let mirror = Mirror::new(self.base.clone(), client);
-        let visit =
-            metadata::refresh(&self.initial, mirror, (&chain, set), &self.target, now);
+        let visit = metadata::refresh(&self.initial, mirror, (&chain, set), &self.target, now);
         let Ok(visit) = tokio::time::timeout(REFRESH_TIME_MAX, visit).await else {
             return (found, Err(Error::TimeOut));
         };

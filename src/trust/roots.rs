@@ -83,7 +83,9 @@ pub enum Error {
         source: AddressError,
     },
     /// A target may not have that name.
-    #[error("{target:?} is not the name of a target: a relative path of letters, digits, and ., -, _, ~")]
+    #[error(
+        "{target:?} is not the name of a target: a relative path of letters, digits, and ., -, _, ~"
+    )]
     Target {
         /// The name.
         target: String,
