@@ -1,6 +1,17 @@
-//! Trusted roots and keys from files.
+//! Trusted roots and keys: from files, and roots kept fresh from TUF repositories.
 //!
 //! Files are read with a limit and parsed by [`crate::verify`]; nothing here is believed because of where it lies.
+
+mod entry;
+mod metadata;
+mod mirror;
+mod repository;
+pub mod roots;
+pub mod status;
+mod stored;
+
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::Read;
@@ -8,6 +19,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::verify::{KeyError, PublicKey, TrustedRoot, TrustedRootError};
+
+pub use metadata::Summary;
+pub use mirror::AddressError;
+pub use roots::{ROOT_MAX_STALE, Roots, Source};
+pub use status::RootStatus;
 
 /// The most bytes of a trusted root or key file.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -114,33 +130,4 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_not_text| Error::NotText {
         path: path.to_owned(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_up_to_the_limit_and_no_more() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("key.pem");
-        let full = "x".repeat(usize::try_from(FILE_BYTES_MAX).unwrap());
-        std::fs::write(&path, &full).unwrap();
-        assert_eq!(read_text(&path).unwrap(), full);
-        std::fs::write(&path, format!("{full}x")).unwrap();
-        assert!(matches!(read_text(&path), Err(Error::TooLarge { path: named }) if named == path));
-    }
-
-    #[test]
-    fn errors_name_the_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("missing.pem");
-        let error = load_key(&path).unwrap_err();
-        assert!(error.to_string().contains("missing.pem"), "{error}");
-        std::fs::write(&path, [0xff, 0xfe]).unwrap();
-        assert!(matches!(
-            load_trusted_root(&path),
-            Err(Error::NotText { .. })
-        ));
-    }
 }

@@ -20,7 +20,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::signature::Candidate;
 
 pub use public_key::{KeyError, PublicKey};
-pub use trusted_root::{TrustedRoot, TrustedRootError};
+pub use trusted_root::{TrustedAuthority, TrustedRole, TrustedRoot, TrustedRootError};
 
 /// Whose signature is asked for.
 #[derive(Debug, Clone, Copy)]

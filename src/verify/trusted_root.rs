@@ -1,6 +1,7 @@
 //! Trusted roots, prepared once.
 
 use jiff::Timestamp;
+use serde::Serialize;
 use sigstore_crypto::Keyring;
 use sigstore_trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT;
 use sigstore_types::{TimeRange, TsaAuthority};
@@ -18,6 +19,34 @@ pub struct TrustedRoot {
     pub(super) logs: Keyring,
     pub(super) timestamp_authorities: Vec<TsaAuthority>,
     certificate_authorities: Vec<Authority>,
+    authorities: Vec<TrustedAuthority>,
+}
+
+/// What a trusted root believes somebody about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrustedRole {
+    /// Who holds which identity.
+    CertificateAuthority,
+    /// Which signatures were published, and when.
+    TransparencyLog,
+    /// Which certificates were published.
+    CertificateTransparencyLog,
+    /// When something was signed.
+    TimestampAuthority,
+}
+
+/// Somebody that a trusted root believes, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrustedAuthority {
+    /// About what.
+    pub role: TrustedRole,
+    /// Who runs it: the host of its address, else the organization of its certificate.
+    pub operator: String,
+    /// From when on, inclusive; absent when the document does not say.
+    pub valid_from: Option<Timestamp>,
+    /// Until when, inclusive; absent while it is in use.
+    pub valid_until: Option<Timestamp>,
 }
 
 /// The bytes are not a usable trusted root.
@@ -58,6 +87,7 @@ impl TrustedRoot {
             let certificates = chain(&authority.cert_chain)?;
             authority.valid_for = Some(narrowed(authority.valid_for, &certificates));
         }
+        let authorities = authorities(&root);
         // A chain whose certificates are never valid together vouches for nothing.
         root.certificate_authorities
             .retain(|authority| is_ever_valid(authority.valid_for));
@@ -69,6 +99,7 @@ impl TrustedRoot {
             logs: root.rekor_keys().map_err(|error| failed(error.into()))?,
             timestamp_authorities: root.tsa_authorities(),
             certificate_authorities,
+            authorities,
         })
     }
 
@@ -78,6 +109,13 @@ impl TrustedRoot {
     /// Never in a released build; a test loads it.
     pub fn public_good() -> Result<Self, TrustedRootError> {
         Self::from_json(SIGSTORE_PRODUCTION_TRUSTED_ROOT)
+    }
+
+    /// Whom the root believes, by role and operator, each with the window in which it does; those whose window is empty
+    /// included.
+    #[must_use]
+    pub fn authorities(&self) -> &[TrustedAuthority] {
+        &self.authorities
     }
 
     /// Whether an authority that may have issued `certificate`, with all certificates in between, is valid at `time`.
@@ -113,6 +151,58 @@ impl std::fmt::Debug for TrustedRoot {
             .debug_struct("TrustedRoot")
             .field("digest", &self.digest)
             .finish_non_exhaustive()
+    }
+}
+
+fn authorities(root: &sigstore_trust_root::TrustedRoot) -> Vec<TrustedAuthority> {
+    let authority = |role, operator: String, window: Option<TimeRange>| TrustedAuthority {
+        role,
+        operator,
+        valid_from: window.map(|window| window.start),
+        valid_until: window.and_then(|window| window.end),
+    };
+    let certificate_authorities = root.certificate_authorities.iter().map(|entry| {
+        let operator = operator(&entry.uri, entry.subject.organization.as_deref());
+        let role = TrustedRole::CertificateAuthority;
+        authority(role, operator, entry.valid_for)
+    });
+    let logs = root.tlogs.iter().map(|entry| {
+        let operator = operator(&entry.base_url, None);
+        let role = TrustedRole::TransparencyLog;
+        authority(role, operator, entry.public_key.valid_for)
+    });
+    let certificate_logs = root.ctlogs.iter().map(|entry| {
+        let operator = operator(&entry.base_url, None);
+        let role = TrustedRole::CertificateTransparencyLog;
+        authority(role, operator, entry.public_key.valid_for)
+    });
+    let timestamp_authorities = root.timestamp_authorities.iter().map(|entry| {
+        let uri = entry.uri.as_deref().unwrap_or_default();
+        let operator = operator(uri, entry.subject.organization.as_deref());
+        let role = TrustedRole::TimestampAuthority;
+        authority(role, operator, entry.valid_for)
+    });
+    let mut all: Vec<_> = certificate_authorities
+        .chain(logs)
+        .chain(certificate_logs)
+        .chain(timestamp_authorities)
+        .collect();
+    all.sort_by(|left, right| {
+        (left.role, &left.operator, left.valid_from).cmp(&(
+            right.role,
+            &right.operator,
+            right.valid_from,
+        ))
+    });
+    all
+}
+
+fn operator(address: &str, organization: Option<&str>) -> String {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default();
+    match organization {
+        Some(organization) if host.is_empty() => organization.to_owned(),
+        Some(_) | None => host.to_owned(),
     }
 }
 

@@ -1,0 +1,7 @@
+mod attacks;
+mod embedded;
+mod files;
+mod freshness;
+mod kept;
+mod mirrors;
+mod repository;
