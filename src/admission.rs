@@ -27,7 +27,7 @@ use crate::in_force::InForce;
 use crate::limits::Limits;
 use crate::manifests::{Document, Manifests};
 use crate::oci::Digest;
-use crate::policy::Policies;
+use crate::policy::{Policies, Tags};
 use crate::state::State;
 use crate::store::Store;
 pub use blob::BlobGrant;
@@ -204,6 +204,7 @@ impl Admission {
         asked: &Asked,
     ) -> Result<Arc<Decision>, Arc<Error>> {
         for _attempt in 0..DECISIONS_MAX {
+            self.keys_settled(subject).await;
             let policies = self.inner.in_force.snapshot();
             let configuration = policies.hash;
             let decision = self.decide_under(policies, subject, document.clone(), asked);
@@ -213,6 +214,18 @@ impl Admission {
             }
         }
         Err(Arc::new(Error::Unsettled(subject.clone())))
+    }
+
+    /// Right after the start, keys may not have been asked for yet.
+    async fn keys_settled(&self, subject: &Subject) {
+        let policies = self.inner.in_force.snapshot();
+        let tags = Tags::default();
+        let matching: Vec<_> = policies
+            .matching(&subject.repository, &tags)
+            .cloned()
+            .collect();
+        let deadline = tokio::time::Instant::now() + self.inner.limits.decision_time_max;
+        self.inner.in_force.settled(&matching, deadline).await;
     }
 
     async fn decide_under(

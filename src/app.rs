@@ -1,5 +1,7 @@
 //! The composition root: the only module that names every concrete type.
 
+mod material;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,12 +21,14 @@ use crate::config::{self, Config, TlsFiles};
 use crate::decision_log::{AccessLog, Destination, JsonLines, OpenError, Record};
 use crate::discovery::Discovery;
 use crate::in_force::InForce;
+use crate::keys;
 use crate::manifests::Manifests;
 use crate::pull::{self, Pull};
 use crate::server::{self, Listener, Server};
 use crate::state::{self, State};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
+use crate::trust;
 use crate::upstream::Upstream;
 use crate::upstream::config::{BuildError, HostConfig, Proxy};
 use crate::upstream::credentials;
@@ -61,8 +65,12 @@ pub struct Engine {
     pub store: Store,
     /// The numbers.
     pub metrics: Arc<Metrics>,
+    /// The policies in force, and what they are made of.
+    pub in_force: InForce,
     decisions: JsonLines,
     tasks: TaskTracker,
+    /// Ends what goes on in the background.
+    stop: CancellationToken,
 }
 
 /// A proxy that is listening.
@@ -125,6 +133,12 @@ pub enum Error {
     /// A log file cannot be opened.
     #[error(transparent)]
     Lines(#[from] OpenError),
+    /// A key service cannot be used.
+    #[error(transparent)]
+    Keys(#[from] keys::BuildError),
+    /// A trusted root cannot be used.
+    #[error(transparent)]
+    Trust(#[from] trust::roots::Error),
     /// Two metrics have the same name.
     #[error("set up the metrics")]
     Metrics(#[from] prometheus::Error),
@@ -163,8 +177,14 @@ impl Engine {
             Arc::clone(&limits),
         );
         let decisions = JsonLines::open(decisions)?;
+        let stop = CancellationToken::new();
+        let observer = Arc::new(keys::NoObserver);
+        let directory = Some(config.data_dir.as_path());
+        let configured = material::configured(config, directory, observer, &tasks, &stop)?;
+        let in_force = InForce::new(configured);
+        tasks.spawn(in_force.clone().follow(stop.clone()));
         let admission = Admission::new(admission::Parts {
-            in_force: InForce::new(Arc::clone(&config.policies)),
+            in_force: in_force.clone(),
             manifests: manifests.clone(),
             discovery: Discovery::new(Arc::clone(&upstream), Arc::clone(&limits)),
             state: state.clone(),
@@ -194,13 +214,16 @@ impl Engine {
             state,
             store,
             metrics,
+            in_force,
             decisions,
             tasks,
+            stop,
         })
     }
 
     /// Lets work in the background finish, for a while, and writes what is still only in memory.
     pub async fn settle(self) {
+        self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(SETTLE_TIME_MAX, self.tasks.wait())
             .await
@@ -252,6 +275,9 @@ impl App {
         engine
             .tasks
             .spawn(admin::serve(admin, admin_tcp, stop_admin.clone()));
+        if let Some(roots) = engine.in_force.configured().roots {
+            engine.tasks.spawn(roots.keep_fresh(stop.clone()));
+        }
         engine
             .tasks
             .spawn(keep_writing_counts(engine.admission.clone(), stop.clone()));

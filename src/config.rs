@@ -8,6 +8,7 @@ mod clients;
 pub mod compat;
 mod environment;
 pub mod freshness;
+mod key_providers;
 mod limits;
 mod members;
 mod policies;
@@ -26,6 +27,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
 
 pub use crate::admission::Freshness;
 pub use crate::server::Compat;
@@ -36,9 +40,10 @@ pub use upstreams::{Credentials, Upstream};
 pub use yaml::Source;
 
 use crate::clients::Clients;
+use crate::keys::Scheme;
 use crate::limits::Limits;
 use crate::policy::{DefaultAction, Policies};
-use crate::verify::TrustedRoot;
+use crate::trust;
 use policies::Surroundings;
 use reader::{Field, Reader, Section};
 use trusted_roots::TrustedRoots;
@@ -57,8 +62,12 @@ pub struct Config {
     pub routes: BTreeMap<String, RepositoryPrefix>,
     /// Who must have signed what.
     pub policies: Arc<Policies>,
-    /// The trusted roots by name.
-    pub trusted_roots: BTreeMap<String, Arc<TrustedRoot>>,
+    /// Where the trusted roots come from, by name.
+    pub root_sources: BTreeMap<String, trust::Source>,
+    /// How long a root that refreshes itself may go without.
+    pub root_max_stale: Duration,
+    /// Where key services are, if not at their own addresses.
+    pub key_providers: BTreeMap<Scheme, Url>,
     /// Who may pull what; absent when everybody who reaches the listener may.
     pub clients: Option<Clients>,
     /// How old an answer may be.
@@ -200,6 +209,7 @@ fn read(root: &Field<'_>, reader: &mut Reader) -> Config {
         .get("clients")
         .map(|field| clients::read(&field, reader));
     refuse_later_versions(&section, reader);
+    let freshness = section.get("freshness");
     check_exposure(&section, &server, &upstreams, clients.as_ref(), reader);
     Config {
         server,
@@ -210,9 +220,11 @@ fn read(root: &Field<'_>, reader: &mut Reader) -> Config {
         upstreams,
         routes,
         policies: Arc::new(policies),
-        trusted_roots: roots.into_loaded(),
+        root_sources: roots.into_sources(),
+        root_max_stale: freshness::root_max_stale(freshness.as_ref(), reader),
+        key_providers: key_providers::read(section.get("key_providers").as_ref(), reader),
         clients,
-        freshness: freshness::read(section.get("freshness").as_ref(), reader),
+        freshness: freshness::read(freshness.as_ref(), reader),
         limits: Arc::new(limits),
         compat: compat::read(section.get("compat").as_ref(), reader),
         warnings: Vec::new(),
@@ -252,16 +264,10 @@ fn read_policies(
 
 /// Keys of the configuration that this version does not act on must not look as if they did.
 fn refuse_later_versions(section: &Section<'_>, reader: &mut Reader) {
-    for (key, help) in [
-        (
-            "policy_files",
-            "write the policies under `policies`; documents of Kyverno and policy-controller come with a later version",
-        ),
-        (
-            "key_providers",
-            "export the public keys to PEM files and name them under `key`; key services come with a later version",
-        ),
-    ] {
+    for (key, help) in [(
+        "policy_files",
+        "write the policies under `policies`; documents of Kyverno and policy-controller come with a later version",
+    )] {
         let Some(field) = section.get(key) else {
             continue;
         };

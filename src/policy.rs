@@ -16,7 +16,7 @@ use crate::oci::{Digest, RepositoryName};
 pub use condition::{Condition, ConditionError, Rule};
 pub use coverage::{Coverage, ImportedCoverage, Tags};
 pub use matcher::Matcher;
-pub use material::{KeySet, KeyVersion, Root};
+pub use material::{KeySet, KeyVersion, Material, Root};
 pub use pattern::Pattern;
 
 /// The whole of what is required, as one immutable value; a change makes a new one.

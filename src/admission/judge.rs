@@ -82,7 +82,7 @@ impl Admission {
         }
         let mut draft = Draft::new(&self.inner, &subject, &asked, &terms);
         let conclusion = self
-            .conclude(&subject, given, &asked, &terms, &mut draft)
+            .conclude(&subject, given, &asked, terms.clone(), &mut draft)
             .await
             .map_err(Arc::new)?;
         draft.timing.total = terms.started.elapsed();
@@ -94,7 +94,7 @@ impl Admission {
         subject: &Subject,
         given: Option<Arc<Document>>,
         asked: &Asked,
-        terms: &Terms,
+        mut terms: Terms,
         draft: &mut Draft,
     ) -> Result<Conclusion, Error> {
         if let Some(denial) = self.refused_unseen(subject, &terms.policies) {
@@ -127,17 +127,20 @@ impl Admission {
         };
         let (gathering, evaluation, nature) = match basics {
             Basics::NoneNeeded(Nature::Material) => {
-                return Ok(self.admit_material(document, terms, draft));
+                return Ok(self.admit_material(document, &terms, draft));
             }
             Basics::NoneNeeded(_) => {
                 return Ok(undecided(subject, "the manifest did not arrive", terms.now));
             }
             Basics::Evidence(gathering, evaluation, nature) => (gathering, evaluation, nature),
         };
-        let evaluation = match evaluation {
+        let mut evaluation = match evaluation {
             Some(evaluation) => *evaluation,
-            None => self.evaluate(subject, &gathering, terms, draft),
+            None => self.evaluate(subject, &gathering, &terms, draft),
         };
+        if self.has_newer_keys(&evaluation, &mut terms, draft).await {
+            evaluation = self.evaluate(subject, &gathering, &terms, draft);
+        }
         if let Finding::Refused(_) = &evaluation.finding {
             // Before anything is refused it is known not to be signature material, and not to lack a parent that
             // could not be asked.
@@ -145,7 +148,7 @@ impl Admission {
                 .nature(subject, &document, nature, terms.deadline)
                 .await
             {
-                Nature::Material => return Ok(self.admit_material(document, terms, draft)),
+                Nature::Material => return Ok(self.admit_material(document, &terms, draft)),
                 Nature::Ordinary => {}
                 Nature::Absent | Nature::Unchecked | Nature::Unknown => {
                     let missing = "whether it is signature material cannot be read now";
@@ -156,7 +159,30 @@ impl Admission {
                 return Ok(undecided(subject, &missing, terms.now));
             }
         }
-        Ok(self.conclude_from(subject, document, evaluation, &gathering, terms, draft))
+        Ok(self.conclude_from(subject, document, evaluation, &gathering, &terms, draft))
+    }
+
+    /// Before anything is refused because a signature is by no known version of a key, the key is asked for again: it
+    /// may have got a new version. Whether there is something new to judge by, which is then in `terms`.
+    async fn has_newer_keys(
+        &self,
+        evaluation: &Evaluation,
+        terms: &mut Terms,
+        draft: &mut Draft,
+    ) -> bool {
+        let unmatched = &evaluation.unmatched_keys;
+        if unmatched.is_empty() || matches!(evaluation.finding, Finding::Satisfied) {
+            return false;
+        }
+        let asking = Stopwatch::now();
+        let in_force = &self.inner.in_force;
+        let changed = in_force.refresh_keys(unmatched, terms.deadline).await;
+        draft.timing.keys += asking.elapsed();
+        if changed {
+            terms.policies = in_force.snapshot();
+            draft.configuration = terms.policies.hash;
+        }
+        changed
     }
 
     /// What is refused without asking anybody: revoked digests, and names nobody wrote a policy for.

@@ -29,7 +29,8 @@ pub(super) struct Draft {
     subject: Subject,
     asked: Asked,
     now: Timestamp,
-    configuration: Digest,
+    /// The hash of the policies it is made under.
+    pub(super) configuration: Digest,
     replica: String,
     pub(super) stale: bool,
     pub(super) sources: Vec<SourceReport>,
@@ -70,6 +71,7 @@ impl std::fmt::Debug for Unfinished {
 pub(super) struct Spent {
     pub(super) upstream: Duration,
     pub(super) discovery: Duration,
+    pub(super) keys: Duration,
     pub(super) verification: Duration,
     pub(super) total: Duration,
 }
@@ -422,7 +424,7 @@ impl Spent {
         Timing {
             upstream: milliseconds(self.upstream),
             discovery: milliseconds(self.discovery),
-            keys: 0.0,
+            keys: milliseconds(self.keys),
             verification: milliseconds(self.verification),
             total: milliseconds(self.total),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::reader::{Field, Reader, Section, describe};
 use super::trusted_roots::{PUBLIC_GOOD, TrustedRoots};
+use crate::keys;
 use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, KeySet, Matcher, Root};
 use crate::trust;
 use crate::verify::PublicKey;
@@ -138,7 +139,7 @@ fn read_authority(
         name,
         signer: signer?,
         trusted_root_name,
-        trusted_root: Root::Usable(trusted_root),
+        trusted_root,
         transparency_log,
         signed_timestamp,
         sct,
@@ -163,7 +164,7 @@ fn read_trusted_root(
     section: &Section<'_>,
     roots: &TrustedRoots,
     reader: &mut Reader,
-) -> Option<(String, Arc<crate::verify::TrustedRoot>)> {
+) -> Option<(String, Root)> {
     let field = section.get("trusted_root");
     let name = match &field {
         Some(field) => field.text(reader)?,
@@ -204,11 +205,37 @@ fn read_signer(section: &Section<'_>, reader: &mut Reader) -> Option<AuthoritySi
             "an authority is a key or an identity: make two authorities of it",
         );
     }
+    if key
+        .scalar()
+        .is_some_and(|scalar| scalar.text.contains("://"))
+    {
+        return read_service_key(&key, reader);
+    }
     let (reference, key) = read_key(&key, reader)?;
     Some(AuthoritySigner::Key {
         reference,
         keys: Arc::new(KeySet::of(key)),
     })
+}
+
+/// A key in a key service. It is not asked for while the configuration is read.
+pub(super) fn read_service_key(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner> {
+    match field.text(reader)?.parse::<keys::Reference>() {
+        Ok(reference) => Some(AuthoritySigner::Key {
+            reference: reference.to_string(),
+            keys: Arc::new(KeySet::Unusable {
+                reason: format!("the key {reference} has not been read yet"),
+            }),
+        }),
+        Err(error) => {
+            reader.problem(
+                field,
+                describe(&error),
+                "or name a PEM file with one `PUBLIC KEY` block",
+            );
+            None
+        }
+    }
 }
 
 /// A PEM file or inline PEM, with how the configuration names it.
@@ -222,14 +249,6 @@ pub(super) fn read_key(field: &Field<'_>, reader: &mut Reader) -> Option<(String
                 None
             }
         };
-    }
-    if let Some((scheme, _)) = text.split_once("://") {
-        reader.problem(
-            field,
-            format!("key services ({scheme}://) are not available in this version"),
-            "export the public key to a PEM file, for example with `cosign public-key --key …`, and name the file",
-        );
-        return None;
     }
     match trust::load_key(&field.path(reader)?) {
         Ok(key) => Some((field.written().to_owned(), key)),

@@ -1,9 +1,15 @@
 //! `freshness:`
 
+use std::time::Duration;
+
 use super::reader::{Field, Reader};
 use crate::admission::Freshness;
+use crate::trust::ROOT_MAX_STALE;
 
-pub(super) const KEYS: &[&str] = &["tag_ttl", "reverify_after", "stale_for"];
+pub(super) const KEYS: &[&str] = &["tag_ttl", "reverify_after", "stale_for", "root_max_stale"];
+
+/// A refresh and the next one after a failure fit into it.
+const SHORTEST: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Freshness {
     let mut freshness = Freshness::default();
@@ -35,4 +41,26 @@ pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Freshness 
         freshness.stale_for = value;
     }
     freshness
+}
+
+/// How long a trusted root that refreshes itself may go without.
+pub(super) fn root_max_stale(field: Option<&Field<'_>>, reader: &mut Reader) -> Duration {
+    let field = field.and_then(|field| {
+        // What is wrong with the section is reported once, by `read`.
+        field
+            .section(KEYS, &mut Reader::default())
+            .get("root_max_stale")
+    });
+    let Some(field) = field else {
+        return ROOT_MAX_STALE;
+    };
+    let value = field.duration(reader).unwrap_or(ROOT_MAX_STALE);
+    if value < SHORTEST {
+        reader.problem(
+            &field,
+            "a root is refreshed once a day: this would stop every admission",
+            "write a duration of two days or more, such as 30d",
+        );
+    }
+    value
 }

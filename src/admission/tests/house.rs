@@ -82,7 +82,7 @@ impl House {
         let default = settings.default.unwrap_or(DefaultAction::Deny);
         let told = Arc::new(Told::default());
         let admission = Admission::new(Parts {
-            in_force: InForce::new(Arc::new(Policies::new(
+            in_force: InForce::fixed(Arc::new(Policies::new(
                 policies,
                 default,
                 settings.revoked,
