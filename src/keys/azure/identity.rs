@@ -59,7 +59,7 @@ impl Settings {
         Self::from_lookup(&|name| std::env::var(name).ok())
     }
 
-    fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let lookup = |name| lookup(name).filter(|value| !value.is_empty());
         Self {
             tenant_id: lookup("AZURE_TENANT_ID"),

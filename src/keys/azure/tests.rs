@@ -285,7 +285,8 @@ async fn a_link_may_name_the_endpoint_in_the_vaults_place() {
     next.set_path("/keys/release/versions");
     next.set_query(Some("$skiptoken=1"));
     let key = parse(UNPINNED).unwrap();
-    let page: Page = serde_json::from_value(json!({ "value": [], "nextLink": next })).unwrap();
+    let page: Page =
+        serde_json::from_value(json!({ "value": [], "nextLink": next.as_str() })).unwrap();
     for (endpoint, is_good) in [(Some(&service.url), true), (None, false)] {
         let expected = Expected {
             key: &key,
