@@ -1,4 +1,4 @@
-//! A TUF repository over HTTP: bounded in bytes and time, from one origin only.
+//! A TUF repository over HTTP: bounded in bytes, from one origin only. The time is bounded by who asks.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use crate::upstream;
 pub(super) const REFRESH_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const REDIRECTS_MAX: usize = 3;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
 /// The address of a TUF repository cannot be used.
@@ -78,7 +77,6 @@ pub(super) fn client() -> Result<reqwest::Client, Box<dyn std::error::Error + Se
         .user_agent(USER_AGENT)
         .referer(false)
         .connect_timeout(CONNECT_TIME_MAX)
-        .timeout(REQUEST_TIME_MAX)
         .redirect(redirect::Policy::custom(within_one_origin))
         .build()?;
     Ok(client)

@@ -81,6 +81,7 @@ pub(super) enum Answer {
     Bytes(Vec<u8>),
     Redirect(String),
     Endless,
+    Never,
 }
 
 /// The roles of a repository; all versions and times are the test's to choose.
@@ -351,6 +352,7 @@ async fn answer(State(served): State<Arc<Served>>, request: Request) -> Response
             let chunk = || Ok::<_, std::io::Error>(vec![b' '; 4096]);
             Body::from_stream(futures::stream::repeat_with(chunk)).into_response()
         }
+        Some(Answer::Never) => std::future::pending().await,
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
