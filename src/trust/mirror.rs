@@ -1,8 +1,7 @@
 //! A TUF repository over HTTP: bounded in bytes, from one origin only. The time is bounded by who asks.
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -38,7 +37,7 @@ pub enum AddressError {
 pub(super) struct Mirror {
     base: Url,
     client: reqwest::Client,
-    bytes_left: AtomicU64,
+    bytes_left: Mutex<u64>,
 }
 
 /// The base address, ending in a slash.
@@ -98,7 +97,7 @@ impl Mirror {
         Self {
             base,
             client,
-            bytes_left: AtomicU64::new(REFRESH_BYTES_MAX),
+            bytes_left: Mutex::new(REFRESH_BYTES_MAX),
         }
     }
 
@@ -128,10 +127,13 @@ impl Mirror {
     }
 
     fn may_read(&self, length: u64) -> bool {
-        let take = |left: u64| left.checked_sub(length);
-        self.bytes_left
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .is_ok()
+        let mut left = self
+            .bytes_left
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let rest = left.checked_sub(length);
+        *left = rest.unwrap_or_default();
+        rest.is_some()
     }
 }
 

@@ -94,6 +94,6 @@ async fn what_an_older_release_fetched_gives_way() {
         let (known, outcome) = client.fetch(&nothing, since(day)).await;
         outcome.unwrap();
         let root = client.standing(&known).root.unwrap();
-        assert_eq!(Some(root.digest.clone()), digest(in_force));
+        assert_eq!(Some(root.digest), digest(in_force));
     }
 }

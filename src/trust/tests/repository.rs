@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::oci::Digest;
+use crate::policy::material::Root;
 use crate::trust::{Roots, Source};
 
 pub(super) const NAME: &str = "private";
@@ -330,9 +331,9 @@ impl Repository {
 
 /// The digest of what is in force, if anything is.
 pub(super) fn in_force(roots: &Roots) -> Option<Digest> {
-    match roots.current(NAME).unwrap() {
-        crate::policy::material::Root::Usable(root) => Some(root.digest.clone()),
-        crate::policy::material::Root::Unusable { .. } => None,
+    match roots.current(NAME) {
+        Some(Root::Usable(root)) => Some(root.digest),
+        Some(Root::Unusable { .. }) | None => None,
     }
 }
 
