@@ -172,7 +172,7 @@ impl Entry {
         let changed = self.with(|state| {
             let judged = self.judge(state, now);
             let digest = |root: &Root| match root {
-                Root::Usable(root) => Some(root.digest.clone()),
+                Root::Usable(root) => Some(root.digest),
                 Root::Unusable { .. } => None,
             };
             let changed = digest(&judged) != digest(&state.published);
@@ -329,7 +329,7 @@ impl Entry {
 
 impl State {
     fn digest(&self) -> Option<Digest> {
-        self.standing.root.as_ref().map(|root| root.digest.clone())
+        self.standing.root.as_ref().map(|root| root.digest)
     }
 
     /// `now`, unless the clock is behind what the repository has proved: then what it is at least. A clock that was set

@@ -72,16 +72,15 @@ pub(super) fn is_plain_path(name: &str) -> bool {
     })
 }
 
-/// The version and expiry of an initial root.
-pub(super) fn read_initial(bytes: &[u8]) -> Result<(u64, Timestamp), Error> {
+/// When an initial root expires, if it can be one.
+pub(super) fn read_initial(bytes: &[u8]) -> Result<Timestamp, Error> {
     check_keys(bytes)?;
     let trusted = TrustedMetadataSet::from_root(bytes)?;
-    Ok((trusted.root().version, trusted.root().expires))
+    Ok(trusted.root().expires)
 }
 
 /// As much of `chain` as follows from the initial root.
 pub(super) fn verified_chain(initial: &[u8], chain: &Chain) -> Result<Chain, Error> {
-    check_keys(initial)?;
     let mut trusted = TrustedMetadataSet::from_root(initial)?;
     let mut verified = Chain::new();
     while let Some(next) = chain.get(&(trusted.root().version + 1)) {
@@ -148,7 +147,6 @@ async fn run(
     target: &str,
     now: Timestamp,
 ) -> Result<Verified, Error> {
-    check_keys(updater.trusted().root_bytes())?;
     updater.refresh(now).await?;
     let bytes = updater.get_target(target, now).await?;
     let trusted = updater.trusted();

@@ -1,8 +1,7 @@
-//! A TUF repository over HTTP: bounded in bytes and time, from one origin only.
+//! A TUF repository over HTTP: bounded in bytes, from one origin only. The time is bounded by who asks.
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -17,7 +16,6 @@ use crate::upstream;
 pub(super) const REFRESH_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const REDIRECTS_MAX: usize = 3;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
 /// The address of a TUF repository cannot be used.
@@ -39,7 +37,7 @@ pub enum AddressError {
 pub(super) struct Mirror {
     base: Url,
     client: reqwest::Client,
-    bytes_left: AtomicU64,
+    bytes_left: Mutex<u64>,
 }
 
 /// The base address, ending in a slash.
@@ -78,7 +76,6 @@ pub(super) fn client() -> Result<reqwest::Client, Box<dyn std::error::Error + Se
         .user_agent(USER_AGENT)
         .referer(false)
         .connect_timeout(CONNECT_TIME_MAX)
-        .timeout(REQUEST_TIME_MAX)
         .redirect(redirect::Policy::custom(within_one_origin))
         .build()?;
     Ok(client)
@@ -100,7 +97,7 @@ impl Mirror {
         Self {
             base,
             client,
-            bytes_left: AtomicU64::new(REFRESH_BYTES_MAX),
+            bytes_left: Mutex::new(REFRESH_BYTES_MAX),
         }
     }
 
@@ -130,10 +127,13 @@ impl Mirror {
     }
 
     fn may_read(&self, length: u64) -> bool {
-        let take = |left: u64| left.checked_sub(length);
-        self.bytes_left
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .is_ok()
+        let mut left = self
+            .bytes_left
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let rest = left.checked_sub(length);
+        *left = rest.unwrap_or_default();
+        rest.is_some()
     }
 }
 

@@ -33,7 +33,9 @@ pub(super) struct Repository {
     initial: Vec<u8>,
     initial_expires: Timestamp,
     target: String,
-    embedded: Option<Arc<TrustedRoot>>,
+    pub(super) embedded: Option<Arc<TrustedRoot>>,
+    /// For all requests of one refresh together.
+    pub(super) time_max: Duration,
     directory: Option<Directory>,
     client: SharedClient,
 }
@@ -41,7 +43,7 @@ pub(super) struct Repository {
 /// What is known, all of it verified.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
-    stored: Stored,
+    pub(super) stored: Stored,
     confirmed: Option<Confirmed>,
 }
 
@@ -92,13 +94,14 @@ impl Repository {
             url: url.clone(),
             source,
         })?;
-        let (_, initial_expires) = metadata::read_initial(&initial).map_err(Error::InitialRoot)?;
+        let initial_expires = metadata::read_initial(&initial).map_err(Error::InitialRoot)?;
         Ok(Self {
             base,
             initial,
             initial_expires,
             target: target.to_owned(),
             embedded: None,
+            time_max: REFRESH_TIME_MAX,
             directory: None,
             client,
         })
@@ -229,7 +232,7 @@ impl Repository {
         let set = known.stored.confirmed.as_ref().map(|(set, _)| set);
         let mirror = Mirror::new(self.base.clone(), client);
         let visit = metadata::refresh(&self.initial, mirror, (&chain, set), &self.target, now);
-        let Ok(visit) = tokio::time::timeout(REFRESH_TIME_MAX, visit).await else {
+        let Ok(visit) = tokio::time::timeout(self.time_max, visit).await else {
             return (found, Err(Error::TimeOut));
         };
         found.stored.chain.extend(visit.chain);

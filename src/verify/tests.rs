@@ -7,4 +7,5 @@ mod keys;
 mod logged;
 mod policy;
 mod stamped;
+mod trusted_root;
 mod world;

@@ -93,7 +93,7 @@ async fn ghsa_3633_5h82_39pq_one_key_under_two_names() {
 }
 
 /// A publication whose target only the delegated role `name` lists.
-fn delegating(roles: serde_json::Value, keys: &[Key]) -> Publication {
+fn delegating(roles: &serde_json::Value, keys: &[Key]) -> Publication {
     let mut publication = Publication::new(1, FIRST);
     publication.is_listed = false;
     let keys: BTreeMap<_, _> = keys
@@ -114,7 +114,7 @@ async fn delegations_are_followed() {
     let repository = Repository::start().await;
     let key = Key::new(9);
     let roles = json!([{"name": "a", "keyids": [key.id], "threshold": 1, "paths": ["*.json"]}]);
-    let mut publication = delegating(roles, std::slice::from_ref(&key));
+    let mut publication = delegating(&roles, std::slice::from_ref(&key));
     let bytes = delegated(FIRST, &[key]);
     publication.delegated.insert("a".to_owned(), bytes);
     repository.publish(&publication);
@@ -133,7 +133,7 @@ async fn ghsa_3633_5h82_39pq_one_key_under_two_names_in_a_delegation() {
     let roles = json!([
         {"name": "a", "keyids": [key.id, same.id], "threshold": 2, "paths": ["*.json"]},
     ]);
-    let mut publication = delegating(roles, &[key.clone(), same.clone()]);
+    let mut publication = delegating(&roles, &[key.clone(), same.clone()]);
     let bytes = delegated(FIRST, &[key, same]);
     publication.delegated.insert("a".to_owned(), bytes);
     repository.publish(&publication);
@@ -150,7 +150,7 @@ async fn cve_2024_47534_role_lists_what_was_not_delegated_to_it() {
         {"name": "other", "keyids": [other.id], "threshold": 1, "paths": ["other/*"]},
         {"name": "right", "keyids": [right.id], "threshold": 1, "paths": ["trusted_root.json"]},
     ]);
-    let mut publication = delegating(roles, &[other.clone(), right.clone()]);
+    let mut publication = delegating(&roles, &[other.clone(), right.clone()]);
     repository.put(
         &format!(
             "targets/{}.trusted_root.json",
@@ -176,7 +176,7 @@ async fn cve_2024_47534_role_is_signed_with_the_keys_of_another() {
         {"name": "other", "keyids": [other.id], "threshold": 1, "paths": ["other/*"]},
         {"name": "right", "keyids": [right.id], "threshold": 1, "paths": ["trusted_root.json"]},
     ]);
-    let mut publication = delegating(roles, &[other.clone(), right]);
+    let mut publication = delegating(&roles, &[other.clone(), right]);
     let bytes = delegated(FIRST, &[other]);
     publication.delegated.insert("right".to_owned(), bytes);
     repository.publish(&publication);
@@ -238,7 +238,7 @@ async fn cve_2026_23992_threshold_is_zero() {
     // In a delegation, with nobody's signature.
     let repository = Repository::start().await;
     let roles = json!([{"name": "a", "keyids": [], "threshold": 0, "paths": ["*.json"]}]);
-    let mut publication = delegating(roles, &[]);
+    let mut publication = delegating(&roles, &[]);
     let bytes = delegated(FIRST, &[]);
     publication.delegated.insert("a".to_owned(), bytes);
     repository.publish(&publication);

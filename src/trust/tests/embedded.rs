@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use sigstore_trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT;
 
-use super::repository::{NAME, Repository, digest, in_force, max_stale, text};
+use super::repository::{FIRST, NAME, Publication, Repository, digest, in_force, max_stale, text};
 use crate::oci::Digest;
+use crate::trust::mirror::SharedClient;
+use crate::trust::repository::Repository as Client;
 use crate::trust::repository::{EMBEDDED_DIGEST, EMBEDDED_SINCE};
 use crate::trust::roots::{Roots, Source};
+use crate::verify::TrustedRoot;
 
 fn since(days: i64) -> Timestamp {
     EMBEDDED_SINCE + SignedDuration::from_hours(24 * days)
@@ -75,4 +79,21 @@ async fn nothing_counts_longer_than_its_signers_said() {
     let later = expires + SignedDuration::from_hours(24 * 31);
     let (_mirror, roots) = with_empty_mirror(None, later).await;
     assert_eq!(in_force(&roots), None);
+}
+
+#[tokio::test]
+async fn what_an_older_release_fetched_gives_way() {
+    let repository = Repository::start().await;
+    repository.publish(&Publication::new(1, FIRST));
+    let client = SharedClient::default();
+    let initial = repository.roles.root(1);
+    let mut client = Client::new(&repository.url, initial, Source::TARGET, client).unwrap();
+    client.embedded = Some(Arc::new(TrustedRoot::public_good().unwrap()));
+    for (day, in_force) in [(-1, SIGSTORE_PRODUCTION_TRUSTED_ROOT), (1, FIRST)] {
+        let nothing = client.open(since(day)).unwrap();
+        let (known, outcome) = client.fetch(&nothing, since(day)).await;
+        outcome.unwrap();
+        let root = client.standing(&known).root.unwrap();
+        assert_eq!(Some(root.digest), digest(in_force));
+    }
 }

@@ -184,3 +184,36 @@ async fn many_processes_keep_one_whole_state() {
     assert_eq!(left, ["lock", "state.json"]);
     assert_eq!(in_force(&repository.open(start())), digest(FIRST));
 }
+
+#[tokio::test]
+async fn ghsa_3633_5h82_39pq_one_key_under_two_names_in_a_kept_root() {
+    let repository = fetched().await;
+    let one = Key::new(1);
+    let twice = Roles {
+        root: vec![one.clone(), one.named("another")],
+        ..Roles::default()
+    };
+    let mut signers = repository.roles.root.clone();
+    signers.push(one.named("another"));
+    let root = String::from_utf8(sign(&twice.root_json(2), &signers)).unwrap();
+    forge(&repository, |state| state["roots"]["2"] = root.into());
+    let roots = repository.open(start());
+    roots.refresh(NAME, start()).await.unwrap();
+    assert_eq!(roots.status(start())[0].metadata.unwrap().root, 1);
+}
+
+#[tokio::test]
+async fn age_counts_anew_with_another_initial_root() {
+    let repository = Repository::start().await;
+    let parent = repository.data().join("trust");
+    let first_used = |initial: Vec<u8>, now| {
+        let client = SharedClient::default();
+        let target = crate::trust::Source::TARGET;
+        let mut client = Client::new(&repository.url, initial, target, client).unwrap();
+        client.keep_in(&parent, NAME).unwrap();
+        client.open(now).unwrap().stored.first_used
+    };
+    assert_eq!(first_used(repository.roles.root(1), start()), start());
+    assert_eq!(first_used(repository.roles.root(1), after(9)), start());
+    assert_eq!(first_used(repository.roles.root(2), after(9)), after(9));
+}

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::repository::*;
+use crate::trust::mirror::SharedClient;
+use crate::trust::repository::Repository as Client;
 use crate::trust::roots::{Error, Roots, Source};
 use crate::trust::{AddressError, mirror};
 
@@ -51,6 +53,9 @@ async fn redirects_stay_with_the_origin() {
     repository.answer("1.targets.json", Answer::Redirect("/tuf/moved".to_owned()));
     repository.answer("moved", Answer::Redirect("/tuf/moved".to_owned()));
     assert!(roots.refresh(NAME, start()).await.is_err());
+    let asked = repository.asked();
+    let moved = asked.iter().filter(|path| *path == "/tuf/moved");
+    assert!(matches!(moved.count(), 1..5));
     let mut publication = Publication::new(2, FIRST);
     publication.targets = 2;
     repository.publish(&publication);
@@ -62,6 +67,19 @@ async fn redirects_stay_with_the_origin() {
     repository.publish(&publication);
     repository.answer("3.root.json", Answer::Redirect("/tuf/none".to_owned()));
     roots.refresh(NAME, start()).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_visit_has_its_time() {
+    let repository = Repository::published().await;
+    repository.answer("timestamp.json", Answer::Never);
+    let initial = repository.roles.root(1);
+    let client = SharedClient::default();
+    let mut client = Client::new(&repository.url, initial, Source::TARGET, client).unwrap();
+    client.time_max = std::time::Duration::from_millis(200);
+    let nothing = client.open(start()).unwrap();
+    let (_, outcome) = client.fetch(&nothing, start()).await;
+    assert!(matches!(outcome, Err(Error::TimeOut)), "{outcome:?}");
 }
 
 #[test]

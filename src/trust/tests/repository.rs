@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::oci::Digest;
+use crate::policy::material::Root;
 use crate::trust::{Roots, Source};
 
 pub(super) const NAME: &str = "private";
@@ -81,6 +82,7 @@ pub(super) enum Answer {
     Bytes(Vec<u8>),
     Redirect(String),
     Endless,
+    Never,
 }
 
 /// The roles of a repository; all versions and times are the test's to choose.
@@ -329,9 +331,9 @@ impl Repository {
 
 /// The digest of what is in force, if anything is.
 pub(super) fn in_force(roots: &Roots) -> Option<Digest> {
-    match roots.current(NAME).unwrap() {
-        crate::policy::material::Root::Usable(root) => Some(root.digest.clone()),
-        crate::policy::material::Root::Unusable { .. } => None,
+    match roots.current(NAME) {
+        Some(Root::Usable(root)) => Some(root.digest),
+        Some(Root::Unusable { .. }) | None => None,
     }
 }
 
@@ -351,6 +353,7 @@ async fn answer(State(served): State<Arc<Served>>, request: Request) -> Response
             let chunk = || Ok::<_, std::io::Error>(vec![b' '; 4096]);
             Body::from_stream(futures::stream::repeat_with(chunk)).into_response()
         }
+        Some(Answer::Never) => std::future::pending().await,
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
