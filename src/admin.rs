@@ -2,6 +2,7 @@
 
 mod api;
 mod health;
+mod trust;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub use health::Readiness;
 
 use crate::decision_log::AccessLog;
+use crate::in_force::InForce;
 use crate::secret::Secret;
 use crate::state::State;
 use crate::store::Store;
@@ -32,6 +34,8 @@ pub struct Admin {
 /// What an admin API is made of.
 #[derive(Debug)]
 pub struct Parts {
+    /// The policies in force, and what they are made of.
+    pub in_force: InForce,
     /// The decision log.
     pub state: State,
     /// For its usage.
@@ -60,6 +64,8 @@ impl Admin {
     fn router(self) -> Router {
         let guarded = Router::new()
             .route("/metrics", get(health::metrics))
+            .route("/api/v1/trust", get(trust::trust))
+            .route("/api/v1/policies", get(trust::policies))
             .route("/api/v1/decisions", get(api::decisions))
             .route("/api/v1/decisions/{id}", get(api::decision))
             .layer(middleware::from_fn_with_state(self.clone(), guard));

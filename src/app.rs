@@ -178,7 +178,7 @@ impl Engine {
         );
         let decisions = JsonLines::open(decisions)?;
         let stop = CancellationToken::new();
-        let observer = Arc::new(keys::NoObserver);
+        let observer = Arc::<Metrics>::clone(&metrics);
         let directory = Some(config.data_dir.as_path());
         let configured = material::configured(config, directory, observer, &tasks, &stop)?;
         let in_force = InForce::new(configured);
@@ -264,6 +264,7 @@ impl App {
             metrics: Arc::clone(&engine.metrics),
         });
         let admin = Admin::new(admin::Parts {
+            in_force: engine.in_force.clone(),
             state: engine.state.clone(),
             store: engine.store.clone(),
             metrics: Arc::clone(&engine.metrics),

@@ -1,5 +1,7 @@
 //! What the process tells about itself: log lines, and the numbers an on-call engineer starts from.
 
+mod material;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use prometheus::{
 };
 
 use crate::decision_log::Record;
+use crate::keys::KeyStatus;
+use crate::trust::RootStatus;
 use crate::upstream::Observer;
 use crate::upstream::Purpose;
 
@@ -63,10 +67,11 @@ pub struct Metrics {
     store_bytes: IntGauge,
     store_files: IntGauge,
     access_lines_dropped: IntGauge,
+    material: material::Material,
 }
 
 /// Numbers that are read off when they are asked for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Gauges {
     /// Bytes of stored content.
     pub store_bytes: u64,
@@ -74,6 +79,10 @@ pub struct Gauges {
     pub store_files: u64,
     /// Lines the access log lost.
     pub access_lines_dropped: u64,
+    /// How the trusted roots are.
+    pub roots: Vec<RootStatus>,
+    /// How the keys are.
+    pub keys: Vec<KeyStatus>,
 }
 
 impl Metrics {
@@ -145,6 +154,7 @@ impl Metrics {
             store_bytes: gauge(&registry, "store_bytes", "Bytes of content on disk.")?,
             store_files: gauge(&registry, "store_files", "Files of content on disk.")?,
             access_lines_dropped: gauge(&registry, "access_lines_dropped", LINES_DROPPED)?,
+            material: material::Material::new(&registry)?,
             registry,
         })
     }
@@ -207,12 +217,13 @@ impl Metrics {
     ///
     /// # Errors
     /// When a number cannot be rendered: a bug.
-    pub fn render(&self, gauges: Gauges) -> Result<Vec<u8>, prometheus::Error> {
+    pub fn render(&self, gauges: &Gauges) -> Result<Vec<u8>, prometheus::Error> {
         let set =
             |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.store_bytes, gauges.store_bytes);
         set(&self.store_files, gauges.store_files);
         set(&self.access_lines_dropped, gauges.access_lines_dropped);
+        self.material.set(&gauges.roots, &gauges.keys);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

@@ -11,7 +11,9 @@ use http::header::CONTENT_TYPE;
 use serde_json::json;
 
 use super::Admin;
+use crate::keys::KeyStatus;
 use crate::telemetry::Gauges;
+use crate::trust::RootStatus;
 
 /// Whether the proxy serves. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -58,8 +60,35 @@ pub(super) async fn readyz(Extract(admin): Extract<Admin>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = json!({ "ready": missing.is_empty(), "missing": missing });
+    // A root or key that is not to be had makes other replicas no better: that is told, and pulls that do not need it
+    // go on.
+    let body = json!({
+        "ready": missing.is_empty(),
+        "missing": missing,
+        "trusted_roots": admin.roots().iter().map(brief_root).collect::<Vec<_>>(),
+        "keys": admin.keys().iter().map(brief_key).collect::<Vec<_>>(),
+    });
     (status, Json(body)).into_response()
+}
+
+fn brief_root(root: &RootStatus) -> serde_json::Value {
+    json!({
+        "name": root.name,
+        "usable": root.usable,
+        "age_seconds": root.age_seconds,
+        "stale_at": root.stale_at,
+        "metadata_expires": root.metadata.as_ref().map(|metadata| metadata.expires),
+        "warnings": root.warnings,
+    })
+}
+
+fn brief_key(key: &KeyStatus) -> serde_json::Value {
+    json!({
+        "reference": key.reference.as_str(),
+        "usable": !key.versions.is_empty(),
+        "read_at": key.succeeded_at,
+        "serves_until": key.serves_until,
+    })
 }
 
 pub(super) async fn metrics(Extract(admin): Extract<Admin>) -> Response {
@@ -68,8 +97,10 @@ pub(super) async fn metrics(Extract(admin): Extract<Admin>) -> Response {
         store_bytes: usage.bytes,
         store_files: usage.files,
         access_lines_dropped: admin.inner.access_log.dropped(),
+        roots: admin.roots(),
+        keys: admin.keys(),
     };
-    match admin.inner.metrics.render(gauges) {
+    match admin.inner.metrics.render(&gauges) {
         Ok(text) => (
             [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
             text,
