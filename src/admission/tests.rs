@@ -10,6 +10,7 @@ mod forge;
 mod house;
 mod identities;
 mod material;
+mod mutation;
 mod outcomes;
 mod question;
 mod registry;
