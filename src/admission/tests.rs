@@ -6,6 +6,7 @@ mod blobs;
 mod corpus;
 mod endorsement;
 mod evidence;
+mod failures;
 mod forge;
 mod house;
 mod identities;

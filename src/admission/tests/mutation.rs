@@ -12,6 +12,7 @@ mod equivalence;
 mod hub;
 mod json;
 mod moves;
+mod parsers;
 mod random;
 mod world;
 
@@ -36,6 +37,8 @@ const MUTANTS: usize = 40;
 const SEED: u64 = 0x00c0_ffee;
 /// Decisions made at the same time; their records share transactions.
 const AT_ONCE: usize = 32;
+/// Decisions after which a new data directory is begun, so that a long run does not fill the disk.
+const DECISIONS_PER_HOUSE: usize = 4000;
 
 /// A case with what is known of it before anything is derived.
 struct Prepared<'c> {
@@ -46,57 +49,57 @@ struct Prepared<'c> {
     sufficient: Sufficient,
 }
 
-struct World<'h> {
+struct World {
     corpus: Corpus,
-    house: &'h House,
     donors: Vec<Layer>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_derived_is_admitted_but_what_is_equivalent() {
-    let house = House::new().await;
     let corpus = Corpus::load();
     let donors = layers(&corpus.repositories);
-    let world = World {
-        corpus,
-        house: &house,
-        donors,
-    };
+    let world = World { corpus, donors };
     let seed = number("COUNTERSIGN_SEED").unwrap_or(SEED);
     let count =
         number("COUNTERSIGN_MUTANTS").map_or(MUTANTS, |count| usize::try_from(count).unwrap());
-    let only = std::env::var("COUNTERSIGN_MUTANT").ok();
-    let mut prepared = Vec::new();
-    for case in &world.corpus.cases {
-        if only
-            .as_ref()
-            .is_none_or(|only| only.starts_with(&format!("{}:", case.id)))
-        {
-            prepared.push(world.prepare(case).await);
-        }
-    }
-    let numbered = prepared
+    let only = environment("COUNTERSIGN_MUTANT");
+    let is_wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
+    let cases: Vec<_> = world
+        .corpus
+        .cases
         .iter()
-        .flat_map(|prepared| (0..count).map(move |number| (prepared, number)))
-        .filter(|(prepared, number)| {
-            let name = format!("{}:{number}", prepared.case.id);
-            only.as_ref().is_none_or(|only| *only == name)
-        });
+        .filter(|case| {
+            only.as_ref()
+                .is_none_or(|only| only.starts_with(&format!("{}:", case.id)))
+        })
+        .collect();
     let mut tally: BTreeMap<Option<Class>, usize> = BTreeMap::new();
     let (mut derived, mut problems) = (0, Vec::new());
-    let mut judged = futures::stream::iter(numbered)
-        .map(|(prepared, number)| world.judge(prepared, seed, number))
-        .buffer_unordered(AT_ONCE);
-    while let Some(judged) = judged.next().await {
-        derived += 1;
-        match judged {
-            Judged::Withheld => *tally.entry(None).or_default() += 1,
-            Judged::Equivalent(classes) => {
-                for class in classes {
-                    *tally.entry(Some(class)).or_default() += 1;
+    for cases in cases.chunks((DECISIONS_PER_HOUSE / count).max(1)) {
+        let house = House::new().await;
+        let prepared = futures::stream::iter(cases)
+            .map(|case| world.prepare(&house, case))
+            .buffered(AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+        let numbered = prepared
+            .iter()
+            .flat_map(|prepared| (0..count).map(move |number| (prepared, number)))
+            .filter(|(prepared, number)| is_wanted(&format!("{}:{number}", prepared.case.id)));
+        let mut judged = futures::stream::iter(numbered)
+            .map(|(prepared, number)| world.judge(&house, prepared, seed, number))
+            .buffer_unordered(AT_ONCE);
+        while let Some(judged) = judged.next().await {
+            derived += 1;
+            match judged {
+                Judged::Withheld => *tally.entry(None).or_default() += 1,
+                Judged::Equivalent(classes) => {
+                    for class in classes {
+                        *tally.entry(Some(class)).or_default() += 1;
+                    }
                 }
+                Judged::Wrong(problem) => problems.push(problem),
             }
-            Judged::Wrong(problem) => problems.push(problem),
         }
     }
     eprintln!("{derived} derived: {tally:?}");
@@ -109,7 +112,15 @@ async fn nothing_derived_is_admitted_but_what_is_equivalent() {
 }
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
+    environment(variable)?.parse().ok()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a test runs is no configuration"
+)]
+fn environment(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
 }
 
 enum Judged {
@@ -118,12 +129,12 @@ enum Judged {
     Wrong(String),
 }
 
-impl World<'_> {
+impl World {
     /// The case as it stands, and the smallest sets of signatures that suffice for it.
-    async fn prepare<'c>(&self, case: &'c Case) -> Prepared<'c> {
+    async fn prepare<'c>(&self, house: &House, case: &'c Case) -> Prepared<'c> {
         let (hub, asks) = (self.corpus.hub(case), self.corpus.asks(case));
         let outcome = self
-            .decide(case, &hub, &asks, &format!("{}/whole", case.id))
+            .decide(house, case, &hub, &asks, &format!("{}/whole", case.id))
             .await;
         assert!(is_admitted(&outcome), "{} as it stands: {outcome}", case.id);
         let mut own: Vec<Layer> = Vec::new();
@@ -144,7 +155,7 @@ impl World<'_> {
             for (number, set) in combinations(&all, size).into_iter().enumerate() {
                 let only = signed_by_only(&hub, &case.repository, &asks, &set);
                 let prefix = format!("{}/only{size}-{number}", case.id);
-                if is_admitted(&self.decide(case, &only, &asks, &prefix).await) {
+                if is_admitted(&self.decide(house, case, &only, &asks, &prefix).await) {
                     sufficient.push(read_all(&only, set.len()));
                 }
             }
@@ -166,7 +177,13 @@ impl World<'_> {
         }
     }
 
-    async fn judge(&self, prepared: &Prepared<'_>, seed: u64, number: usize) -> Judged {
+    async fn judge(
+        &self,
+        house: &House,
+        prepared: &Prepared<'_>,
+        seed: u64,
+        number: usize,
+    ) -> Judged {
         let case = prepared.case;
         let mut random = Random::of(seed, &case.id, number);
         let Mutant {
@@ -183,14 +200,14 @@ impl World<'_> {
         }
         .mutant(&mut random);
         let outcome = self
-            .decide(case, &hub, &asks, &format!("{}/m{number}", case.id))
+            .decide(house, case, &hub, &asks, &format!("{}/m{number}", case.id))
             .await;
         let equivalent = is_subject
             .then(|| classes(&prepared.sufficient, &hub, &prepared.demands))
             .flatten();
         let mut line = format!("{}:{number}: {outcome}, {equivalent:?}: ", case.id);
         line.extend(how.chars().take(300));
-        if std::env::var("COUNTERSIGN_MUTANT").is_ok() {
+        if environment("COUNTERSIGN_MUTANT").is_some() {
             eprintln!("{line}");
         }
         match (is_admitted(&outcome), equivalent) {
@@ -203,6 +220,7 @@ impl World<'_> {
     /// Everything is asked for in a repository of its own; the last answer counts.
     async fn decide(
         &self,
+        house: &House,
         case: &Case,
         hub: &BTreeMap<String, Repository>,
         asks: &[String],
@@ -214,9 +232,7 @@ impl World<'_> {
             prefix: prefix.clone(),
             repositories: hub.clone(),
         };
-        let process =
-            self.house
-                .process_before(Arc::new(upstream), vec![policy], Settings::default());
+        let process = house.process_before(Arc::new(upstream), vec![policy], Settings::default());
         let mut last = String::new();
         for digest in asks {
             let subject = Subject {

@@ -133,14 +133,12 @@ fn legacy(
 
 fn bundle(raw: Raw, bundle: &Value) -> Option<Canonical> {
     let version = |text: &str| {
-        ["1", "2", "3"].iter().find_map(|digit| {
+        (1..=3).find(|digit| {
             let spellings = [
                 format!("application/vnd.dev.sigstore.bundle+json;version=0.{digit}"),
                 format!("application/vnd.dev.sigstore.bundle.v0.{digit}+json"),
             ];
-            spellings
-                .contains(&text.to_owned())
-                .then(|| digit.parse().unwrap())
+            spellings.iter().any(|spelling| spelling == text)
         })
     };
     let said: u8 = version(bundle["mediaType"].as_str()?)?;

@@ -14,7 +14,7 @@ pub(super) fn twin(signature: &[u8]) -> Option<Vec<u8>> {
     let length = r.len().max(s.len());
     let order = ORDERS
         .iter()
-        .map(|order| hex::decode(order).unwrap())
+        .filter_map(|order| hex::decode(order).ok())
         .find(|order| order.len() >= length && order.len() <= length + 2)?;
     let other = subtract(&order, s)?;
     let mut body = integer(r);
@@ -50,7 +50,7 @@ fn subtract(order: &[u8], number: &[u8]) -> Option<Vec<u8>> {
             .map_or(0, |at| i32::from(number[at]));
         let value = i32::from(*digit) - subtracted - borrow;
         borrow = i32::from(value < 0);
-        *digit = u8::try_from(value.rem_euclid(256)).unwrap();
+        [*digit, ..] = value.rem_euclid(256).to_le_bytes();
     }
     (borrow == 0 && number.len() <= order.len()).then_some(difference)
 }

@@ -74,6 +74,11 @@ pub(super) fn classes(
 }
 
 fn compare(original: &Canonical, derived: &Canonical, demands: &Demands) -> Option<Classes> {
+    // Where a policy takes keys and identities, a signature without a certificate counts as a key's.
+    let demands = &Demands {
+        identity: demands.identity && original.certificate.is_some(),
+        ..demands.clone()
+    };
     let mut classes = Classes::new();
     if original.raw == derived.raw {
         classes.insert(Class::Untouched);

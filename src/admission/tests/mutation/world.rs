@@ -145,6 +145,15 @@ impl Corpus {
         }
     }
 
+    /// The files with trusted roots, certificates and keys.
+    pub(super) fn trust() -> Vec<Vec<u8>> {
+        ["trust", "keys"]
+            .iter()
+            .flat_map(|name| fs::read_dir(folder().join(name)).unwrap())
+            .map(|file| fs::read(file.unwrap().path()).unwrap())
+            .collect()
+    }
+
     /// What is asked for, in this order; the last one is what the case is about.
     pub(super) fn asks(&self, case: &Case) -> Vec<String> {
         let repository = &self.repositories[&case.repository];
@@ -332,8 +341,8 @@ impl Repository {
             .iter()
             .filter(|(_, stored)| {
                 let listed = &stored.json()["manifests"];
-                let listed = listed.as_array().into_iter().flatten();
-                listed.into_iter().any(|child| child["digest"] == old)
+                let mut listed = listed.as_array().into_iter().flatten();
+                listed.any(|child| child["digest"] == old)
             })
             .map(|(digest, stored)| (digest.clone(), stored.clone()))
             .collect();
