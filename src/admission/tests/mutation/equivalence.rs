@@ -19,7 +19,7 @@ pub(super) enum Class {
     /// members besides that nobody reads.
     Respelled,
     /// Other certificates came along with the same leaf: they only help to find a way to the trusted root, each step of
-    /// which is a signature.
+    /// which is a signature. Those that came along with the signature of a key help to nothing.
     UntrustedChain,
     /// The hint says another key: the signature is tried with the policy's keys and with no other, whatever it says.
     KeyHint,
