@@ -33,7 +33,7 @@ use crate::admission::Outcome;
 use crate::decision_log::Subject;
 
 /// Inputs derived from each case unless the environment says otherwise.
-const MUTANTS: usize = 40;
+const MUTANTS: usize = 30;
 const SEED: u64 = 0x00c0_ffee;
 /// Decisions made at the same time; their records share transactions.
 const AT_ONCE: usize = 32;
