@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sigstore_types::{DerCertificate, SignatureBytes, SignatureContent, TimestampToken};
 
 use super::{
-    Claim, LogEvidence, ParseFailure, Role, Signed, SigningCertificate, bundle, log_entry,
+    Claim, LogEvidence, ParseFailure, Role, Signed, SigningCertificate, bundle, json, log_entry,
     simple_signing,
 };
 use crate::limits::Limits;
@@ -89,8 +89,8 @@ fn signed(
         .into_iter()
         .collect();
     let signed_timestamps = annotation(descriptor, SIGNED_TIMESTAMP)
-        .map(|json| {
-            serde_json::from_str::<WireTimestamp>(json).map_err(|error| {
+        .map(|text| {
+            json::parse::<WireTimestamp>(text.as_bytes()).map_err(|error| {
                 ParseFailure::malformed(format!("the signed timestamp is not readable: {error}"))
             })
         })

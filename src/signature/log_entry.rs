@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use sigstore_types::bundle::{InclusionPromise, InclusionProof, LogId};
 use sigstore_types::{CanonicalizedBody, KindVersion, LogIndex, LogKeyId, SignedTimestamp};
 
-use super::ParseFailure;
+use super::{ParseFailure, json};
 use body::Header;
 pub(crate) use body::{Logged, LoggedVerifier, SignedPart};
 
@@ -107,14 +107,14 @@ pub(super) fn from_bundle(json: &str) -> Result<LogEntry, ParseFailure> {
 }
 
 /// Reads cosign's annotation: an entry with a signed entry timestamp and without a proof.
-pub(super) fn from_annotation(json: &str) -> Result<LogEntry, ParseFailure> {
+pub(super) fn from_annotation(annotation: &str) -> Result<LogEntry, ParseFailure> {
     let broken = |detail: String| {
         ParseFailure::malformed(format!(
             "the log entry of the signature is broken: {detail}"
         ))
     };
     let wire: WireAnnotation =
-        serde_json::from_str(json).map_err(|error| broken(error.to_string()))?;
+        json::parse(annotation.as_bytes()).map_err(|error| broken(error.to_string()))?;
     let payload = wire.payload;
     let header: Header = serde_json::from_slice(payload.body.as_bytes())
         .map_err(|error| broken(error.to_string()))?;

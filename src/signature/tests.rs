@@ -199,6 +199,14 @@ fn annotations_that_are_broken() {
     ] {
         malformed(signed_with(&text, &[(annotation, "{")]), words);
     }
+    // Also where nobody reads the member: another reader may.
+    for annotation in [
+        "dev.sigstore.cosign/bundle",
+        "dev.sigstore.cosign/rfc3161timestamp",
+    ] {
+        let twice = r#"{"unread": 1, "unread": 2}"#;
+        malformed(signed_with(&text, &[(annotation, twice)]), "twice");
+    }
 }
 
 #[test]

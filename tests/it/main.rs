@@ -23,6 +23,8 @@ mod decision_log;
 #[cfg(test)]
 mod denies_unsigned;
 #[cfg(test)]
+mod failure_never_passes;
+#[cfg(test)]
 mod fake_registry;
 #[cfg(test)]
 mod index_children;

@@ -73,8 +73,18 @@ impl House {
     }
 
     pub(super) fn process_with(&self, policies: Vec<Policy>, settings: Settings) -> Process<'_> {
+        let upstream = Arc::<Registry>::clone(&self.registry);
+        self.process_before(upstream, policies, settings)
+    }
+
+    /// A process in front of another registry than the house's.
+    pub(super) fn process_before(
+        &self,
+        upstream: Arc<dyn Upstream>,
+        policies: Vec<Policy>,
+        settings: Settings,
+    ) -> Process<'_> {
         let limits = Arc::new(settings.limits);
-        let upstream: Arc<dyn Upstream> = Arc::<Registry>::clone(&self.registry);
         let policies = policies
             .into_iter()
             .map(|policy| Arc::new(policy.with_hash()))

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -95,7 +96,7 @@ pub(crate) async fn open(
     let stream = TcpStream::connect(("127.0.0.1", port))
         .await
         .map_err(|error| error.to_string())?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
     let connection = TaskTracker::new().spawn(async move {
@@ -146,6 +147,67 @@ pub(crate) async fn send(port: u16, method: &str, path: &str, headers: &[(&str, 
         body,
         broken,
         elapsed: started.elapsed(),
+    }
+}
+
+/// A client that keeps its connection.
+#[derive(Debug)]
+pub(crate) struct KeptAlive {
+    port: u16,
+    sender: Option<http1::SendRequest<Empty<Bytes>>>,
+}
+
+impl KeptAlive {
+    pub(crate) fn new(port: u16) -> Self {
+        Self { port, sender: None }
+    }
+
+    /// Sends a request and reads the answer to its end.
+    pub(crate) async fn send(&mut self, method: &str, path: &str) -> Answer {
+        let started = Instant::now();
+        let exchange = tokio::time::timeout(PATIENCE, self.exchange(method, path)).await;
+        let (status, headers, body) = exchange
+            .unwrap_or_else(|_| panic!("{method} {path}: no answer in {PATIENCE:?}"))
+            .unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
+        Answer {
+            status,
+            headers,
+            body,
+            broken: None,
+            elapsed: started.elapsed(),
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+    ) -> Result<(u16, HeaderMap, Bytes), Box<dyn std::error::Error>> {
+        let open = self.sender.take();
+        let mut sender = match open {
+            Some(sender) if !sender.is_closed() => sender,
+            Some(_) | None => {
+                let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+                stream.set_nodelay(true)?;
+                let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+                TaskTracker::new().spawn(async move {
+                    // A broken connection shows in the answer.
+                    drop(connection.await);
+                });
+                sender
+            }
+        };
+        sender.ready().await?;
+        let request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes())?)
+            .uri(path)
+            .header("Host", format!("127.0.0.1:{}", self.port))
+            .header("Accept", ACCEPT)
+            .body(Empty::<Bytes>::new())?;
+        let (parts, body) = sender.send_request(request).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        self.sender = Some(sender);
+        Ok((parts.status.as_u16(), parts.headers, body))
     }
 }
 

@@ -108,6 +108,7 @@ fn repository(listed: Listed, objects: &HashMap<String, Bytes>) -> Repository {
         manifests: manifests.collect(),
         blobs: blobs.collect(),
         has_referrers_api: listed.referrers_api,
+        ..Repository::default()
     }
 }
 

@@ -4,6 +4,7 @@ mod fault;
 mod serve;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,31 @@ pub(crate) struct Repository {
     pub(crate) manifests: BTreeMap<String, (String, Bytes)>,
     pub(crate) blobs: HashMap<String, Bytes>,
     pub(crate) has_referrers_api: bool,
+    /// Tags that lead elsewhere at each request; they go before `tags`.
+    pub(crate) alternating: BTreeMap<String, Alternating>,
+}
+
+/// Digests of which a request gets one, by a seeded sequence.
+#[derive(Debug, Clone)]
+pub(crate) struct Alternating {
+    digests: Vec<String>,
+    seed: u64,
+    drawn: Arc<AtomicU64>,
+}
+
+impl Alternating {
+    fn draw(&self) -> &str {
+        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
+        &self.digests[below(self.seed ^ drawn, self.digests.len())]
+    }
+}
+
+/// A number below `count` that is as good as random (`SplitMix64`).
+pub(crate) fn below(seed: u64, count: usize) -> usize {
+    let mut mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    usize::try_from((mixed ^ (mixed >> 31)) % count as u64).unwrap()
 }
 
 /// A request as it arrived.
@@ -175,6 +201,18 @@ impl FakeRegistry {
     pub(crate) fn tag(&self, repository: &str, tag: &str, digest: &str) {
         self.with(repository, |repository| {
             repository.tags.insert(tag.to_owned(), digest.to_owned())
+        });
+    }
+
+    /// Lets a tag lead to one of these at each request.
+    pub(crate) fn alternate(&self, repository: &str, tag: &str, digests: &[&str], seed: u64) {
+        let alternating = Alternating {
+            digests: digests.iter().map(|digest| (*digest).to_owned()).collect(),
+            seed,
+            drawn: Arc::default(),
+        };
+        self.with(repository, |repository| {
+            repository.alternating.insert(tag.to_owned(), alternating)
         });
     }
 

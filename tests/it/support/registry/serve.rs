@@ -220,9 +220,11 @@ fn route(shared: &Shared, request: &Request<Incoming>) -> Plain {
 }
 
 fn manifest(repository: &Repository, reference: &str) -> Plain {
-    let digest = match repository.tags.get(reference) {
-        Some(digest) => digest.as_str(),
-        None => reference,
+    let alternating = repository.alternating.get(reference);
+    let digest = match (alternating, repository.tags.get(reference)) {
+        (Some(alternating), _) => alternating.draw(),
+        (None, Some(digest)) => digest.as_str(),
+        (None, None) => reference,
     };
     let Some((media_type, bytes)) = repository.manifests.get(digest) else {
         return error(404, "MANIFEST_UNKNOWN");
