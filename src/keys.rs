@@ -29,7 +29,7 @@ pub enum Scheme {
     Aws,
     /// `azurekms://`, Azure Key Vault.
     Azure,
-    /// `hashivault://`, the transit engine of HashiCorp Vault and OpenBao.
+    /// `hashivault://`, the transit engine of Vault and its kin.
     Vault,
     /// `k8s://`, a secret of the cluster.
     Kubernetes,
