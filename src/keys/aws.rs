@@ -90,7 +90,7 @@ impl Kms {
     }
 
     async fn session(&self, key: &KeyId, deadline: Instant) -> Result<Session<'_>, Error> {
-        let endpoint = self.endpoint.as_ref().or(key.endpoint());
+        let endpoint = self.endpoint.as_ref().or_else(|| key.endpoint());
         let is_local = endpoint.is_some_and(wire::is_loopback);
         let found = self.credentials.find(key.region(), is_local);
         let in_time = tokio::time::timeout_at(deadline, found).await;

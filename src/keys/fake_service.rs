@@ -63,6 +63,10 @@ impl Asked {
 }
 
 impl Reply {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "literals read better without `&`"
+    )]
     pub(super) fn new(status: u16, body: impl ToString) -> Self {
         Self {
             status,

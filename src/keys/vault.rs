@@ -1,4 +1,4 @@
-//! `hashivault://`: keys in the transit engine of HashiCorp Vault and OpenBao.
+//! `hashivault://`: keys in the transit engine of Vault and its kin.
 
 mod answer;
 mod key_id;

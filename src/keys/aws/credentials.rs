@@ -185,7 +185,11 @@ fn unusable(error: &CredentialsError) -> Error {
              or the instance metadata"
                 .to_owned()
         }
-        error => error.to_string(),
+        CredentialsError::ProviderTimedOut(_)
+        | CredentialsError::InvalidConfiguration(_)
+        | CredentialsError::ProviderError(_)
+        | CredentialsError::Unhandled(_)
+        | _ => error.to_string(),
     };
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

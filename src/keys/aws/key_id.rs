@@ -34,19 +34,19 @@ pub fn parse(text: &str) -> Result<KeyId, ReferenceError> {
     };
     let rest = text
         .strip_prefix("awskms://")
-        .ok_or(error("the reference does not begin with `awskms://`"))?;
-    let (endpoint, id) = rest.split_once('/').ok_or(error(
-        "a third slash is missing between the endpoint, which may be empty, and the key",
-    ))?;
+        .ok_or_else(|| error("the reference does not begin with `awskms://`"))?;
+    let (endpoint, id) = rest.split_once('/').ok_or_else(|| {
+        error("a third slash is missing between the endpoint, which may be empty, and the key")
+    })?;
     let endpoint = match endpoint {
         "" => None,
-        host => Some(endpoint_url(host).ok_or(error("the endpoint is not host[:port]"))?),
+        host => Some(endpoint_url(host).ok_or_else(|| error("the endpoint is not host[:port]"))?),
     };
     let (arn, resource) = match id.strip_prefix("arn:") {
         Some(_) => {
-            let (arn, resource) = ArnPrefix::split(id).ok_or(error(
-                "the ARN is not arn:PARTITION:kms:REGION:ACCOUNT:key/ID or …:alias/NAME",
-            ))?;
+            let (arn, resource) = ArnPrefix::split(id).ok_or_else(|| {
+                error("the ARN is not arn:PARTITION:kms:REGION:ACCOUNT:key/ID or …:alias/NAME")
+            })?;
             (Some(arn), resource)
         }
         None => (None, id),

@@ -485,6 +485,10 @@ async fn printed_with(service: &FakeService, variables: &[(&str, String)]) -> St
     String::from_utf8(output.stdout).unwrap()
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "literals read better without `&`"
+)]
 fn variable(name: &'static str, value: impl ToString) -> (&'static str, String) {
     (name, value.to_string())
 }

@@ -141,23 +141,25 @@ impl Identities {
             )?);
         }
         if let Some(file) = &settings.federated_token_file {
-            let mut options = WorkloadIdentityCredentialOptions::default();
-            options.credential_options = ClientAssertionCredentialOptions { client_options };
-            options.client_id = settings.client_id.clone();
-            options.tenant_id = settings.tenant_id.clone();
-            options.token_file_path = Some(file.clone());
+            let options = WorkloadIdentityCredentialOptions {
+                credential_options: ClientAssertionCredentialOptions { client_options },
+                client_id: settings.client_id.clone(),
+                tenant_id: settings.tenant_id.clone(),
+                token_file_path: Some(file.clone()),
+            };
             return Ok(WorkloadIdentityCredential::new(Some(options))?);
         }
-        let mut options = ManagedIdentityCredentialOptions::default();
-        options.client_options = client_options;
-        options.user_assigned_id = settings.client_id.clone().map(UserAssignedId::ClientId);
+        let options = ManagedIdentityCredentialOptions {
+            user_assigned_id: settings.client_id.clone().map(UserAssignedId::ClientId),
+            client_options,
+        };
         Ok(ManagedIdentityCredential::new(Some(options))?)
     }
 
     fn client_options(&self, cloud: Cloud) -> ClientOptions {
         let configured = self.settings.authority_host.as_deref();
         let mut custom = CustomConfiguration::default();
-        custom.authority_host = configured.unwrap_or(cloud.authority()).to_owned();
+        custom.authority_host = configured.unwrap_or_else(|| cloud.authority()).to_owned();
         ClientOptions {
             transport: Some(self.transport.clone()),
             cloud: Some(Arc::new(CloudConfiguration::from(custom))),

@@ -47,17 +47,17 @@ pub fn parse(text: &str) -> Result<KeyId, ReferenceError> {
     };
     let rest = text
         .strip_prefix("azurekms://")
-        .ok_or(error("the reference does not begin with `azurekms://`"))?;
+        .ok_or_else(|| error("the reference does not begin with `azurekms://`"))?;
     let (host, key) = rest
         .split_once('/')
-        .ok_or(error("the key is missing after the vault's host name"))?;
+        .ok_or_else(|| error("the key is missing after the vault's host name"))?;
     let host = host.to_ascii_lowercase();
     let cloud = ALL_CLOUDS.into_iter().find(|cloud| {
         let label = host.strip_suffix(cloud.domain());
         let label = label.and_then(|label| label.strip_suffix('.'));
         label.is_some_and(|label| !label.is_empty() && is_name(label))
     });
-    let cloud = cloud.ok_or(error(
+    let cloud = cloud.ok_or_else(|| error(
         "the host is not VAULT.vault.azure.net or VAULT.managedhsm.azure.net, nor their like in another cloud",
     ))?;
     let (name, version) = match key.split_once('/') {

@@ -78,6 +78,10 @@ fn item(version: &str, created: i64) -> Value {
     json!({ "kid": kid(version), "attributes": { "enabled": true, "created": created, "updated": created } })
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "literals read better without `&`"
+)]
 fn page(items: &[Value], next_link: Value) -> Reply {
     Reply::ok(json!({ "value": items, "nextLink": next_link }))
 }

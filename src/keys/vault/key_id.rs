@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<KeyId, ReferenceError> {
     };
     let name = text
         .strip_prefix("hashivault://")
-        .ok_or(error("the reference does not begin with `hashivault://`"))?;
+        .ok_or_else(|| error("the reference does not begin with `hashivault://`"))?;
     if name.contains('/') {
         return Err(error(
             "only the key's name stands in the reference; the engine's mount is TRANSIT_SECRET_ENGINE_PATH",

@@ -181,34 +181,40 @@ impl Corpus {
     pub(super) fn policy(&self, case: &Case, prefix: &str) -> Policy {
         let authorities = self.authorities(&case.policy["authorities"]);
         let borrowed: Vec<_> = authorities.iter().collect();
-        let mut made = if borrowed.is_empty() {
-            policy("apps")
-        } else {
+        let mut required = Vec::new();
+        if !borrowed.is_empty() {
             let threshold = case.policy["threshold"].as_u64().unwrap_or(1);
-            signed_by(&borrowed, usize::try_from(threshold).unwrap())
-        };
-        if let (Some(demanded), Some(signature)) = (
-            case.policy["annotations"].as_object(),
-            made.signature.as_mut(),
-        ) {
-            for (name, value) in demanded {
-                let value = value.as_str().unwrap().to_owned();
-                signature.annotations.insert(name.clone(), value);
+            let mut signed = signers(&borrowed, usize::try_from(threshold).unwrap());
+            if let (Some(demanded), Requirement::Signers { of, .. }) =
+                (case.policy["annotations"].as_object(), &mut signed)
+            {
+                let demanded: BTreeMap<_, _> = demanded
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
+                    .collect();
+                for signature in of {
+                    signature.annotations.clone_from(&demanded);
+                }
             }
+            required.push(signed);
         }
         for wanted in case.policy["attestations"].as_array().into_iter().flatten() {
-            let attested = attested_by(AttestationRequirement {
+            required.push(Requirement::Attestation(AttestationRequirement {
                 predicate_type: wanted["predicate_type"].as_str().unwrap().to_owned(),
                 authorities: self.authorities(&wanted["authorities"]),
                 quantifier: Quantifier::Any,
                 condition: None,
-            });
-            made.attestations.extend(attested.attestations);
+            }));
         }
-        made.signature_repository = case
-            .signature_repository()
-            .map(|name| format!("{prefix}/{name}").parse().unwrap());
-        made
+        let elsewhere = case.signature_repository();
+        Policy {
+            requirement: Requirement::all(required),
+            signature_repositories: elsewhere
+                .map(|name| format!("{prefix}/{name}").parse().unwrap())
+                .into_iter()
+                .collect(),
+            ..policy("apps")
+        }
     }
 
     fn authorities(&self, neutral: &Value) -> Vec<Arc<Authority>> {
