@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::corpus::{exact, holder, identity};
-use super::super::question::{attested_by, policy, signed_by};
+use super::super::question::{policy, signers};
 use crate::oci::{Digest, media_type};
-use crate::policy::{AttestationRequirement, Authority, Policy, Quantifier};
+use crate::policy::{AttestationRequirement, Authority, Policy, Quantifier, Requirement};
 use crate::verify::TrustedRoot;
 
 /// A case that is admitted as it stands.
