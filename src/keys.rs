@@ -129,10 +129,9 @@ impl Keys {
             is_wanted
         });
         for reference in references {
-            if !entries.contains_key(&reference) {
-                let entry = self.begin(reference.clone());
-                entries.insert(reference, entry);
-            }
+            entries
+                .entry(reference)
+                .or_insert_with_key(|reference| self.begin(reference.clone()));
         }
     }
 

@@ -118,7 +118,7 @@ impl Entry {
     pub(super) fn status(&self) -> KeyStatus {
         let state = self.state.borrow();
         let versions: Vec<_> = identities(&state.set)
-            .map(|(version, fingerprint)| (version.cloned(), fingerprint.clone()))
+            .map(|(version, fingerprint)| (version.cloned(), *fingerprint))
             .collect();
         let serves_until = state
             .succeeded
@@ -152,7 +152,7 @@ impl Entry {
                 let word = fetched.as_ref().map_or_else(outcome, |_versions| "ok");
                 observer.refreshed(&self.reference, word, began.elapsed());
                 self.learn(fetched, &changes);
-                self.pause(began, &changes).await;
+                self.pause(&changes).await;
             }
         };
         stop.run_until_cancelled(forever).await;
@@ -237,7 +237,7 @@ impl Entry {
     }
 
     /// Waits until the next fetch is due, or is asked for and allowed. Meanwhile the known versions may grow too old.
-    async fn pause(&self, began: Instant, changes: &watch::Sender<u64>) {
+    async fn pause(&self, changes: &watch::Sender<u64>) {
         let (failures, succeeded) = {
             let state = self.state.borrow();
             (state.failures, state.succeeded)
@@ -245,7 +245,7 @@ impl Entry {
         let delay = self
             .schedule
             .delay(failures, succeeded.is_some(), rand::random());
-        let due = began + delay;
+        let due = Instant::now() + delay;
         let stale = succeeded.map(|(at, _)| at + self.schedule.stale_max);
         loop {
             let is_stale = stale.is_some_and(|stale| stale <= Instant::now());

@@ -69,7 +69,7 @@ impl CloudKms {
         rest::check_endpoint(SERVICE, &endpoint)?;
         Ok(Self {
             host: rest::host(&endpoint),
-            client: rest::client(SERVICE, None)?,
+            client: rest::client(SERVICE, &endpoint, None)?,
             endpoint,
             token,
         })

@@ -159,7 +159,7 @@ impl Secrets {
         let SecretName { namespace, name } = secret;
         let path = ["api", "v1", "namespaces", namespace, "secrets", name];
         let url = rest::url(endpoint, path.into_iter());
-        let (client, headers) = self.caller()?;
+        let (client, headers) = self.caller(endpoint)?;
         let answer = rest::get(&client, url, headers, deadline).await?;
         let host = rest::host(endpoint);
         if !answer.status.is_success() {
@@ -178,9 +178,9 @@ impl Secrets {
     }
 
     /// The client and the headers, from the files as they are now.
-    fn caller(&self) -> Result<(reqwest::Client, HeaderMap), Error> {
+    fn caller(&self, endpoint: &Url) -> Result<(reqwest::Client, HeaderMap), Error> {
         let certificates = read_file(&self.cluster.certificates_file)?;
-        let client = rest::client(SERVICE, certificates.as_deref())
+        let client = rest::client(SERVICE, endpoint, certificates.as_deref())
             .map_err(|error| no_credentials(chain(&error)))?;
         let mut headers = HeaderMap::new();
         if let Some(token) = read_file(&self.cluster.token_file)? {
@@ -299,9 +299,14 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Error> {
         Err(error) => return Err(failed(&error)),
     };
     let mut content = Vec::new();
-    file.take(FILE_BYTES_MAX)
-        .read_to_end(&mut content)
-        .map_err(|error| failed(&error))?;
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content);
+    let read = read.map_err(|error| failed(&error))?;
+    if read as u64 > FILE_BYTES_MAX {
+        let path = path.display();
+        return Err(no_credentials(format!(
+            "{path} is longer than {FILE_BYTES_MAX} bytes"
+        )));
+    }
     Ok(Some(content))
 }
 

@@ -5,14 +5,17 @@ use std::time::Duration;
 /// The most versions of one key that may vouch.
 pub const VERSIONS_MAX: usize = 16;
 
-/// Time between two fetches of a key that go well. How long a new or disabled version takes to be noticed at most.
+/// Time between two fetches of a key that go well, give or take a tenth: how long it takes at most until a disabled
+/// version stops to vouch.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Time between the beginnings of two fetches of a key that was read before, whoever asks and however they end.
 pub const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
-/// Time from the first failure to the next attempt; it doubles with every further failure, up to
-/// [`REFRESH_INTERVAL`]. A key that was read before still waits for [`REFRESH_INTERVAL_MIN`].
+/// Time from the first failure to the next attempt, or up to half as long again.
+///
+/// It doubles with every further failure, up to [`REFRESH_INTERVAL`]. A key that was read before still waits for
+/// [`REFRESH_INTERVAL_MIN`].
 pub const RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
 
 /// Time that the last known versions vouch while a key cannot be read.

@@ -14,7 +14,7 @@ pub enum Scheme {
     Aws,
     /// `azurekms://`, Azure Key Vault.
     Azure,
-    /// `hashivault://`, the transit engine of HashiCorp Vault and OpenBao.
+    /// `hashivault://`, the transit engine of Vault and of its forks.
     Vault,
     /// `k8s://`, a secret of the cluster.
     Kubernetes,

@@ -14,10 +14,12 @@ use crate::upstream;
 
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
-/// An HTTP client that trusts the platform's certificates and those in `certificates` (PEM), uses the proxies of the
-/// environment, and never follows a redirect: a key comes from where the operator said, or not at all.
+/// An HTTP client for `endpoint` that trusts the platform's certificates and those in `certificates` (PEM), uses the
+/// proxies of the environment unless the endpoint is on this machine, which a proxy cannot reach, and never follows a
+/// redirect: a key comes from where the operator said, or not at all.
 pub(super) fn client(
     service: &'static str,
+    endpoint: &Url,
     certificates: Option<&[u8]>,
 ) -> Result<reqwest::Client, BuildError> {
     let failed =
@@ -28,7 +30,11 @@ pub(super) fn client(
             .ok_or_else(|| failed("the CA certificates are not readable".into()))?;
     }
     let tls = upstream::tls(roots).map_err(|error| failed(error.into()))?;
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder();
+    if is_loopback(endpoint) {
+        builder = builder.no_proxy();
+    }
+    builder
         .tls_backend_preconfigured(tls)
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())

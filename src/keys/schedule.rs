@@ -34,7 +34,7 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// Time from the beginning of one fetch to the next, after so many failures in a row. `was_read` is whether it has
+    /// Time from the end of one fetch to the next, after so many failures in a row. `was_read` is whether it has
     /// ever been read: then nothing is urgent, because the last known versions serve. `jitter` in 0..1 spreads
     /// replicas that began together.
     pub(super) fn delay(&self, failures: u32, was_read: bool, jitter: f64) -> Duration {

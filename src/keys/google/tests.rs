@@ -2,6 +2,7 @@
 
 mod environment;
 mod fake_kms;
+mod refused;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ fn pinned(number: u64) -> Reference {
 
 async fn fetch(kms: &FakeKms, reference: &Reference) -> Result<Vec<KeyVersion>, Error> {
     let deadline = Instant::now() + Duration::from_secs(5);
-    service(&kms.server.url).fetch(reference, deadline).await
+    kms.service.fetch(reference, deadline).await
 }
 
 /// The names of the versions that may vouch.
@@ -259,6 +260,23 @@ async fn the_list_is_of_versions_of_the_key() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_listed_twice_counts_once() {
+    let kms = FakeKms::with([1]).await;
+    let version = json!({"name": format!("{KEY}/cryptoKeyVersions/1"), "state": "ENABLED"});
+    let page = json!({"cryptoKeyVersions": [version, version]});
+    kms.change(|kms| kms.list = Some(Reply::Json(200, page)));
+    assert_eq!(versions(&kms).await, ["1"]);
+    assert_eq!(kms.server.take().len(), 2);
+}
+
+#[tokio::test]
+async fn few_versions_are_asked_for_at_once() {
+    let kms = FakeKms::with(1..=16).await;
+    assert_eq!(versions(&kms).await.len(), 16);
+    assert_eq!(kms.server.busiest(), REQUESTS_AT_ONCE_MAX);
+}
+
+#[tokio::test]
 async fn the_algorithm_says_what_key_there_is() {
     let (p256, p384, ed) = (ec_p256(), ec_p384(), ed25519());
     let (rsa2, rsa3) = (rsa(KeySize::Rsa2048), rsa(KeySize::Rsa3072));
@@ -330,112 +348,6 @@ async fn what_is_no_key_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn refusals_say_what_to_grant() {
-    let kms = FakeKms::with([1]).await;
-    let denied = status(403, "PERMISSION_DENIED", "Permission denied on\nresource");
-    kms.change(|held| held.list = Some(denied.clone()));
-    let error = fetch(&kms, &unpinned()).await.unwrap_err().to_string();
-    assert!(error.contains("Permission denied on resource"), "{error}");
-    assert!(error.contains("cloudkms.cryptoKeyVersions.list"), "{error}");
-    kms.change_version(1, |version| version.reply = Some(denied));
-    let error = fetch(&kms, &pinned(1)).await.unwrap_err();
-    assert!(matches!(error, Error::Denied { status: 403, .. }));
-    let error = error.to_string();
-    assert!(error.contains("roles/cloudkms.publicKeyViewer"), "{error}");
-    // Where the API is switched off, a grant does not help.
-    let disabled = json!({"error": {"code": 403, "status": "PERMISSION_DENIED",
-        "message": "Cloud KMS API has not been used in project 1 before or it is disabled.",
-        "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED"}]}});
-    kms.change_version(1, |version| {
-        version.reply = Some(Reply::Json(403, disabled))
-    });
-    let error = fetch(&kms, &pinned(1)).await.unwrap_err().to_string();
-    assert!(error.contains("has not been used"), "{error}");
-    assert!(!error.contains("roles/"), "{error}");
-}
-
-#[tokio::test]
-async fn statuses_are_told_apart() {
-    let kms = FakeKms::with([1]).await;
-    type Is = fn(&Error) -> bool;
-    let unavailable: Is = |error| matches!(error, Error::Unavailable { .. });
-    let denied: Is = |error| matches!(error, Error::Denied { .. });
-    let not_found: Is = |error| matches!(error, Error::NotFound { .. });
-    for (reply, is) in [
-        (status(401, "UNAUTHENTICATED", "who?"), denied),
-        (status(400, "INVALID_ARGUMENT", "what?"), denied),
-        (status(400, "FAILED_PRECONDITION", "off"), not_found),
-        (status(404, "NOT_FOUND", "where?"), not_found),
-        (Reply::Text(404, "<html>".to_owned()), not_found),
-        (status(429, "RESOURCE_EXHAUSTED", "quota"), unavailable),
-        (status(500, "INTERNAL", "oops"), unavailable),
-        (Reply::Text(502, "<html>".to_owned()), unavailable),
-        (status(503, "UNAVAILABLE", "later"), unavailable),
-    ] {
-        kms.change_version(1, |version| version.reply = Some(reply.clone()));
-        let error = fetch(&kms, &pinned(1)).await.unwrap_err();
-        assert!(is(&error), "{reply:?}: {error}");
-        let host = rest::host(&kms.server.url);
-        assert!(error.to_string().contains(&host), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn redirects_are_not_followed() {
-    let kms = FakeKms::with([1]).await;
-    let elsewhere = FakeKms::with([1]).await;
-    let location = format!(
-        "{}v1/{KEY}/cryptoKeyVersions/1/publicKey",
-        elsewhere.server.url
-    );
-    kms.change_version(1, |version| version.reply = Some(Reply::Redirect(location)));
-    let error = fetch(&kms, &pinned(1)).await.unwrap_err();
-    assert!(error.to_string().contains("redirects"), "{error}");
-    assert!(elsewhere.server.take().is_empty());
-}
-
-#[tokio::test]
-async fn answers_have_an_end_in_bytes_and_time() {
-    let kms = FakeKms::with([1]).await;
-    kms.change_version(1, |version| version.reply = Some(Reply::Endless));
-    let error = fetch(&kms, &pinned(1)).await.unwrap_err();
-    assert!(
-        error.to_string().contains("longer than 262144 bytes"),
-        "{error}"
-    );
-    kms.change_version(1, |version| version.reply = Some(Reply::Stalls));
-    let deadline = Instant::now() + Duration::from_millis(200);
-    let fetched = service(&kms.server.url).fetch(&pinned(1), deadline).await;
-    let error = fetched.unwrap_err();
-    assert!(error.to_string().contains("in time"), "{error}");
-    assert!(deadline.elapsed() < Duration::from_secs(3));
-}
-
-#[tokio::test]
-async fn nobody_at_the_endpoint_is_an_outage() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let service = service(&Url::parse(&url).unwrap());
-    let error = service.fetch(&pinned(1), deadline).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
-    assert!(error.to_string().contains("refused"), "{error}");
-}
-
-#[tokio::test]
-async fn an_endpoint_may_have_a_path() {
-    let kms = Server::start(|asked| Reply::Text(500, asked.path.clone())).await;
-    for path in ["proxy", "proxy/"] {
-        let url = kms.url.join(path).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        service(&url).fetch(&pinned(1), deadline).await.unwrap_err();
-        let expected = public_key(1).replace("/v1/", "/proxy/v1/");
-        assert_eq!(kms.lines(), [expected]);
-    }
-}
-
 #[test]
 fn endpoints_are_https_or_on_this_machine() {
     for right in [
@@ -476,7 +388,7 @@ async fn rotation_and_refresh_over_the_wire() {
         interval_min: Duration::from_millis(300),
         ..Schedule::default()
     };
-    let service: Arc<dyn KeyService> = Arc::new(service(&kms.server.url));
+    let service: Arc<dyn KeyService> = Arc::clone(&kms.service) as _;
     let keys = Keys::with_schedule(
         BTreeMap::from([(Scheme::Google, service)]),
         Arc::new(NoObserver),

@@ -217,6 +217,12 @@ async fn what_is_missing_is_named() {
     bench.write("ca.crt", "no certificate");
     let error = bench.fetch().await.unwrap_err();
     assert!(error.to_string().contains("CA certificates"), "{error}");
+    bench.write("ca.crt", &" ".repeat(1024 * 1024 + 1));
+    let error = bench.fetch().await.unwrap_err();
+    assert!(
+        error.to_string().contains("longer than 1048576 bytes"),
+        "{error}"
+    );
     bench.write("token", "two\nlines");
     std::fs::remove_file(bench.directory.path().join("ca.crt")).unwrap();
     let error = bench.fetch().await.unwrap_err();

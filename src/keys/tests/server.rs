@@ -1,6 +1,8 @@
 //! A server on the loopback interface that answers what a test says, and remembers what it was asked.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -39,6 +41,7 @@ pub(in crate::keys) enum Reply {
 pub(in crate::keys) struct Server {
     pub(in crate::keys) url: Url,
     asked: Arc<Mutex<Vec<Asked>>>,
+    busiest: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -49,17 +52,30 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
+        let busy = Arc::new(AtomicUsize::new(0));
+        let busiest = Arc::new(AtomicUsize::new(0));
+        let most = Arc::clone(&busiest);
         let router = Router::new().fallback(move |request: http::Request<Body>| async move {
+            most.fetch_max(busy.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
             let asked = Asked::read(request).await;
+            // Long enough for other requests to arrive meanwhile.
+            tokio::time::sleep(Duration::from_millis(20)).await;
             let reply = answer(&asked);
             log.lock().unwrap().push(asked);
+            busy.fetch_sub(1, Ordering::Relaxed);
             reply.into_response()
         });
         TaskTracker::new().spawn(async move { axum::serve(listener, router).await });
         Self {
             url: Url::parse(&format!("http://{address}")).unwrap(),
             asked,
+            busiest,
         }
+    }
+
+    /// How many requests were under way at once at most.
+    pub(in crate::keys) fn busiest(&self) -> usize {
+        self.busiest.load(Ordering::Relaxed)
     }
 
     /// What was asked since the last call.

@@ -216,6 +216,16 @@ async fn without_credentials_a_service_on_this_machine_is_asked_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_service_on_this_machine_is_not_asked_through_a_proxy() {
+    let kms = FakeKms::with([1]).await;
+    kms.change(|kms| kms.token = None);
+    let home = tempfile::tempdir().unwrap();
+    let variables = [("HTTP_PROXY", "http://127.0.0.1:1")];
+    let printed = read(&kms, home.path(), &variables).await;
+    assert!(printed.contains("read [\"1\"]"), "{printed}");
+}
+
+#[tokio::test]
 async fn broken_credentials_are_not_the_same_as_none() {
     let kms = FakeKms::with([1]).await;
     kms.change(|kms| kms.token = None);
@@ -232,4 +242,25 @@ async fn broken_credentials_are_not_the_same_as_none() {
         assert!(printed.contains(path), "{printed}");
     }
     assert!(kms.server.take().is_empty());
+}
+
+#[tokio::test]
+async fn credentials_that_failed_are_looked_for_again() {
+    let kms = FakeKms::with([1]).await;
+    kms.change(|kms| kms.token = None);
+    let home = tempfile::tempdir().unwrap();
+    // After this answer the library asks no more, ever.
+    let is_first = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let metadata = Server::start(move |_asked| {
+        if is_first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            return Reply::Text(404, String::new());
+        }
+        let token = json!({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600});
+        Reply::Json(200, token)
+    })
+    .await;
+    let host = rest::host(&metadata.url);
+    let printed = read(&kms, home.path(), &[("GCE_METADATA_HOST", &host)]).await;
+    assert_eq!(kms.server.take()[0].header("authorization"), "");
+    assert!(printed.contains(&format!("token {TOKEN}")), "{printed}");
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use crate::keys::google::CloudKms;
 use crate::keys::tests::{Asked, Reply, Server};
 
 pub(super) const KEY: &str = "projects/p/locations/us/keyRings/r/cryptoKeys/k";
@@ -38,6 +39,8 @@ pub(super) struct Version {
 #[derive(Debug, Clone)]
 pub(super) struct FakeKms {
     pub(super) server: Server,
+    /// Reads keys from it.
+    pub(super) service: Arc<CloudKms>,
     kms: Arc<Mutex<Kms>>,
 }
 
@@ -67,7 +70,12 @@ impl FakeKms {
         let kms = Arc::new(Mutex::new(kms));
         let answers = Arc::clone(&kms);
         let server = Server::start(move |asked| answers.lock().unwrap().answer(asked)).await;
-        Self { server, kms }
+        let service = Arc::new(super::service(&server.url));
+        Self {
+            server,
+            service,
+            kms,
+        }
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Kms)) {
