@@ -135,12 +135,10 @@ async fn respond(request: Request, answer: &Answers, asked: &Mutex<Vec<Asked>>) 
     response
 }
 
-/// As `Reference::from_str` makes it.
 pub(super) fn reference(scheme: Scheme, text: &str) -> Reference {
-    Reference {
-        scheme,
-        text: text.to_owned(),
-    }
+    let reference: Reference = text.parse().unwrap();
+    assert_eq!(reference.scheme(), scheme);
+    reference
 }
 
 pub(super) fn soon() -> Instant {
