@@ -6,6 +6,7 @@ mod attestations;
 mod authorities;
 mod clients;
 pub mod compat;
+mod documents;
 mod environment;
 pub mod freshness;
 mod key_providers;
@@ -47,7 +48,6 @@ use crate::trust;
 use policies::Surroundings;
 use reader::{Field, Reader, Section};
 use trusted_roots::TrustedRoots;
-use yaml::Value;
 
 /// What the program runs with.
 #[derive(Debug, Clone)]
@@ -208,7 +208,6 @@ fn read(root: &Field<'_>, reader: &mut Reader) -> Config {
     let clients = section
         .get("clients")
         .map(|field| clients::read(&field, reader));
-    refuse_later_versions(&section, reader);
     let freshness = section.get("freshness");
     check_exposure(&section, &server, &upstreams, clients.as_ref(), reader);
     Config {
@@ -251,7 +250,12 @@ fn read_policies(
         hosts: upstreams.keys().map(String::as_str).collect(),
         default,
     };
-    let policies = policies::read(section.get("policies").as_ref(), &surroundings, reader);
+    let mut policies = policies::read(section.get("policies").as_ref(), &surroundings, reader);
+    policies.extend(documents::read(
+        section.get("policy_files").as_ref(),
+        &surroundings,
+        reader,
+    ));
     if policies.is_empty() && default == DefaultAction::Deny && reader.problems.is_empty() {
         reader.warn(
             section.field(),
@@ -260,27 +264,6 @@ fn read_policies(
     }
     let revoked = revoked::read(section.get("revoked").as_ref(), reader);
     Policies::new(policies, default, revoked, limits)
-}
-
-/// Keys of the configuration that this version does not act on must not look as if they did.
-fn refuse_later_versions(section: &Section<'_>, reader: &mut Reader) {
-    for (key, help) in [(
-        "policy_files",
-        "write the policies under `policies`; documents of Kyverno and policy-controller come with a later version",
-    )] {
-        let Some(field) = section.get(key) else {
-            continue;
-        };
-        let empty = match &field.node.value {
-            Value::Null => true,
-            Value::Sequence(items) => items.is_empty(),
-            Value::Mapping(entries) => entries.is_empty(),
-            Value::Scalar(_) => false,
-        };
-        if !empty {
-            reader.problem(&field, "not available in this version", help);
-        }
-    }
 }
 
 /// What the proxy may pull with its credentials, everybody who reaches the listener could pull through it.

@@ -38,6 +38,8 @@ pub(super) struct Scalar {
     pub(super) text: String,
     /// As written, which is what messages show: the environment may hold secrets.
     pub(super) written: String,
+    /// Whether it is written without quotes, so that documents of other projects may mean a number or a boolean.
+    pub(super) plain: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -55,11 +57,53 @@ const DEPTH_MAX: usize = 32;
 /// # Errors
 /// Every problem found.
 pub(super) fn parse(source: &Source) -> Result<Node, Vec<Problem>> {
-    let file = Arc::new(source.path.clone());
+    let mut builder = build(source);
+    if let Some(second) = builder.documents.get(1) {
+        let position = second.position.clone();
+        builder.problem(
+            position,
+            "a second document".to_owned(),
+            "give further files with further --config options",
+        );
+    }
+    if !builder.problems.is_empty() {
+        return Err(builder.problems);
+    }
+    let empty = Node {
+        position: Position {
+            file: builder.file,
+            line: 1,
+            column: 1,
+        },
+        value: Value::Mapping(Vec::new()),
+    };
+    Ok(match builder.documents.into_iter().next() {
+        None => empty,
+        Some(root) if matches!(root.value, Value::Null) => empty,
+        Some(root) => root,
+    })
+}
+
+/// The same for a file with any number of documents; empty ones are left out.
+///
+/// # Errors
+/// Every problem found.
+pub(super) fn parse_documents(source: &Source) -> Result<Vec<Node>, Vec<Problem>> {
+    let builder = build(source);
+    if !builder.problems.is_empty() {
+        return Err(builder.problems);
+    }
+    let documents = builder.documents.into_iter();
+    Ok(documents
+        .filter(|document| !matches!(document.value, Value::Null))
+        .collect())
+}
+
+fn build(source: &Source) -> Builder {
     let mut builder = Builder {
-        file,
+        file: Arc::new(source.path.clone()),
         stack: Vec::new(),
-        root: None,
+        documents: Vec::new(),
         problems: Vec::new(),
     };
     // Event by event: the parser's own `load` recurses as deep as the text is nested.
@@ -75,22 +119,7 @@ pub(super) fn parse(source: &Source) -> Result<Node, Vec<Problem>> {
             break;
         }
     }
-    if !builder.problems.is_empty() {
-        return Err(builder.problems);
-    }
-    let empty = Node {
-        position: Position {
-            file: builder.file,
-            line: 1,
-            column: 1,
-        },
-        value: Value::Mapping(Vec::new()),
-    };
-    Ok(match builder.root {
-        None => empty,
-        Some(root) if matches!(root.value, Value::Null) => empty,
-        Some(root) => root,
-    })
+    builder
 }
 
 /// `later` over `earlier`: mappings merge, everything else replaces.
@@ -138,7 +167,7 @@ impl Node {
 struct Builder {
     file: Arc<PathBuf>,
     stack: Vec<Open>,
-    root: Option<Node>,
+    documents: Vec<Node>,
     problems: Vec<Problem>,
 }
 
@@ -204,15 +233,7 @@ impl Builder {
 
     fn add(&mut self, node: Node) {
         let Some(open) = self.stack.last_mut() else {
-            if self.root.is_some() {
-                self.problem(
-                    node.position,
-                    "a second document".to_owned(),
-                    "give further files with further --config options",
-                );
-            } else {
-                self.root = Some(node);
-            }
+            self.documents.push(node);
             return;
         };
         match &mut open.content {
@@ -307,6 +328,7 @@ impl Builder {
                     text => Value::Scalar(Scalar {
                         text: text.to_owned(),
                         written: text.to_owned(),
+                        plain,
                     }),
                 };
                 self.add(Node { position, value });
