@@ -1,3 +1,4 @@
+use crate::config::yaml::Value;
 use super::*;
 use crate::config::yaml::{Node, parse};
 
