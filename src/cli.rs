@@ -38,11 +38,11 @@ enum Command {
     /// See it work: a registry with signed and unsigned images, the proxy in front of it, and a tour of pulls.
     Demo(demo::Arguments),
     /// Decide about images, as the proxy would.
-    Verify(Box<verify::Arguments>),
+    Verify(verify::Arguments),
     /// Decide about images by what somebody attests of them.
-    VerifyAttestation(Box<verify_attestation::Arguments>),
+    VerifyAttestation(verify_attestation::Arguments),
     /// Decide about one image and tell how the decision came about and what would change it.
-    Explain(Box<explain::Arguments>),
+    Explain(explain::Arguments),
     /// Verify a Sigstore bundle over a file or digest (the Sigstore client protocol).
     VerifyBundle(verify_bundle::Arguments),
     /// Show the verification log.

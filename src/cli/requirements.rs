@@ -27,8 +27,8 @@ use crate::oci::RepositoryName;
 pub(super) struct Requirements {
     #[command(flatten)]
     config: ConfigFiles,
-    /// The public key that must have signed: a PEM file, env://VARIABLE with PEM text, or a key service (gcpkms://,
-    /// awskms://, azurekms://, hashivault://, k8s://).
+    /// The public key that must have signed: a PEM file, `env://VARIABLE` with PEM text, or a key service (`gcpkms://`,
+    /// `awskms://`, `azurekms://`, `hashivault://`, `k8s://`).
     #[arg(long, value_name = "KEY", conflicts_with_all = ["config", "Identity"])]
     key: Option<String>,
     #[command(flatten)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::environment;
 use crate::secret::Secret;
@@ -39,19 +39,26 @@ impl Access {
     }
 
     /// As one of the configuration's `upstreams`.
-    pub(super) fn to_upstream(&self) -> Value {
-        let mut upstream = json!({});
+    pub(super) fn to_upstream(&self) -> Map<String, Value> {
+        let mut upstream = Map::new();
+        let mut set = |key: &str, value: Value| upstream.insert(key.to_owned(), value);
         if self.allow_http_registry {
-            upstream["plain_http"] = json!(true);
+            set("plain_http", json!(true));
         }
         if let Some(path) = &self.registry_cacert {
-            upstream["ca"] = json!(path);
+            set("ca", json!(path));
         }
         if let (Some(username), Some(password)) = (&self.registry_username, &self.registry_password)
         {
-            upstream["credentials"] = json!({"username": username, "password": password.expose()});
+            set(
+                "credentials",
+                json!({"username": username, "password": password.expose()}),
+            );
         } else if let Some(path) = docker_config() {
-            upstream["credentials"] = json!({ "docker_config": path.to_string_lossy() });
+            set(
+                "credentials",
+                json!({ "docker_config": path.to_string_lossy() }),
+            );
         }
         upstream
     }

@@ -35,7 +35,7 @@ fn every_flag_of_cosign_is_known() {
     }
 }
 
-fn parse(flag: &str) -> Result<Arguments, clap::Error> {
+fn parse(flag: &str) -> Result<Arguments, Error> {
     Arguments::try_parse_from(["countersign", "verify", flag, "ghcr.io/org/app"])
 }
 
