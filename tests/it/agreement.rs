@@ -69,11 +69,11 @@ fn answers_of_cosign() -> std::collections::BTreeMap<String, Vec<bool>> {
     let text = std::fs::read_to_string(directory().join("cases.json")).unwrap();
     let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
     let verdicts = cases.iter().filter_map(|case| {
-        let verdicts = match &case["cosign"]["verdict"] {
-            Value::Null => return None,
-            Value::Array(verdicts) => verdicts.clone(),
-            verdict => vec![verdict.clone()],
-        };
+        let verdict = case["cosign"].get("verdict")?;
+        let verdicts = verdict
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![verdict.clone()]);
         let accepted = verdicts.iter().map(|verdict| match verdict.as_str() {
             Some("admit") => true,
             Some("deny") => false,
