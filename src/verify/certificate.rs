@@ -168,7 +168,11 @@ const NO_TIME: &str =
 fn timestamp_reason(problem: &TimestampError) -> String {
     match problem {
         TimestampError::NoVerifiedTimestamp(_) => NO_TIME.to_owned(),
-        TimestampError::Invalid(_) | TimestampError::OutsideAuthorityValidity { .. } | _ => {
+        TimestampError::Invalid(cause) => format!(
+            "no trusted authority made the signed timestamp for this signature: {}",
+            own_words(cause)
+        ),
+        TimestampError::OutsideAuthorityValidity { .. } | _ => {
             format!("no trusted authority made the signed timestamp for this signature: {problem}")
         }
     }
@@ -192,17 +196,44 @@ fn certificate_reason<'a>(
         );
     }
     match problem {
-        CertificateError::ChainInvalid(_) | CertificateError::NoValidAuthority { .. } => {
+        CertificateError::ChainInvalid(cause) => chain_reason(cause),
+        CertificateError::NoValidAuthority { .. } => {
             format!("no authority of the trusted root vouches for the certificate: {problem}")
         }
-        CertificateError::Sct(_) => {
-            format!("no trusted certificate-transparency log has the certificate: {problem}")
-        }
+        CertificateError::Sct(cause) => format!(
+            "no trusted certificate-transparency log has the certificate: {}",
+            own_words(cause)
+        ),
         CertificateError::Malformed(_)
         | CertificateError::NotYetValid { .. }
         | CertificateError::Expired { .. }
         | _ => problem.to_string(),
     }
+}
+
+/// The library tells these two by the debug form of another library's error.
+fn chain_reason(cause: &str) -> String {
+    let cause = own_words(cause);
+    if cause.starts_with("RequiredEkuNotFound") {
+        return "the certificate is not for code signing".to_owned();
+    }
+    if cause == "UnknownIssuer" {
+        return "no authority of the trusted root issued the certificate".to_owned();
+    }
+    format!("no authority of the trusted root vouches for the certificate: {cause}")
+}
+
+/// The end of a chain of errors, without those of its links that only say that there is a next one.
+fn own_words(cause: &str) -> &str {
+    const LINKS: [&str; 5] = [
+        "certificate chain validation failed: ",
+        "SCT signature verification failed: ",
+        "Verification error: ",
+        "TSA timestamp verification failed: ",
+        "Failed to verify timestamp signature: ",
+    ];
+    let next = LINKS.iter().find_map(|link| cause.strip_prefix(link));
+    next.map_or(cause, own_words)
 }
 
 fn invalid(reason: String) -> Refusal {
@@ -216,5 +247,35 @@ fn malformed(reason: String) -> Refusal {
     Refusal {
         check: FailedCheck::Malformed,
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_in_words_of_the_trade() {
+        let failed = "certificate chain validation failed: ";
+        for (cause, reason) in [
+            (
+                "UnknownIssuer",
+                "no authority of the trusted root issued the certificate",
+            ),
+            (
+                "RequiredEkuNotFoundContext(RequiredEkuNotFoundContext { required: 1.3, present: [] })",
+                "the certificate is not for code signing",
+            ),
+            (
+                "CertExpired",
+                "no authority of the trusted root vouches for the certificate: CertExpired",
+            ),
+        ] {
+            assert_eq!(chain_reason(&format!("{failed}{cause}")), reason);
+        }
+        let stamped =
+            "TSA timestamp verification failed: Failed to verify timestamp signature: no signer";
+        assert_eq!(own_words(stamped), "no signer");
+        assert_eq!(own_words(""), "");
     }
 }
