@@ -1,6 +1,5 @@
-use crate::config::yaml::Value;
 use super::*;
-use crate::config::yaml::{Node, parse};
+use crate::config::yaml::{Node, Value, parse};
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
 
