@@ -260,10 +260,11 @@ fn count_distinct(authorities: &[Arc<Authority>]) -> Option<usize> {
             },
             AuthoritySigner::Identity(requirement) => {
                 match (&requirement.identity, &requirement.oidc_issuer) {
-                    (Matcher::Exact(identity), Matcher::Exact(issuer)) => {
+                    (Matcher::Exact(identity), Some(Matcher::Exact(issuer))) => {
                         Some((identity.clone(), issuer.clone()))
                     }
-                    (Matcher::Expression { .. }, _) | (_, Matcher::Expression { .. }) => None,
+                    (Matcher::Expression { .. }, _)
+                    | (_, Some(Matcher::Expression { .. }) | None) => None,
                 }
             }
         })

@@ -1,14 +1,17 @@
 //! Certificates: the chain to an authority, the certificate-transparency promise, the times, the names.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
-use sigstore_types::{Artifact, ArtifactDigest, HashAlgorithm};
+use sigstore_types::bundle::VerificationMaterialContent;
+use sigstore_types::{Artifact, ArtifactDigest, Bundle, HashAlgorithm, X509Certificate};
 use sigstore_verify::{
     CertificateError, Error, TimestampError, VerificationPolicy, VerificationResult,
 };
 
 use super::attempt::Refusal;
 use super::transparency_log::Logged;
-use super::{Certificate, Demand, FailedCheck, timestamp};
+use super::{Certificate, Demand, FailedCheck, TrustedRoot, timestamp};
 use crate::oci::Digest;
 use crate::oci::digest::Algorithm;
 use crate::signature::{Claim, Signed, SigningCertificate};
@@ -44,7 +47,11 @@ pub(super) fn check(
     }
     let result = root
         .verifier
-        .verify(artifact(signed, subject)?, bundle, &policy)
+        .verify(
+            artifact(signed, subject)?,
+            &completed(bundle, root),
+            &policy,
+        )
         .map_err(|error| refusal(&error, signed, certificate, logged, demand, now))?;
     if !result.certificate_verified() || (demand.sct && !result.sct_verified()) {
         return Err(invalid("the certificate was not verified".to_owned()));
@@ -59,10 +66,20 @@ pub(super) fn check(
         )));
     }
     let identity = certificate.identity.clone().map_err(invalid)?;
-    let oidc_issuer = certificate.oidc_issuer.clone().map_err(|reason| Refusal {
+    let wrong_issuer = |reason| Refusal {
         check: FailedCheck::WrongIssuer,
         reason,
-    })?;
+    };
+    let oidc_issuer = match certificate.oidc_issuer.clone().map_err(wrong_issuer)? {
+        Some(issuer) => issuer,
+        // Fulcio hands out names of many issuers; an authority of one's own vouches for its names itself.
+        None if root.has_own_authorities() => String::new(),
+        None => {
+            return Err(wrong_issuer(
+                "the certificate names no OIDC issuer".to_owned(),
+            ));
+        }
+    };
     Ok(Certified {
         certificate: Certificate {
             identity,
@@ -77,12 +94,29 @@ pub(super) fn check(
 pub(super) fn claimed(certificate: &SigningCertificate) -> Certificate {
     Certificate {
         identity: certificate.identity.clone().unwrap_or_default(),
-        oidc_issuer: certificate.oidc_issuer.clone().unwrap_or_default(),
+        oidc_issuer: certificate
+            .oidc_issuer
+            .clone()
+            .unwrap_or_default()
+            .unwrap_or_default(),
         serial: certificate.serial.clone(),
+        fingerprint: Digest::sha256(certificate.der.as_bytes()),
         not_before: certificate.not_before,
         not_after: certificate.not_after,
         extensions: certificate.extensions.clone(),
     }
+}
+
+/// The bundle with the intermediates of one's own authorities, which lead to a root as those that came along do.
+fn completed<'b>(bundle: &'b Bundle, root: &TrustedRoot) -> Cow<'b, Bundle> {
+    let mut bundle = Cow::Borrowed(bundle);
+    for intermediate in root.own_intermediates() {
+        let content = &mut bundle.to_mut().verification_material.content;
+        if let VerificationMaterialContent::X509CertificateChain { certificates } = content {
+            certificates.push(X509Certificate::new(intermediate.der.clone()));
+        }
+    }
+    bundle
 }
 
 fn artifact<'a>(signed: &'a Signed, subject: &Digest) -> Result<Artifact<'a>, Refusal> {

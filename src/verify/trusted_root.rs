@@ -1,23 +1,29 @@
 //! Trusted roots, prepared once.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use serde_json::json;
 use sigstore_crypto::Keyring;
 use sigstore_trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT;
 use sigstore_types::{TimeRange, TsaAuthority};
 use sigstore_verify::Verifier;
 
+use super::CertificateAuthorities;
 use crate::oci::Digest;
 use crate::signature::{Intermediate, SigningCertificate};
 
 /// Certificate authorities, transparency logs, certificate-transparency logs and timestamp authorities that are
 /// believed, prepared once for many verifications.
 pub struct TrustedRoot {
-    /// SHA-256 of the JSON it was read from.
+    /// SHA-256 of the JSON it was read from; where its certificate authorities were replaced, over them too.
     pub digest: Digest,
     pub(super) verifier: Verifier,
     pub(super) logs: Keyring,
     pub(super) timestamp_authorities: Vec<TsaAuthority>,
     certificate_authorities: Vec<Authority>,
+    source: sigstore_trust_root::TrustedRoot,
+    own_authorities: Option<Arc<CertificateAuthorities>>,
 }
 
 /// The bytes are not a usable trusted root.
@@ -37,9 +43,41 @@ impl TrustedRoot {
     /// # Errors
     /// When it is not one, or a key, certificate or validity window in it is unusable.
     pub fn from_json(text: &str) -> Result<Self, TrustedRootError> {
+        let root = sigstore_trust_root::TrustedRoot::from_json(text)
+            .map_err(|error| TrustedRootError(Box::new(error)))?;
+        Self::prepared(root, Digest::sha256(text.as_bytes()), None)
+    }
+
+    /// The same logs and timestamp authorities with other certificate authorities. Certificates by those it had are
+    /// not believed; certificates by the new ones need no OIDC issuer.
+    ///
+    /// # Errors
+    /// When a certificate is unusable as a trust anchor.
+    pub fn with_certificate_authorities(
+        &self,
+        authorities: &Arc<CertificateAuthorities>,
+    ) -> Result<Self, TrustedRootError> {
+        let mut root = self.source.clone();
+        let replaced = authorities.roots.iter().map(|certificate| {
+            serde_json::from_value(json!({
+                "uri": "",
+                "certChain": { "certificates": [{ "rawBytes": certificate.der }] },
+            }))
+        });
+        root.certificate_authorities = replaced
+            .collect::<Result<_, _>>()
+            .map_err(|error| TrustedRootError(Box::new(error)))?;
+        let digests = [self.digest, authorities.digest].map(|digest| digest.to_string());
+        let digest = Digest::sha256(digests.join("\n").as_bytes());
+        Self::prepared(root, digest, Some(Arc::clone(authorities)))
+    }
+
+    fn prepared(
+        mut root: sigstore_trust_root::TrustedRoot,
+        digest: Digest,
+        own_authorities: Option<Arc<CertificateAuthorities>>,
+    ) -> Result<Self, TrustedRootError> {
         let failed = |error: sigstore_verify::Error| TrustedRootError(Box::new(error));
-        let mut root = sigstore_trust_root::TrustedRoot::from_json(text)
-            .map_err(|error| failed(error.into()))?;
         // Before the windows are narrowed: a window that ends before it starts is an error of the document.
         Verifier::new(&root).map_err(failed)?;
         let mut certificate_authorities = Vec::new();
@@ -64,11 +102,13 @@ impl TrustedRoot {
         root.timestamp_authorities
             .retain(|authority| is_ever_valid(authority.valid_for));
         Ok(Self {
-            digest: Digest::sha256(text.as_bytes()),
+            digest,
             verifier: Verifier::new(&root).map_err(failed)?,
             logs: root.rekor_keys().map_err(|error| failed(error.into()))?,
             timestamp_authorities: root.tsa_authorities(),
             certificate_authorities,
+            source: root,
+            own_authorities,
         })
     }
 
@@ -78,6 +118,22 @@ impl TrustedRoot {
     /// Never in a released build; a test loads it.
     pub fn public_good() -> Result<Self, TrustedRootError> {
         Self::from_json(SIGSTORE_PRODUCTION_TRUSTED_ROOT)
+    }
+
+    /// Whether it has certificate-transparency logs, without which no SCT can be verified.
+    #[must_use]
+    pub fn has_certificate_logs(&self) -> bool {
+        !self.source.ctlogs.is_empty()
+    }
+
+    pub(super) fn has_own_authorities(&self) -> bool {
+        self.own_authorities.is_some()
+    }
+
+    pub(super) fn own_intermediates(&self) -> &[Intermediate] {
+        self.own_authorities
+            .as_ref()
+            .map_or(&[], |authorities| &authorities.intermediates)
     }
 
     /// Whether an authority that may have issued `certificate`, with all certificates in between, is valid at `time`.
@@ -94,9 +150,13 @@ impl TrustedRoot {
         };
         let is_issuer = |subjects: &[Vec<u8>]| {
             subjects.contains(&certificate.issuer)
-                || certificate.intermediates.iter().any(|intermediate| {
-                    valid(intermediate) && subjects.contains(&intermediate.issuer)
-                })
+                || certificate
+                    .intermediates
+                    .iter()
+                    .chain(self.own_intermediates())
+                    .any(|intermediate| {
+                        valid(intermediate) && subjects.contains(&intermediate.issuer)
+                    })
         };
         self.certificate_authorities.iter().any(|authority| {
             authority

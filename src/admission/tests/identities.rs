@@ -149,7 +149,7 @@ fn no_signature_completes_another() {
     let AuthoritySigner::Identity(requirement) = &mut other.signer else {
         panic!("{:?}", other.signer);
     };
-    requirement.oidc_issuer = exact("https://accounts.google.com");
+    requirement.oidc_issuer = Some(exact("https://accounts.google.com"));
     let policy = signed_by(&[&Arc::new(other)], 1);
     assert_eq!(question(&image, policy).answer(), "wrong_issuer");
 }
