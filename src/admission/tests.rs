@@ -6,6 +6,7 @@ mod blobs;
 mod corpus;
 mod endorsement;
 mod evidence;
+mod examples;
 mod forge;
 mod groups;
 mod house;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::members;
 use super::reader::{Field, Reader, Section, describe};
 use super::trusted_roots::{PUBLIC_GOOD, TrustedRoots};
 use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, KeySet, Matcher, Root};
@@ -43,6 +44,14 @@ pub(super) fn read(
     let items = field.items(reader);
     if items.is_empty() {
         refuse_empty(field, reader);
+        return None;
+    }
+    if let Some(group) = items.iter().find(|item| members::is_group(item)) {
+        reader.problem(
+            group,
+            "an attestation is vouched for by one authority, not by a group",
+            "list authorities, of which any may vouch; to demand attestations by several, list several attestations",
+        );
         return None;
     }
     let mut names = Names::default();

@@ -235,18 +235,28 @@ fn read_threshold(
         reader.problem(&field, "zero would require nothing", help);
         return 1;
     }
-    let distinct = authorities.and_then(count_distinct);
-    if let Some(distinct) = distinct
-        && distinct < threshold
+    if let Some(authorities) = authorities {
+        warn_of_too_few(&field, threshold, authorities, reader);
+    }
+    threshold
+}
+
+pub(super) fn warn_of_too_few(
+    field: &Field<'_>,
+    count: usize,
+    authorities: &[Arc<Authority>],
+    reader: &mut Reader,
+) {
+    if let Some(distinct) = count_distinct(authorities)
+        && distinct < count
     {
         reader.warn(
-            &field,
+            field,
             format!(
-                "can never be met: {threshold} of {distinct} distinct keys and identities; every image is refused"
+                "can never be met: {count} of {distinct} distinct keys and identities; every image is refused"
             ),
         );
     }
-    threshold
 }
 
 /// How many signers there can be; `None` when an expression leaves it open.

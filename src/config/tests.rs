@@ -4,6 +4,8 @@ use crate::policy::{AuthoritySigner, Matcher, Mode, Quantifier, Requirement};
 mod authority_rules;
 mod client_rules;
 mod corpus;
+mod groups;
+mod own_authorities;
 mod reference;
 mod requirements;
 mod sections;
