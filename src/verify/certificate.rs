@@ -1,17 +1,14 @@
 //! Certificates: the chain to an authority, the certificate-transparency promise, the times, the names.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
-use sigstore_types::bundle::VerificationMaterialContent;
-use sigstore_types::{Artifact, ArtifactDigest, Bundle, HashAlgorithm, X509Certificate};
+use sigstore_types::{Artifact, ArtifactDigest, HashAlgorithm};
 use sigstore_verify::{
     CertificateError, Error, TimestampError, VerificationPolicy, VerificationResult,
 };
 
 use super::attempt::Refusal;
 use super::transparency_log::Logged;
-use super::{Certificate, Demand, FailedCheck, TrustedRoot, timestamp};
+use super::{Certificate, Demand, FailedCheck, timestamp};
 use crate::oci::Digest;
 use crate::oci::digest::Algorithm;
 use crate::signature::{Claim, Signed, SigningCertificate};
@@ -47,11 +44,7 @@ pub(super) fn check(
     }
     let result = root
         .verifier
-        .verify(
-            artifact(signed, subject)?,
-            &completed(bundle, root),
-            &policy,
-        )
+        .verify(artifact(signed, subject)?, bundle, &policy)
         .map_err(|error| refusal(&error, signed, certificate, logged, demand, now))?;
     if !result.certificate_verified() || (demand.sct && !result.sct_verified()) {
         return Err(invalid("the certificate was not verified".to_owned()));
@@ -105,18 +98,6 @@ pub(super) fn claimed(certificate: &SigningCertificate) -> Certificate {
         not_after: certificate.not_after,
         extensions: certificate.extensions.clone(),
     }
-}
-
-/// The bundle with the intermediates of one's own authorities, which lead to a root as those that came along do.
-fn completed<'b>(bundle: &'b Bundle, root: &TrustedRoot) -> Cow<'b, Bundle> {
-    let mut bundle = Cow::Borrowed(bundle);
-    for intermediate in root.own_intermediates() {
-        let content = &mut bundle.to_mut().verification_material.content;
-        if let VerificationMaterialContent::X509CertificateChain { certificates } = content {
-            certificates.push(X509Certificate::new(intermediate.der.clone()));
-        }
-    }
-    bundle
 }
 
 fn artifact<'a>(signed: &'a Signed, subject: &Digest) -> Result<Artifact<'a>, Refusal> {

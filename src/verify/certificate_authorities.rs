@@ -10,14 +10,15 @@ use x509_cert::ext::pkix::BasicConstraints;
 use crate::oci::Digest;
 use crate::signature::Intermediate;
 
-/// Certificates of authorities: roots, which are believed, and intermediates, which only lead to one of them.
+/// Certificates of authorities: roots, and intermediates each of which leads to one of them by the names in it. All of
+/// them are believed while they are valid: intermediates of companies seldom say what they may be used for, so that no
+/// path through them could be built from a root.
 #[derive(Debug)]
 pub struct CertificateAuthorities {
     /// SHA-256 over the certificates in their order; white space and comments around them do not count.
     pub digest: Digest,
-    /// At least one.
-    pub(super) roots: Vec<Intermediate>,
-    pub(super) intermediates: Vec<Intermediate>,
+    /// A certificate with those above it up to a root, for each of the certificates.
+    pub(super) chains: Vec<Vec<Intermediate>>,
 }
 
 /// The text does not hold usable certificate authorities.
@@ -44,9 +45,15 @@ pub enum CertificateAuthoritiesError {
         /// From 1.
         position: usize,
     },
-    /// An intermediate alone is not believed.
+    /// There is none to lead to.
     #[error("no self-signed root certificate is among them")]
     NoRoot,
+    /// An intermediate without those above it is not believed.
+    #[error("the certificate number {position} leads to no root among them")]
+    NoIssuer {
+        /// From 1, intermediates only.
+        position: usize,
+    },
 }
 
 impl CertificateAuthorities {
@@ -81,12 +88,40 @@ impl CertificateAuthorities {
         if roots.is_empty() {
             return Err(CertificateAuthoritiesError::NoRoot);
         }
+        let mut chains: Vec<_> = roots.iter().map(|root| vec![root.clone()]).collect();
+        for (intermediate, position) in intermediates.iter().zip(1..) {
+            let chain = chain(intermediate, &intermediates, &roots)
+                .ok_or(CertificateAuthoritiesError::NoIssuer { position })?;
+            chains.push(chain);
+        }
         Ok(Self {
             digest: Digest::sha256(&contents),
-            roots,
-            intermediates,
+            chains,
         })
     }
+}
+
+/// The certificate and those above it.
+fn chain(
+    certificate: &Intermediate,
+    intermediates: &[Intermediate],
+    roots: &[Intermediate],
+) -> Option<Vec<Intermediate>> {
+    let mut chain = vec![certificate.clone()];
+    while let Some(last) = chain.last() {
+        let is_issuer = |it: &&Intermediate| it.subject == last.issuer;
+        if let Some(root) = roots.iter().find(is_issuer) {
+            chain.push(root.clone());
+            return Some(chain);
+        }
+        // Two that name each other lead nowhere.
+        if chain.len() > intermediates.len() {
+            return None;
+        }
+        let next = intermediates.iter().find(is_issuer)?;
+        chain.push(next.clone());
+    }
+    None
 }
 
 /// Whether it may sign others (RFC 5280, 4.2.1.9): a trust anchor is taken as it is, so a leaf would be one, too.

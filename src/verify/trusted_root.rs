@@ -1,7 +1,5 @@
 //! Trusted roots, prepared once.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde_json::json;
 use sigstore_crypto::Keyring;
@@ -23,7 +21,7 @@ pub struct TrustedRoot {
     pub(super) timestamp_authorities: Vec<TsaAuthority>,
     certificate_authorities: Vec<Authority>,
     source: sigstore_trust_root::TrustedRoot,
-    own_authorities: Option<Arc<CertificateAuthorities>>,
+    has_own_authorities: bool,
 }
 
 /// The bytes are not a usable trusted root.
@@ -45,7 +43,7 @@ impl TrustedRoot {
     pub fn from_json(text: &str) -> Result<Self, TrustedRootError> {
         let root = sigstore_trust_root::TrustedRoot::from_json(text)
             .map_err(|error| TrustedRootError(Box::new(error)))?;
-        Self::prepared(root, Digest::sha256(text.as_bytes()), None)
+        Self::prepared(root, Digest::sha256(text.as_bytes()), false)
     }
 
     /// The same logs and timestamp authorities with other certificate authorities. Certificates by those it had are
@@ -55,13 +53,16 @@ impl TrustedRoot {
     /// When a certificate is unusable as a trust anchor.
     pub fn with_certificate_authorities(
         &self,
-        authorities: &Arc<CertificateAuthorities>,
+        authorities: &CertificateAuthorities,
     ) -> Result<Self, TrustedRootError> {
         let mut root = self.source.clone();
-        let replaced = authorities.roots.iter().map(|certificate| {
+        // One entry per way to a root, each trusted while all of its certificates are valid.
+        let replaced = authorities.chains.iter().map(|chain| {
+            let certificates = chain.iter().map(|it| json!({ "rawBytes": it.der }));
+            let certificates: Vec<_> = certificates.collect();
             serde_json::from_value(json!({
                 "uri": "",
-                "certChain": { "certificates": [{ "rawBytes": certificate.der }] },
+                "certChain": { "certificates": certificates },
             }))
         });
         root.certificate_authorities = replaced
@@ -69,13 +70,13 @@ impl TrustedRoot {
             .map_err(|error| TrustedRootError(Box::new(error)))?;
         let digests = [self.digest, authorities.digest].map(|digest| digest.to_string());
         let digest = Digest::sha256(digests.join("\n").as_bytes());
-        Self::prepared(root, digest, Some(Arc::clone(authorities)))
+        Self::prepared(root, digest, true)
     }
 
     fn prepared(
         mut root: sigstore_trust_root::TrustedRoot,
         digest: Digest,
-        own_authorities: Option<Arc<CertificateAuthorities>>,
+        has_own_authorities: bool,
     ) -> Result<Self, TrustedRootError> {
         let failed = |error: sigstore_verify::Error| TrustedRootError(Box::new(error));
         // Before the windows are narrowed: a window that ends before it starts is an error of the document.
@@ -108,7 +109,7 @@ impl TrustedRoot {
             timestamp_authorities: root.tsa_authorities(),
             certificate_authorities,
             source: root,
-            own_authorities,
+            has_own_authorities,
         })
     }
 
@@ -127,13 +128,7 @@ impl TrustedRoot {
     }
 
     pub(super) fn has_own_authorities(&self) -> bool {
-        self.own_authorities.is_some()
-    }
-
-    pub(super) fn own_intermediates(&self) -> &[Intermediate] {
-        self.own_authorities
-            .as_ref()
-            .map_or(&[], |authorities| &authorities.intermediates)
+        self.has_own_authorities
     }
 
     /// Whether an authority that may have issued `certificate`, with all certificates in between, is valid at `time`.
@@ -150,13 +145,9 @@ impl TrustedRoot {
         };
         let is_issuer = |subjects: &[Vec<u8>]| {
             subjects.contains(&certificate.issuer)
-                || certificate
-                    .intermediates
-                    .iter()
-                    .chain(self.own_intermediates())
-                    .any(|intermediate| {
-                        valid(intermediate) && subjects.contains(&intermediate.issuer)
-                    })
+                || certificate.intermediates.iter().any(|intermediate| {
+                    valid(intermediate) && subjects.contains(&intermediate.issuer)
+                })
         };
         self.certificate_authorities.iter().any(|authority| {
             authority

@@ -1,7 +1,5 @@
 //! Certificates by authorities of one's own, without Fulcio.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::forge::{
@@ -70,6 +68,10 @@ impl Own {
         let envelope = envelope(&self.signer, statement.as_bytes());
         let verifier = base64(pem("CERTIFICATE", leaf).as_bytes());
         let body = json!({"apiVersion": "0.0.1", "kind": "dsse", "spec": {
+            "envelopeHash": {
+                "algorithm": "sha256",
+                "value": Digest::sha256(envelope.to_string().as_bytes()).to_hex(),
+            },
             "payloadHash": {
                 "algorithm": "sha256",
                 "value": Digest::sha256(statement.as_bytes()).to_hex(),
@@ -105,8 +107,7 @@ fn text(issuers: &[&Issuer]) -> String {
 
 fn own(root: &TrustedRoot, authorities: &[&Issuer]) -> TrustedRoot {
     let authorities = CertificateAuthorities::from_pem(&text(authorities)).unwrap();
-    root.with_certificate_authorities(&Arc::new(authorities))
-        .unwrap()
+    root.with_certificate_authorities(&authorities).unwrap()
 }
 
 fn identity(candidate: &Candidate, demand: &Demand<'_>) -> (String, String) {
@@ -129,7 +130,7 @@ fn certificates_lead_to_one_of_the_roots() {
         }
     }
     // An intermediate that is not in the file may come along with the signature.
-    let other = first.intermediate(Request::authority("other"));
+    let other = first.intermediate(Request::authority("other").for_code());
     let leaf = own.leaf(&other);
     let candidate = own.legacy(&leaf, &[&other, &first]);
     assert_eq!(identity(&candidate, &own.demand()), expected);
@@ -169,7 +170,7 @@ fn an_intermediate_must_be_valid_when_the_log_saw_the_signature() {
     ] {
         let request = Request {
             valid,
-            ..Request::authority("between")
+            ..Request::authority("between").for_code()
         };
         let between = root.intermediate(request);
         let in_file = Own::new(&[&root, &between]);
@@ -352,6 +353,10 @@ fn only_certificates_of_authorities_with_a_root_load() {
     assert!(matches!(
         load(&between.pem),
         Err(CertificateAuthoritiesError::NoRoot)
+    ));
+    assert!(matches!(
+        load(&text(&[&Issuer::root("other"), &between])),
+        Err(CertificateAuthoritiesError::NoIssuer { position: 1 })
     ));
     assert!(matches!(load(""), Err(CertificateAuthoritiesError::NoRoot)));
     assert!(matches!(

@@ -89,6 +89,13 @@ impl Request {
         }
     }
 
+    pub(super) fn for_code(self) -> Self {
+        Self {
+            usage: Some(CODE_SIGNING),
+            ..self
+        }
+    }
+
     pub(super) fn for_servers(self) -> Self {
         Self {
             usage: Some(SERVER_AUTHENTICATION),
