@@ -10,8 +10,9 @@ use x509_cert::ext::pkix::BasicConstraints;
 use crate::oci::Digest;
 use crate::signature::Intermediate;
 
-/// Certificates of authorities: roots, and intermediates each of which leads to one of them by the names in it. All of
-/// them are believed while they are valid: intermediates of companies seldom say what they may be used for, so that no
+/// Certificates of authorities: roots, and intermediates each of which leads to one of them by the names in it.
+///
+/// All of them are believed while they are valid: intermediates of companies seldom say what they may be used for, so that no
 /// path through them could be built from a root.
 #[derive(Debug)]
 pub struct CertificateAuthorities {

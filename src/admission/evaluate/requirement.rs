@@ -400,7 +400,7 @@ impl Joined {
         match unsatisfied {
             Fared::Satisfied(_) => {}
             Fared::Refused(refusal) if refusal.kind == Kind::Revoked => {
-                self.revoked.get_or_insert(refusal.clone());
+                self.revoked.get_or_insert_with(|| refusal.clone());
                 self.refused.get_or_insert(refusal);
             }
             Fared::Refused(refusal) => {

@@ -164,6 +164,7 @@ fn a_revoked_version_does_not_count_and_the_others_do() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn what_cannot_be_had_leaves_a_signed_image_undecided() {
     let world = World::new();
     let second = &world.other_authority;
@@ -410,4 +411,39 @@ fn new_material_makes_new_policies() {
         root: None,
     };
     assert_ne!(after.with_material(&gone, &limits).hash, after.hash);
+}
+
+#[test]
+fn a_new_trusted_root_keeps_an_authoritys_own_certificate_authorities() {
+    let world = World::new();
+    let pem = include_str!("../../config/tests/own_authority.pem");
+    let authorities = Arc::new(crate::verify::CertificateAuthorities::from_pem(pem).unwrap());
+    let own = Arc::new(Authority {
+        signer: AuthoritySigner::Identity(crate::policy::IdentityRequirement {
+            identity: super::corpus::exact("x"),
+            oidc_issuer: None,
+            extensions: std::collections::BTreeMap::new(),
+            certificate_authorities: Some(Arc::clone(&authorities)),
+        }),
+        // As after a start without the root: nothing of the authorities is in it.
+        ..without_root(&world).as_ref().clone()
+    });
+    let limits = crate::limits::Limits::default();
+    let policy = Arc::new(signed_by(&[&own], 1).with_hash());
+    let before = Policies::new(
+        vec![policy],
+        DefaultAction::Deny,
+        Revoked::default(),
+        &limits,
+    );
+    let now = Now {
+        keys: missing(),
+        root: Some(Root::Usable(Arc::clone(&world.root))),
+    };
+    let after = before.with_material(&now, &limits);
+    let Root::Usable(root) = &after.policies[0].requirement.authorities()[0].trusted_root else {
+        panic!("the root is there again");
+    };
+    let expected = world.root.with_certificate_authorities(&authorities);
+    assert_eq!(root.digest, expected.unwrap().digest);
 }

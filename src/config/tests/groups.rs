@@ -85,6 +85,7 @@ fn groups_are_read_as_written() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn groups_that_cannot_be_meant_do_not_load() {
     let directory = Directory::new();
     let deep = |levels: usize| {
