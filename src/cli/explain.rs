@@ -281,9 +281,12 @@ fn describe(authority: &Authority) -> String {
             format!("key {reference} ({})", versions.join(", "))
         }
         AuthoritySigner::Identity(requirement) => format!(
-            "{} certified for {}",
+            "{} certified {}",
             value(&requirement.identity),
-            value(&requirement.oidc_issuer)
+            requirement.oidc_issuer.as_ref().map_or_else(
+                || "by an authority of its own".to_owned(),
+                |issuer| format!("for {}", value(issuer))
+            )
         ),
     };
     if authority.transparency_log {

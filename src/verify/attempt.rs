@@ -50,6 +50,16 @@ pub(super) fn may_prove(content: &Content, purpose: Purpose<'_>) -> bool {
     }
 }
 
+/// What an attestation claims to be; cosign's signatures are statements, too.
+pub(super) fn claimed_predicate_type(content: &Content) -> Option<String> {
+    match content {
+        Content::Broken(_) => None,
+        Content::Signed(signed) => predicate_type(signed)
+            .filter(|predicate_type| predicate_type != COSIGN_SIGNATURE)
+            .map(|predicate_type| clipped(&predicate_type)),
+    }
+}
+
 fn concerns(role: Role, purpose: Purpose<'_>) -> bool {
     match (role, purpose) {
         (Role::Either, _)

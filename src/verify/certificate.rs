@@ -59,10 +59,20 @@ pub(super) fn check(
         )));
     }
     let identity = certificate.identity.clone().map_err(invalid)?;
-    let oidc_issuer = certificate.oidc_issuer.clone().map_err(|reason| Refusal {
+    let wrong_issuer = |reason| Refusal {
         check: FailedCheck::WrongIssuer,
         reason,
-    })?;
+    };
+    let oidc_issuer = match certificate.oidc_issuer.clone().map_err(wrong_issuer)? {
+        Some(issuer) => issuer,
+        // Fulcio hands out names of many issuers; an authority of one's own vouches for its names itself.
+        None if root.has_own_authorities() => String::new(),
+        None => {
+            return Err(wrong_issuer(
+                "the certificate names no OIDC issuer".to_owned(),
+            ));
+        }
+    };
     Ok(Certified {
         certificate: Certificate {
             identity,
@@ -77,8 +87,13 @@ pub(super) fn check(
 pub(super) fn claimed(certificate: &SigningCertificate) -> Certificate {
     Certificate {
         identity: certificate.identity.clone().unwrap_or_default(),
-        oidc_issuer: certificate.oidc_issuer.clone().unwrap_or_default(),
+        oidc_issuer: certificate
+            .oidc_issuer
+            .clone()
+            .unwrap_or_default()
+            .unwrap_or_default(),
         serial: certificate.serial.clone(),
+        fingerprint: Digest::sha256(certificate.der.as_bytes()),
         not_before: certificate.not_before,
         not_after: certificate.not_after,
         extensions: certificate.extensions.clone(),

@@ -196,11 +196,7 @@ fn extensions_of_the_workflow_are_compared_too() {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let all = [&IDENTITY[..], &ISSUER, &arguments].concat();
     let policies = config(&all).unwrap().policies;
-    let authority = &only_policy(&policies)
-        .signature
-        .as_ref()
-        .unwrap()
-        .authorities[0];
+    let authority = only_policy(&policies).requirement.authorities()[0];
     let AuthoritySigner::Identity(requirement) = &authority.signer else {
         panic!("not an identity");
     };
@@ -208,7 +204,8 @@ fn extensions_of_the_workflow_are_compared_too() {
     for flag in flags {
         let name = flag.strip_prefix("--certificate-").unwrap();
         let name = name.replace('-', "_");
-        assert_eq!(requirement.extensions[&name], format!("x{flag}"));
+        let expected = format!("x{flag}");
+        assert_eq!(requirement.extensions[&name].exact(), Some(&*expected));
     }
     // A workflow without anybody who vouches for it is no identity, and a key has none.
     assert_eq!(config(&arguments).unwrap_err(), EXIT_USAGE);
@@ -271,8 +268,9 @@ fn an_attestation_is_demanded_instead_of_a_signature() {
     };
     let config = to_config(&["--key", KEY], Some("predicate.a == '${b}'")).unwrap();
     let policy = only_policy(&config.policies);
-    assert!(policy.signature.is_none());
-    let attestation = &policy.attestations[0];
+    let Requirement::Attestation(attestation) = &policy.requirement else {
+        panic!("one attestation and nothing else");
+    };
     assert_eq!(
         attestation.predicate_type,
         "https://slsa.dev/provenance/v0.2"
