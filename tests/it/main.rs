@@ -25,6 +25,8 @@ mod denies_unsigned;
 #[cfg(test)]
 mod fake_registry;
 #[cfg(test)]
+mod immunity;
+#[cfg(test)]
 mod index_children;
 #[cfg(test)]
 mod layering;
