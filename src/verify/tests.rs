@@ -1,6 +1,7 @@
 mod corpus;
 mod file;
 mod forge;
+mod injected;
 mod keyed;
 mod keyless;
 mod keys;

@@ -105,20 +105,8 @@ async fn endless_bodies_take_neither_memory_nor_time() {
             answer.elapsed
         );
     }
-    let peak = peak_kib(scene.proxy.pid());
+    let peak = scene.proxy.peak_kib();
     assert!(peak < 250 * 1024, "{peak} KiB resident at the peak");
-}
-
-/// The most memory the process had resident so far.
-fn peak_kib(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    line.unwrap()
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap()
 }
 
 #[tokio::test]

@@ -145,8 +145,10 @@ impl Workbench {
 
     /// The bundle that refers to the image in the corpus.
     pub(crate) fn bundle(&self) -> Value {
-        let text = manifests()
-            .into_iter()
+        let listed = self.listed();
+        let manifests = listed["manifests"].as_object().unwrap().keys();
+        let text = manifests
+            .filter_map(|digest| serde_json::from_slice::<Value>(&object(digest)).ok())
             .find(|manifest| {
                 manifest["subject"]["digest"] == *self.subject.digest
                     && manifest["layers"][0]["mediaType"]
@@ -166,16 +168,20 @@ impl Workbench {
 
     /// The first layer of the legacy signature of the image in the corpus, and its payload.
     pub(crate) fn layer(&self) -> (Value, Vec<u8>) {
-        let repositories: Value =
-            serde_json::from_slice(&std::fs::read(directory().join("registry.json")).unwrap())
-                .unwrap();
-        let repository = self.name.splitn(3, '/').nth(2).unwrap();
-        let tag = self.subject.cosign_tag("sig");
-        let digest = repositories["repositories"][repository]["tags"][tag].as_str();
+        let listed = self.listed();
+        let digest = listed["tags"][self.subject.cosign_tag("sig")].as_str();
         let manifest: Value = serde_json::from_slice(&object(digest.unwrap())).unwrap();
         let layer = manifest["layers"][0].clone();
         let payload = object(layer["digest"].as_str().unwrap());
         (layer, payload)
+    }
+
+    /// What the corpus lists in the repository of the case.
+    fn listed(&self) -> Value {
+        let text = std::fs::read(directory().join("registry.json")).unwrap();
+        let all: Value = serde_json::from_slice(&text).unwrap();
+        let repository = self.name.splitn(3, '/').nth(2).unwrap();
+        all["repositories"][repository].clone()
     }
 
     /// Files these layers as the legacy signature of the image.
@@ -214,12 +220,4 @@ pub(crate) fn object(digest: &str) -> Vec<u8> {
     let bytes = std::fs::read(directory().join(Path::new("blobs/sha256").join(hex))).unwrap();
     assert_eq!(sha256(&bytes), digest);
     bytes
-}
-
-fn manifests() -> Vec<Value> {
-    let files = std::fs::read_dir(directory().join("blobs/sha256")).unwrap();
-    files
-        .filter_map(|file| std::fs::read(file.unwrap().path()).ok())
-        .filter_map(|bytes| serde_json::from_slice(&bytes).ok())
-        .collect()
 }
