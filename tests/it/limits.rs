@@ -8,7 +8,17 @@ use crate::support::image::OCI_MANIFEST;
 use crate::support::signing::{SIGN_PREDICATE, bundle_artifact, legacy_manifest};
 use crate::support::*;
 
+mod counts;
+mod sizes;
+mod table;
+mod times;
+
 const MIB: usize = 1024 * 1024;
+
+/// The usual scene with these limits.
+async fn limited(limits: serde_json::Value) -> Scene {
+    Scene::with(|configuration, _| configuration.set("limits", limits)).await
+}
 
 #[tokio::test]
 async fn a_thousand_and_one_layers_of_signatures() {
