@@ -247,6 +247,7 @@ async fn cve_2026_54787_key_outside_its_time() {
         ("kf-hand", "tlogs"),
         ("kf-hand-tsa", "timestampAuthorities"),
         ("kfb-r2-control", "timestampAuthorities"),
+        ("kfb-r2-control", "tlogs"),
     ] {
         for window in [
             json!({"start": "2019-01-01T00:00:00Z", "end": "2020-01-01T00:00:00Z"}),
