@@ -5,6 +5,7 @@
 
 mod binding;
 mod exhaustion;
+mod files;
 mod found_by_reading;
 mod requests;
 mod table;

@@ -63,7 +63,7 @@ async fn cve_2024_29902_huge_attachment() {
         let image = scene.unsigned("apps/web", tag);
         let (mut layer, payload) = scene.key.simple_signing(&image.digest);
         layer["size"] = json!(declared);
-        let signature = legacy_manifest(&[layer], &[payload.clone()]);
+        let signature = legacy_manifest(&[layer], std::slice::from_ref(&payload));
         scene
             .registry
             .push_tagged("apps/web", &image.cosign_tag("sig"), &signature);

@@ -143,18 +143,12 @@ async fn not_a_cve_nothing_where_something_is_expected() {
 
 /// Every place in a JSON value.
 fn pointers(value: &serde_json::Value, at: String) -> Vec<String> {
-    let mut found: Vec<String> = match value {
-        serde_json::Value::Object(members) => members
-            .iter()
-            .flat_map(|(key, member)| pointers(member, format!("{at}/{key}")))
-            .collect(),
-        serde_json::Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .flat_map(|(index, item)| pointers(item, format!("{at}/{index}")))
-            .collect(),
-        _ => Vec::new(),
-    };
+    let members = value.as_object().into_iter().flatten();
+    let items = value.as_array().into_iter().flatten().enumerate();
+    let mut found: Vec<String> = members
+        .flat_map(|(key, member)| pointers(member, format!("{at}/{key}")))
+        .chain(items.flat_map(|(index, item)| pointers(item, format!("{at}/{index}"))))
+        .collect();
     found.push(at);
     found
 }

@@ -163,9 +163,11 @@ async fn cve_2020_15157_layer_from_another_place() {
     let image = Image::new("foreign");
     let mut manifest: Value = serde_json::from_slice(&image.bytes).unwrap();
     for at in ["config", "layers"] {
-        let descriptor = match &mut manifest[at] {
-            Value::Array(layers) => &mut layers[0],
-            other => other,
+        let is_list = manifest[at].is_array();
+        let descriptor = if is_list {
+            &mut manifest[at][0]
+        } else {
+            &mut manifest[at]
         };
         descriptor["urls"] = json!([canary.url()]);
     }
@@ -232,7 +234,7 @@ async fn cve_2026_24117_urls_in_signatures_are_not_followed() {
     for name in ["certificate", "chain", "bundle", "rfc3161timestamp"] {
         let value = json!({"publicKey": {"url": url}, "url": url, "Payload": {"body": url}});
         broken["annotations"][format!("dev.sigstore.cosign/{name}")] = json!(value.to_string());
-        let signature = legacy_manifest(&[broken.clone()], &[payload.clone()]);
+        let signature = legacy_manifest(&[broken.clone()], std::slice::from_ref(&payload));
         let tag = image.cosign_tag("sig");
         scene.registry.push_tagged("apps/web", &tag, &signature);
         let answer = scene.manifest("apps/web", &image.digest).await;

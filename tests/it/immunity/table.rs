@@ -207,6 +207,7 @@ fn every_test_in_the_table_exists() {
     for module in [
         "binding",
         "exhaustion",
+        "files",
         "found_by_reading",
         "requests",
         "trust_and_time",

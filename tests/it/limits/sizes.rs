@@ -154,6 +154,9 @@ async fn of_what_is_kept_in_memory() {
             from_memory &= scene.blob("apps/web", &layer).await.digest() == layer;
             tokio::time::sleep(std::time::Duration::from_millis(40)).await;
         }
+        // What is found altered on the disk is fetched once more.
+        let fetched = format!("^GET .*/blobs/{layer}$");
+        from_memory &= scene.registry.count(&fetched) == 1;
         assert_eq!(from_memory, is_kept, "{limits}");
     }
 }
@@ -253,7 +256,8 @@ async fn of_annotations_and_numbers() {
         "0.5",
         "null",
     ] {
-        let mut text = legacy_manifest(&[layer.clone()], &[payload.clone()]);
+        let mut text =
+            legacy_manifest(std::slice::from_ref(&layer), std::slice::from_ref(&payload));
         let written = format!("\"size\":{}", payload.len());
         let bytes = String::from_utf8(text.bytes.to_vec()).unwrap();
         assert!(bytes.contains(&written));
