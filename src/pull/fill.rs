@@ -14,6 +14,9 @@ use crate::upstream::{self, Purpose};
 /// The first pause between two attempts; each further one is twice as long.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
+/// An attempt that brought less counts as one that brought nothing.
+const PROGRESS_BYTES_MIN: u64 = 1024 * 1024;
+
 /// Why an attempt did not complete the transfer.
 enum Broken {
     /// The upstream's fault, perhaps passing.
@@ -45,7 +48,8 @@ pub(super) async fn run(
             Err(Broken::Final) => return,
             Err(Broken::Upstream(error)) => error,
         };
-        if filling.offset() > before {
+        // A byte for each request would make as many requests as there are bytes.
+        if filling.offset() >= before.saturating_add(PROGRESS_BYTES_MIN) {
             (attempts, pause) = (0, PAUSE_FIRST);
         }
         attempts += 1;

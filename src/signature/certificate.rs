@@ -86,13 +86,6 @@ impl SigningCertificate {
         let certificate = Certificate::from_der(leaf.as_bytes()).map_err(broken)?;
         let body = &certificate.tbs_certificate;
         let extensions = body.extensions.as_deref().unwrap_or_default();
-        let mut intermediates = Vec::with_capacity(chain.len());
-        for der in chain {
-            let intermediate = Intermediate::parse(der).map_err(broken)?;
-            if intermediate.subject != intermediate.issuer {
-                intermediates.push(intermediate);
-            }
-        }
         Ok(Self {
             der: leaf.clone(),
             public_key: body.subject_public_key_info.to_der().map_err(broken)?,
@@ -103,7 +96,7 @@ impl SigningCertificate {
             not_after: timestamp(body.validity.not_after).map_err(broken)?,
             extensions: fulcio_extensions(extensions),
             issuer: body.issuer.to_der().map_err(broken)?,
-            intermediates,
+            intermediates: intermediates(chain)?,
         })
     }
 }
@@ -121,6 +114,31 @@ impl Intermediate {
             not_after: timestamp(body.validity.not_after)?,
         })
     }
+}
+
+/// The certificates of a chain without self-signed ones, no two of which have the same name.
+///
+/// With one certificate for each name there is one way from the leaf up. With several, a verifier tries all ways, and
+/// ten certificates make hundreds of thousands (the attack of RUSTSEC-2023-0052 and CVE-2026-32280).
+fn intermediates(chain: &[DerCertificate]) -> Result<Vec<Intermediate>, ParseFailure> {
+    let mut intermediates: Vec<Intermediate> = Vec::with_capacity(chain.len());
+    for der in chain {
+        let intermediate = Intermediate::parse(der).map_err(broken)?;
+        let is_root = intermediate.subject == intermediate.issuer;
+        if is_root || intermediates.iter().any(|known| known.der == *der) {
+            continue;
+        }
+        if intermediates
+            .iter()
+            .any(|known| known.subject == intermediate.subject)
+        {
+            return Err(ParseFailure::malformed(
+                "two certificates in the chain of the signature have the same name",
+            ));
+        }
+        intermediates.push(intermediate);
+    }
+    Ok(intermediates)
 }
 
 fn broken(error: x509_cert::der::Error) -> ParseFailure {

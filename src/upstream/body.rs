@@ -7,6 +7,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use reqwest::Response;
+use tokio::time::Instant;
 
 use super::Error;
 
@@ -17,11 +18,22 @@ struct Flow {
     /// Bytes still to come, when the upstream said how many.
     remaining: Option<u64>,
     idle_time_max: Duration,
+    speed: Speed,
+}
+
+/// How fast a body came lately. Only waiting counts: a body is read as fast as whoever wants it takes it.
+#[derive(Default)]
+struct Speed {
+    waited: Duration,
+    bytes: u64,
 }
 
 /// A body we do not want is read to keep its connection, if it is this small and comes this fast.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// Bytes per second below which a body counts as stalled: a byte now and then would keep it open for ever.
+const BYTES_PER_SECOND_MIN: u64 = 1024;
 
 /// `Content-Length`, also of an answer to `HEAD`. `None` if absent or no number.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -51,6 +63,7 @@ pub(super) async fn read(
         response,
         remaining: length,
         idle_time_max,
+        speed: Speed::default(),
     };
     let Some(first) = flow.next().await? else {
         return Ok(Bytes::new());
@@ -93,6 +106,7 @@ pub(super) fn stream(
         response,
         remaining: expected,
         idle_time_max,
+        speed: Speed::default(),
     };
     stream::try_unfold(flow, |mut flow| async move {
         Ok(flow.next().await?.map(|chunk| (chunk, flow)))
@@ -137,6 +151,7 @@ impl Flow {
         let truncated = || Error::Truncated {
             host: self.host.clone(),
         };
+        let asked_at = Instant::now();
         let chunk = match tokio::time::timeout(self.idle_time_max, self.response.chunk()).await {
             Err(_elapsed) => return Err(failed("the body stalled")),
             Ok(Err(error)) if is_early_end(&error) => return Err(truncated()),
@@ -150,14 +165,37 @@ impl Flow {
                 Ok(None)
             };
         };
+        let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        if self
+            .speed
+            .is_too_slow(asked_at.elapsed(), length, self.idle_time_max)
+        {
+            return Err(failed("the body comes too slowly"));
+        }
         if let Some(remaining) = self.remaining {
-            let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             let left = remaining
                 .checked_sub(length)
                 .ok_or_else(|| failed("the body is longer than announced"))?;
             self.remaining = Some(left);
         }
         Ok(Some(chunk))
+    }
+}
+
+impl Speed {
+    /// Counts a piece. Looks at the speed whenever `window` was spent waiting.
+    fn is_too_slow(&mut self, waited: Duration, bytes: u64, window: Duration) -> bool {
+        self.waited += waited;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.waited < window {
+            return false;
+        }
+        std::mem::take(self).per_second() < BYTES_PER_SECOND_MIN
+    }
+
+    fn per_second(&self) -> u64 {
+        let milliseconds = u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX);
+        self.bytes.saturating_mul(1000) / milliseconds.max(1)
     }
 }
 

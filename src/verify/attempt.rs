@@ -121,6 +121,7 @@ fn prove(
             )
         }
     };
+    transparency_log::check_validity(&logged, &timestamps, demand.trusted_root)?;
     let signed_timestamp = timestamps.iter().min().copied();
     Ok(Proof {
         signer,

@@ -2,6 +2,7 @@ mod authorities;
 mod corpus;
 mod file;
 mod forge;
+mod injected;
 mod issue;
 mod keyed;
 mod keyless;

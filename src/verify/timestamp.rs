@@ -33,7 +33,7 @@ pub(super) fn check(
 }
 
 /// Why a token proves no time.
-enum Unproven {
+pub(super) enum Unproven {
     /// No authority of the trusted root is known to have made it.
     Unknown(String),
     /// It is for another signature, or from a time when its authority was not trusted.
@@ -50,7 +50,7 @@ pub(super) fn refuse_future(times: &[Timestamp], now: Timestamp) -> Result<(), R
     }
 }
 
-fn check_token(
+pub(super) fn check_token(
     token: &TimestampToken,
     signature: &SignatureBytes,
     root: &TrustedRoot,

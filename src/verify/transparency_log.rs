@@ -20,6 +20,8 @@ pub(super) struct Logged {
     pub(super) entry: Option<TransparencyLog>,
     /// Times under a log's signature.
     pub(super) times: Vec<Timestamp>,
+    /// Logs of entries that carry no time of their own (Rekor v2).
+    untimed: Vec<Sha256Hash>,
 }
 
 /// Checks every entry that came along; any wrong one refuses the signature, demanded or not.
@@ -46,6 +48,11 @@ pub(super) fn check(
         }
         let time = check_entry(entry, signed, root, now).map_err(refusal)?;
         logged.times.extend(time);
+        if time.is_none() {
+            logged
+                .untimed
+                .extend(Sha256Hash::try_from(entry.log_id.as_bytes()));
+        }
         if logged.entry.is_none() {
             logged.entry = Some(TransparencyLog {
                 integrated_time: time,
@@ -54,6 +61,30 @@ pub(super) fn check(
         }
     }
     Ok(logged)
+}
+
+/// Checks that the keys of logs that give no time were valid when the signature was made, by its signed timestamps
+/// (CVE-2026-54787). Where there is none, a key counts from its start on.
+pub(super) fn check_validity(
+    logged: &Logged,
+    timestamps: &[Timestamp],
+    root: &TrustedRoot,
+) -> Result<(), Refusal> {
+    for log_id in &logged.untimed {
+        let outside = timestamps
+            .iter()
+            .find(|time| root.logs.key_at(log_id, **time).is_none());
+        if let Some(time) = outside {
+            return Err(Refusal {
+                check: FailedCheck::TransparencyLog,
+                reason: format!(
+                    "the signature was made {time}, when the key of the log {} was not valid",
+                    log_id.to_hex()
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What an entry claims.

@@ -8,7 +8,17 @@ use crate::support::image::OCI_MANIFEST;
 use crate::support::signing::{SIGN_PREDICATE, bundle_artifact, legacy_manifest};
 use crate::support::*;
 
+mod counts;
+mod sizes;
+mod table;
+mod times;
+
 const MIB: usize = 1024 * 1024;
+
+/// The usual scene with these limits.
+async fn limited(limits: serde_json::Value) -> Scene {
+    Scene::with(|configuration, _| configuration.set("limits", limits)).await
+}
 
 #[tokio::test]
 async fn a_thousand_and_one_layers_of_signatures() {
@@ -105,20 +115,8 @@ async fn endless_bodies_take_neither_memory_nor_time() {
             answer.elapsed
         );
     }
-    let peak = peak_kib(scene.proxy.pid());
+    let peak = scene.proxy.peak_kib();
     assert!(peak < 250 * 1024, "{peak} KiB resident at the peak");
-}
-
-/// The most memory the process had resident so far.
-fn peak_kib(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    line.unwrap()
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap()
 }
 
 #[tokio::test]

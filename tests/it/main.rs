@@ -31,6 +31,8 @@ mod failure_never_passes;
 #[cfg(test)]
 mod fake_registry;
 #[cfg(test)]
+mod immunity;
+#[cfg(test)]
 mod index_children;
 #[cfg(test)]
 mod layering;

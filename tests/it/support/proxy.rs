@@ -125,6 +125,14 @@ impl Proxy {
         self.child.lock().unwrap().as_ref().unwrap().id()
     }
 
+    /// The most memory it had resident so far.
+    pub(crate) fn peak_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.unwrap().parse().unwrap()
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.listen
     }

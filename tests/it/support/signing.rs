@@ -91,18 +91,23 @@ impl SigningKey {
             "predicate": predicate,
         })
         .to_string();
+        self.dsse_bundle(&statement)
+    }
+
+    /// A bundle whose DSSE envelope holds this payload, whatever it is.
+    pub(crate) fn dsse_bundle(&self, payload: &str) -> Vec<u8> {
         // DSSE v1, pre-authentication encoding.
         let signed = format!(
-            "DSSEv1 {} {IN_TOTO} {} {statement}",
+            "DSSEv1 {} {IN_TOTO} {} {payload}",
             IN_TOTO.len(),
-            statement.len()
+            payload.len()
         );
         let hint = STANDARD.encode(hex::decode(&self.fingerprint()["sha256:".len()..]).unwrap());
         json!({
             "mediaType": BUNDLE,
             "verificationMaterial": {"publicKey": {"hint": hint}},
             "dsseEnvelope": {
-                "payload": STANDARD.encode(&statement),
+                "payload": STANDARD.encode(payload),
                 "payloadType": IN_TOTO,
                 "signatures": [{"sig": self.sign(signed.as_bytes())}],
             },

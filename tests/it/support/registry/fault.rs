@@ -29,6 +29,18 @@ pub(crate) enum Fault {
     Endless,
     /// The right bytes in pieces of this size, with a pause before each.
     Trickle(usize, Duration),
+    /// This answer, whatever the right one is.
+    Answer {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: Bytes,
+    },
+    /// The right bytes with this header.
+    Header(&'static str, &'static str),
+    /// The right bytes, with a length announced that they do not have.
+    Announce(usize),
+    /// The right bytes of no announced length.
+    Chunked,
     /// This many of the right bytes, and then nothing, with the connection open.
     StallAfter(usize),
 }
@@ -99,12 +111,16 @@ impl Fault {
             | Self::Delay(_)
             | Self::Hang
             | Self::Reset
+            | Self::Answer { .. }
+            | Self::Header(..)
+            | Self::Announce(_)
+            | Self::Chunked
             | Self::ContentType(_) => stream::iter([Ok(bytes)]).boxed(),
         }
     }
 
     /// Whether the length of the body is announced.
     pub(super) fn announces_length(&self) -> bool {
-        !matches!(self, Self::Endless)
+        !matches!(self, Self::Endless | Self::Chunked)
     }
 }

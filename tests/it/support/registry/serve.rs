@@ -111,8 +111,17 @@ async fn answer(
         Some(Fault::Delay(pause)) => tokio::time::sleep(pause).await,
         _ => (),
     }
-    let plain = match fault {
-        Some(Fault::Status(status)) => error(status, "UNKNOWN"),
+    let plain = match &fault {
+        Some(Fault::Answer {
+            status,
+            headers,
+            body,
+        }) => Plain {
+            status: *status,
+            headers: headers.clone(),
+            body: body.clone(),
+        },
+        Some(Fault::Status(status)) => error(*status, "UNKNOWN"),
         Some(Fault::Throttled(seconds)) => {
             let mut plain = error(429, "TOOMANYREQUESTS");
             plain.headers.push(("Retry-After", seconds.to_string()));
@@ -131,12 +140,19 @@ fn response(mut plain: Plain, fault: Option<&Fault>, is_head: bool) -> Response<
         plain.headers.retain(|(name, _)| *name != "Content-Type");
         plain.headers.push(("Content-Type", (*other).to_owned()));
     }
+    if let Some(Fault::Header(name, value)) = fault {
+        plain.headers.push((*name, (*value).to_owned()));
+    }
     let mut response = Response::builder().status(plain.status);
     for (name, value) in &plain.headers {
         response = response.header(*name, value);
     }
     if fault.is_none_or(Fault::announces_length) {
-        response = response.header("Content-Length", plain.body.len());
+        let length = match fault {
+            Some(Fault::Announce(length)) => *length,
+            _ => plain.body.len(),
+        };
+        response = response.header("Content-Length", length);
     }
     let body = match fault {
         _ if is_head => futures::stream::empty().boxed(),
