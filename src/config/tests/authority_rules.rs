@@ -1,5 +1,7 @@
 use super::requirements::{IDENTITY, authority, policy};
 use super::*;
+use crate::policy::KeySet;
+use crate::trust::Source;
 
 #[test]
 fn an_authority_is_a_key_or_an_identity_with_its_issuer() {
@@ -98,7 +100,7 @@ fn an_identity_needs_a_verified_time() {
 }
 
 #[test]
-fn keys_are_files_or_text_and_services_come_later() {
+fn keys_are_files_text_or_in_key_services() {
     let directory = Directory::new();
     let inline = KEY_A.replace('\n', "\\n");
     let config = directory
@@ -120,17 +122,30 @@ fn keys_are_files_or_text_and_services_come_later() {
     assert_eq!(keys[0].1, keys[1].1);
 
     for service in [
-        "gcpkms://p",
-        "awskms://p",
-        "azurekms://p",
-        "hashivault://p",
+        "gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k",
+        "awskms:///alias/a",
+        "azurekms://v.vault.azure.net/k",
+        "hashivault://k",
         "k8s://a/b",
     ] {
+        let config = directory
+            .load(&authority(&format!("key: '{service}'")))
+            .unwrap();
+        let authority = config.policies.policies[0].requirement.authorities()[0];
+        let AuthoritySigner::Key { reference, keys } = &authority.signer else {
+            panic!("a key");
+        };
+        assert_eq!(reference, service);
+        // Nothing is asked for while a configuration is read.
+        assert!(matches!(keys.as_ref(), KeySet::Unusable { .. }));
+    }
+    for (service, part) in [
+        ("gcpkms://p", "does not consist of projects"),
+        ("k8s://a", "a reference looks like `k8s://"),
+        ("https://a/b", "the scheme is none of gcpkms://"),
+    ] {
         let problems = directory.problems(&authority(&format!("key: '{service}'")));
-        assert!(
-            problems[0].contains("are not available in this version"),
-            "{problems:?}"
-        );
+        assert!(problems[0].contains(part), "{problems:?}");
     }
     directory.write("junk.pub", "junk");
     let problems = directory.problems(&authority("key: junk.pub"));
@@ -163,5 +178,73 @@ fn trusted_roots_are_named() {
         problems[1].contains("`web` is not known here"),
         "{problems:?}"
     );
-    assert!(problems[2].contains("`file` is missing"), "{problems:?}");
+    assert!(
+        problems[2].contains("no one place where the root comes from"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn trusted_roots_come_from_mirrors_and_repositories() {
+    let directory = Directory::new();
+    directory.write("root.json", "{}");
+    let config = directory
+        .load(
+            "trusted_roots: {public-good: {mirror: 'https://tuf.example/'}, \
+             own: {tuf: {url: 'https://own.example/tuf', root: root.json}}}",
+        )
+        .unwrap();
+    let sources = &config.root_sources;
+    assert!(
+        matches!(&sources["public-good"], Source::BuiltIn { mirror: Some(url) } if url.as_str() == "https://tuf.example/")
+    );
+    assert!(matches!(&sources["own"], Source::Tuf { target, .. } if target == Source::TARGET));
+    for (text, part) in [
+        (
+            "{tuf: {url: 'https://x/', root: absent.json}}",
+            "absent.json",
+        ),
+        ("{tuf: {root: root.json}}", "`url` is missing"),
+        ("{file: root.json, mirror: 'https://x/'}", "no one place"),
+        ("{mirror: nowhere}", "relative URL"),
+    ] {
+        let problems = directory.problems(&format!("trusted_roots: {{own: {text}}}"));
+        assert!(problems[0].contains(part), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn key_services_may_be_elsewhere() {
+    let directory = Directory::new();
+    let config = directory
+        .load("key_providers: {gcpkms: {endpoint: 'http://127.0.0.1:9'}, k8s: {endpoint: 'https://k.example'}}")
+        .unwrap();
+    assert_eq!(config.key_providers.len(), 2);
+    for (text, part) in [
+        ("{gcp: {}}", "no such key service"),
+        (
+            "{gcpkms: {endpoint: 'http://kms.example'}}",
+            "cannot be asked safely",
+        ),
+        (
+            "{gcpkms: {endpoint: 'ftp://127.0.0.1'}}",
+            "cannot be asked safely",
+        ),
+        ("{gcpkms: {address: x}}", "unknown key"),
+    ] {
+        let problems = directory.problems(&format!("key_providers: {text}"));
+        assert!(problems[0].contains(part), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_root_may_not_go_stale_before_it_is_refreshed() {
+    let directory = Directory::new();
+    let config = directory.load("freshness: {root_max_stale: 10d}").unwrap();
+    assert_eq!(config.root_max_stale.as_secs(), 10 * 24 * 60 * 60);
+    let problems = directory.problems("freshness: {root_max_stale: 1d}");
+    assert!(
+        problems[0].contains("would stop every admission"),
+        "{problems:?}"
+    );
 }

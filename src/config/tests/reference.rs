@@ -36,7 +36,8 @@ fn collect(node: &Node, path: &str, found: &mut Vec<(String, String)>) {
         Value::Mapping(entries) => {
             for (key, value) in entries {
                 found.push((path.to_owned(), key.name.clone()));
-                let child = if path == "upstreams" || path == "trusted_roots" {
+                let named = ["upstreams", "trusted_roots", "key_providers"];
+                let child = if named.contains(&path) {
                     "*"
                 } else {
                     &key.name
@@ -72,6 +73,8 @@ fn the_reference_has_every_key() {
         ("upstreams.*", upstreams::KEYS),
         ("upstreams.*.credentials", upstreams::CREDENTIAL_KEYS),
         ("trusted_roots.*", trusted_roots::KEYS),
+        ("trusted_roots.*.tuf", trusted_roots::TUF_KEYS),
+        ("key_providers.*", key_providers::KEYS),
         (policy, policies::KEYS),
         (&format!("{policy}.authorities[]"), authorities::KEYS),
         (&format!("{policy}.authorities[]"), &["all"]),

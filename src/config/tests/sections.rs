@@ -214,19 +214,24 @@ compat: {head_allows: true}",
 }
 
 #[test]
-fn what_comes_later_is_not_silently_ignored() {
+fn policy_files_that_are_not_there_are_not_silently_ignored() {
     let directory = Directory::new();
-    for text in [
-        "policy_files: [x.yaml]",
-        "policy_files: x.yaml",
-        "key_providers: {gcpkms: {}}",
+    for (text, part) in [
+        ("policy_files: [x.yaml]", "names no file"),
+        ("policy_files: ['[']", "`[`"),
+        ("policy_files: x.yaml", "a list (`[a, b]`)"),
     ] {
         let problems = directory.problems(text);
-        assert!(
-            problems[0].contains("not available in this version"),
-            "{problems:?}"
-        );
+        assert!(problems[0].contains(part), "{problems:?}");
     }
+    directory.write("x.yaml", "apiVersion: v1\nkind: Pod\n");
+    let problems = directory.problems("policy_files: ['*.yaml']");
+    assert!(
+        problems
+            .iter()
+            .any(|it| it.contains("`v1` `Pod` is no policy")),
+        "{problems:?}"
+    );
     directory
         .load("policy_files: []\nkey_providers: {}")
         .unwrap();
