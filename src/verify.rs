@@ -191,7 +191,7 @@ pub fn verify(
     _limits: &Limits,
     now: Timestamp,
 ) -> Attempt {
-    attempt::run(&candidate.content, subject, demand, now)
+    attempt::run(candidate.content.as_ref(), subject, demand, now)
 }
 
 #[cfg(test)]
