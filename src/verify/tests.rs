@@ -5,6 +5,7 @@ mod keyed;
 mod keyless;
 mod keys;
 mod logged;
+mod names;
 mod policy;
 mod stamped;
 mod world;
