@@ -8,4 +8,5 @@ mod logged;
 mod names;
 mod policy;
 mod stamped;
+mod times;
 mod world;

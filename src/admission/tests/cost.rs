@@ -2,7 +2,8 @@
 
 use super::question::{Question, World, signed_by, words};
 use crate::limits::Limits;
-use crate::signature::Candidate;
+use crate::oci::{Descriptor, Digest, media_type};
+use crate::signature::{Artifact, Blob, Candidate, Source, candidates};
 
 fn repeated(candidate: &Candidate, count: usize) -> impl Iterator<Item = Candidate> {
     std::iter::repeat_n(candidate.clone(), count)
@@ -40,4 +41,31 @@ fn the_newest_good_one_of_500_costs_one_attempt() {
     let evaluation = Question::new(vec![policy], candidates.collect()).ask();
     assert_eq!(words(&evaluation), "satisfied");
     assert_eq!(evaluation.attempts.len(), 1);
+}
+
+/// What has the shape of a signature and no content.
+fn broken() -> Candidate {
+    let layer = Descriptor {
+        media_type: media_type::SIMPLE_SIGNING.to_owned(),
+        digest: Digest::sha256(b"gone"),
+        size: 4,
+        artifact_type: None,
+        annotations: std::collections::BTreeMap::new(),
+    };
+    let artifact = Artifact {
+        source: Source::CosignTag,
+        digest: Digest::sha256(b"a manifest"),
+        layers: vec![(layer, Blob::Missing)],
+    };
+    candidates(&artifact, &Limits::default()).remove(0)
+}
+
+#[test]
+fn what_is_broken_does_not_use_up_the_attempts() {
+    let world = World::new();
+    let broken = broken();
+    let candidates = repeated(&broken, 500).chain([world.signature()]);
+    let policy = signed_by(&[&world.authority], 1);
+    let question = Question::new(vec![policy], candidates.collect());
+    assert_eq!(question.answer(), "satisfied");
 }
