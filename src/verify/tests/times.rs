@@ -64,9 +64,9 @@ fn now_is_not_the_future() {
 #[test]
 fn a_certificate_needs_logs_that_are_known_though_none_is_demanded() {
     let corpus = Corpus::load();
-    let case = "kf-bundle-r1tsa";
+    let case = "kfb-r2-control";
     let proven = attempt(&corpus, case, "trusted_root.json", now());
     assert_eq!(check(&proven), None);
-    let unknown = attempt(&corpus, case, "trusted_root_rekor2_tsa.json", now());
+    let unknown = attempt(&corpus, case, "trusted_root_rekor1_only.json", now());
     assert_eq!(check(&unknown), Some(FailedCheck::TransparencyLog));
 }
