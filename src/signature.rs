@@ -6,13 +6,12 @@
 mod bundle;
 mod certificate;
 mod json;
+mod lazy;
 mod legacy;
 mod log_entry;
 mod material;
 mod simple_signing;
 mod statement;
-
-use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -21,6 +20,7 @@ use crate::limits::Limits;
 use crate::oci::{Descriptor, Digest, media_type};
 
 pub(crate) use certificate::{FULCIO_EXTENSIONS, Intermediate, SigningCertificate};
+use lazy::LazyContent;
 pub(crate) use log_entry::{EntryKind, LogEntry, LoggedVerifier, SignedPart};
 pub use material::is_signature_material;
 pub(crate) use simple_signing::Payload;
@@ -83,8 +83,8 @@ pub struct Candidate {
     pub layer: usize,
     /// The wire format.
     pub format: Format,
-    /// What the layer holds, shared by all attempts.
-    pub(crate) content: Arc<Content>,
+    /// What the layer holds, read when it is first tried.
+    pub(crate) content: LazyContent,
 }
 
 /// What a layer of a known shape holds.
@@ -192,7 +192,7 @@ pub fn candidates(artifact: &Artifact, limits: &Limits) -> Vec<Candidate> {
         artifact: artifact.digest,
         layer,
         format,
-        content: Arc::new(content),
+        content,
     };
     if let Some(&(layer, shape, ..)) = shapes.first()
         && artifact.layers.len() > limits.signature_layers_max
@@ -205,17 +205,14 @@ pub fn candidates(artifact: &Artifact, limits: &Limits) -> Vec<Candidate> {
         return vec![candidate(
             layer,
             shape.format(),
-            failure.content(shape.role()),
+            LazyContent::known(failure.content(shape.role())),
         )];
     }
     let lone = artifact.layers.len() == 1;
     shapes
         .into_iter()
         .map(|(layer, shape, descriptor, blob)| {
-            let content = parse(shape, descriptor, blob, lone, limits).map_or_else(
-                |failure| failure.content(shape.role()),
-                |signed| Content::Signed(Box::new(signed)),
-            );
+            let content = LazyContent::of(shape, descriptor, blob, lone, limits);
             candidate(layer, shape.format(), content)
         })
         .collect()

@@ -221,19 +221,19 @@ pub fn verify(
     _limits: &Limits,
     now: Timestamp,
 ) -> Attempt {
-    attempt::run(&candidate.content, subject, demand, now)
+    attempt::run(candidate.content.as_ref(), subject, demand, now)
 }
 
 /// Whether `candidate` is of the right purpose and shape to prove anything, given the right key and trusted root.
 #[must_use]
 pub fn may_prove(candidate: &Candidate, purpose: Purpose<'_>) -> bool {
-    attempt::may_prove(&candidate.content, purpose)
+    attempt::may_prove(candidate.content.as_ref(), purpose)
 }
 
 /// The predicate type that an attestation claims, in short and on one line; nothing for signatures.
 #[must_use]
 pub fn claimed_predicate_type(candidate: &Candidate) -> Option<String> {
-    attempt::claimed_predicate_type(&candidate.content)
+    attempt::claimed_predicate_type(candidate.content.as_ref())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod attestations;
 mod blobs;
 mod corpus;
+mod cost;
 mod endorsement;
 mod evidence;
 mod examples;
