@@ -18,6 +18,7 @@ mod recorder;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::decision_log::{Record, Subject};
@@ -203,13 +204,13 @@ impl Admission {
         document: Option<Arc<Document>>,
         asked: &Asked,
     ) -> Result<Arc<Decision>, Arc<Error>> {
+        let deadline = Instant::now() + self.inner.limits.decision_time_max;
         for _attempt in 0..DECISIONS_MAX {
-            self.keys_settled(subject).await;
+            self.keys_settled(subject, deadline).await;
             let policies = self.inner.in_force.snapshot();
-            let configuration = policies.hash;
-            let decision = self.decide_under(policies, subject, document.clone(), asked);
+            let decision = self.decide_under(policies, subject, document.clone(), asked, deadline);
             let decision = decision.await?;
-            if configuration == self.inner.in_force.policies().hash {
+            if decision.configuration == self.inner.in_force.policies().hash {
                 return Ok(decision);
             }
         }
@@ -217,14 +218,13 @@ impl Admission {
     }
 
     /// Right after the start, keys may not have been asked for yet.
-    async fn keys_settled(&self, subject: &Subject) {
+    async fn keys_settled(&self, subject: &Subject, deadline: Instant) {
         let policies = self.inner.in_force.snapshot();
         let tags = Tags::default();
         let matching: Vec<_> = policies
             .matching(&subject.repository, &tags)
             .cloned()
             .collect();
-        let deadline = tokio::time::Instant::now() + self.inner.limits.decision_time_max;
         self.inner.in_force.settled(&matching, deadline).await;
     }
 
@@ -234,12 +234,16 @@ impl Admission {
         subject: &Subject,
         document: Option<Arc<Document>>,
         asked: &Asked,
+        deadline: Instant,
     ) -> Result<Arc<Decision>, Arc<Error>> {
         let (admission, asked) = (self.clone(), asked.clone());
         let key = (subject.clone(), policies.hash);
         let flight = self.inner.flights.join(&key, &self.inner.tasks, || {
             let subject = subject.clone();
-            Box::pin(async move { admission.judge(policies, subject, document, asked).await })
+            Box::pin(async move {
+                let judging = admission.judge(policies, subject, document, asked, deadline);
+                judging.await
+            })
         });
         flight
             .await

@@ -27,9 +27,24 @@ pub struct InForce {
 #[derive(Debug)]
 struct Inner {
     policies: ArcSwap<Policies>,
-    configured: Mutex<Configured>,
+    held: Mutex<Held>,
     /// Grows with every configuration.
     configurations: watch::Sender<u64>,
+}
+
+/// What the value in force was made of.
+#[derive(Debug)]
+struct Held {
+    configured: Configured,
+    /// How often keys and roots had changed then.
+    changes: Changes,
+}
+
+/// How often keys and roots have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Changes {
+    keys: u64,
+    roots: u64,
 }
 
 /// What the value is made of.
@@ -50,26 +65,25 @@ impl InForce {
     #[must_use]
     pub fn fixed(policies: Arc<Policies>) -> Self {
         let configured = Configured {
-            policies: Arc::clone(&policies),
+            policies,
             limits: Arc::default(),
             keys: None,
             roots: None,
         };
-        Self::begin(configured, policies)
+        Self::new(configured)
     }
 
     /// The policies as configured, with what is known of their keys and roots.
     #[must_use]
     pub fn new(configured: Configured) -> Self {
-        let policies = configured.complete();
-        Self::begin(configured, policies)
-    }
-
-    fn begin(configured: Configured, policies: Arc<Policies>) -> Self {
+        let changes = configured.changes();
         Self {
             inner: Arc::new(Inner {
-                policies: ArcSwap::new(policies),
-                configured: Mutex::new(configured),
+                policies: ArcSwap::new(configured.complete()),
+                held: Mutex::new(Held {
+                    configured,
+                    changes,
+                }),
                 configurations: watch::Sender::new(0),
             }),
         }
@@ -90,15 +104,19 @@ impl InForce {
     /// What the policies in force are made of.
     #[must_use]
     pub fn configured(&self) -> Configured {
-        self.lock().clone()
+        self.lock().configured.clone()
     }
 
     /// Puts another configuration in force. From when this returns, no decision made under the earlier one counts.
     pub fn replace(&self, configured: Configured) {
         {
             let mut held = self.lock();
+            let changes = configured.changes();
             let policies = configured.complete();
-            *held = configured;
+            *held = Held {
+                configured,
+                changes,
+            };
             self.inner.policies.store(policies);
         }
         self.inner.configurations.send_modify(|number| *number += 1);
@@ -107,8 +125,14 @@ impl InForce {
     /// Takes in what key services and trusted roots say now. Whether that changed anything.
     pub fn take_in(&self) -> bool {
         // Held until the new value is stored, so that an older one cannot follow it.
-        let configured = self.lock();
-        let policies = configured.complete();
+        let mut held = self.lock();
+        // Asked first: what changes while the value is made is taken in the next time.
+        let changes = held.configured.changes();
+        if changes == held.changes {
+            return false;
+        }
+        held.changes = changes;
+        let policies = held.configured.complete();
         if policies.hash == self.policies().hash {
             return false;
         }
@@ -167,9 +191,11 @@ impl InForce {
         self.take_in()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Configured> {
-        let configured = self.inner.configured.lock();
-        configured.unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.inner
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,6 +221,13 @@ async fn change(changes: &mut Option<watch::Receiver<u64>>) {
 }
 
 impl Configured {
+    fn changes(&self) -> Changes {
+        Changes {
+            keys: self.keys.as_ref().map_or(0, |it| *it.changes().borrow()),
+            roots: self.roots.as_ref().map_or(0, |it| *it.changes().borrow()),
+        }
+    }
+
     fn complete(&self) -> Arc<Policies> {
         if self.keys.is_none() && self.roots.is_none() {
             return Arc::clone(&self.policies);

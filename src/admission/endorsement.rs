@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::decision::{Decision, Error, Outcome};
+use super::judge::Terms;
 use super::{Admission, Asked};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::Document;
@@ -47,21 +48,24 @@ pub(super) struct Parents {
 }
 
 impl Admission {
-    /// What parents that are admitted by signature, or themselves by endorsement, say of `child`, asked for until
-    /// `deadline`.
+    /// What parents that are admitted by signature, or themselves by endorsement, say of `child`, under the terms on
+    /// which the child is decided about.
     pub(super) async fn parents(
         &self,
         child: &Subject,
         asked: &Asked,
-        deadline: Instant,
+        terms: &Terms,
     ) -> Result<Parents, Error> {
         let hints = self.hints(child).await?;
         let mut parents = Parents {
             hints,
             ..Parents::default()
         };
-        let asking = self.ask_parents(child, asked, &mut parents, deadline);
-        if tokio::time::timeout_at(deadline, asking).await.is_err() {
+        let asking = self.ask_parents(child, asked, &mut parents, terms);
+        if tokio::time::timeout_at(terms.deadline, asking)
+            .await
+            .is_err()
+        {
             parents.undecided = Some("its parents could not be decided about in time".to_owned());
         }
         Ok(parents)
@@ -82,14 +86,14 @@ impl Admission {
         child: &Subject,
         asked: &Asked,
         parents: &mut Parents,
-        deadline: Instant,
+        terms: &Terms,
     ) {
         for digest in parents.hints.clone() {
             let subject = Subject {
                 repository: child.repository.clone(),
                 digest,
             };
-            let said = self.said_of(child, &subject, asked, deadline).await;
+            let said = self.said_of(child, &subject, asked, terms.deadline).await;
             if said.is_empty() {
                 continue;
             }
@@ -100,6 +104,11 @@ impl Admission {
                     continue;
                 }
             };
+            // What vouches under other policies than the child is decided under vouches for nothing here.
+            if decision.configuration != terms.policies.hash {
+                parents.undecided = Some("the policies have just changed".to_owned());
+                continue;
+            }
             if let Outcome::Unavailable { missing, .. } = &decision.outcome {
                 parents.undecided = Some(missing.clone());
             }

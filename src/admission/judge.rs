@@ -19,6 +19,9 @@ use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document, Origin};
 use crate::policy::{Policies, Policy, Tags};
 
+/// How long a refusal waits for a key service to say whether a key has a newer version.
+const NEWER_KEYS_WAIT: Duration = Duration::from_secs(2);
+
 /// The manifest, on its way while signatures are looked for.
 pub(super) type Arriving<'a> = Shared<BoxFuture<'a, Arrived>>;
 
@@ -68,12 +71,13 @@ impl Admission {
         subject: Subject,
         given: Option<Arc<Document>>,
         asked: Asked,
+        deadline: Instant,
     ) -> Result<Arc<Decision>, Arc<Error>> {
         let terms = Terms {
             policies,
             tags: Tags::default(),
             now: asked.now,
-            deadline: Instant::now() + self.inner.limits.decision_time_max,
+            deadline,
             started: Stopwatch::now(),
         };
         // Somebody may have decided between the caller's look and this task.
@@ -102,7 +106,7 @@ impl Admission {
         }
         let arriving: Arriving<'_> = self.arriving(subject, given, terms.deadline).shared();
         // Endorsement first: it costs no look-up of signatures, and most manifests are children of an index.
-        let parents = self.parents(subject, asked, terms.deadline).await?;
+        let parents = self.parents(subject, asked, &terms).await?;
         draft.hints.clone_from(&parents.hints);
         if !parents.endorsements.is_empty() {
             match self.arrived(subject, &arriving, draft).await? {
@@ -138,9 +142,6 @@ impl Admission {
             Some(evaluation) => *evaluation,
             None => self.evaluate(subject, &gathering, &terms, draft),
         };
-        if self.has_newer_keys(&evaluation, &mut terms, draft).await {
-            evaluation = self.evaluate(subject, &gathering, &terms, draft);
-        }
         if let Finding::Refused(_) = &evaluation.finding {
             // Before anything is refused it is known not to be signature material, and not to lack a parent that
             // could not be asked.
@@ -155,9 +156,12 @@ impl Admission {
                     return Ok(undecided(subject, missing, terms.now));
                 }
             }
-            if let Some(missing) = parents.undecided {
-                return Ok(undecided(subject, &missing, terms.now));
-            }
+        }
+        if self.has_newer_keys(&evaluation, &mut terms, draft).await {
+            evaluation = self.evaluate(subject, &gathering, &terms, draft);
+        }
+        if let (Finding::Refused(_), Some(missing)) = (&evaluation.finding, parents.undecided) {
+            return Ok(undecided(subject, &missing, terms.now));
         }
         Ok(self.conclude_from(subject, document, evaluation, &gathering, &terms, draft))
     }
@@ -176,7 +180,9 @@ impl Admission {
         }
         let asking = Stopwatch::now();
         let in_force = &self.inner.in_force;
-        let changed = in_force.refresh_keys(unmatched, terms.deadline).await;
+        // Off the path of whoever is refused as soon as the service is slow: the refusal is soon looked at again.
+        let deadline = terms.deadline.min(Instant::now() + NEWER_KEYS_WAIT);
+        let changed = in_force.refresh_keys(unmatched, deadline).await;
         draft.timing.keys += asking.elapsed();
         if changed {
             terms.policies = in_force.snapshot();
