@@ -87,6 +87,7 @@ impl Policies {
             self.revoked.clone(),
             limits,
         )
+        .excepting(self.exceptions.clone())
     }
 }
 
