@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -321,12 +322,8 @@ impl App {
     }
 
     /// Reloads the configuration when its files change, and on SIGHUP: `running` is what the process was started with,
-    /// `files` what that was read from. Must be called on the runtime.
-    ///
-    /// # Errors
-    /// When SIGHUP cannot be waited for.
-    pub fn reload(&self, running: Config, files: Files) -> std::io::Result<()> {
-        let hangups = reload::hangups()?;
+    /// `files` what that was read from, `hangups` SIGHUP, caught since before the start. Must be called on the runtime.
+    pub fn reload(&self, running: Config, files: Files, hangups: Signal) {
         let reloader = Reloader {
             running,
             material: self.engine.material.clone(),
@@ -340,7 +337,6 @@ impl App {
         };
         let following = reloader.follow(files, hangups, self.stop.clone());
         self.engine.tasks.spawn(following);
-        Ok(())
     }
 
     /// Stops accepting, lets answers and transfers finish for a bounded time, and writes what is only in memory.

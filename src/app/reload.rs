@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::sign::CertifiedKey;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -227,9 +227,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// SIGHUP from now on. Without this it would end the process.
-pub(super) fn hangups() -> std::io::Result<Signal> {
-    signal(SignalKind::hangup())
 }

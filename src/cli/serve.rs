@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::{ConfigFiles, EXIT_USAGE, block_on, chain, output::tell, told_to_stop};
 use crate::app::{App, Files, Lines};
 use crate::config::Config;
@@ -41,6 +43,14 @@ async fn serve(config: Config, files: Files) -> u8 {
         decisions: Destination::Stdout,
         pulls: Destination::Stdout,
     };
+    // Before anybody is told that it serves: uncaught, the signal ends the process.
+    let hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tell(&format!("cannot wait for SIGHUP: {}", chain(&error)));
+            return EXIT_USAGE;
+        }
+    };
     let app = match App::start(&config, &lines).await {
         Ok(app) => app,
         Err(error) => {
@@ -48,9 +58,7 @@ async fn serve(config: Config, files: Files) -> u8 {
             return EXIT_USAGE;
         }
     };
-    if let Err(error) = app.reload(config, files) {
-        tell(&format!("cannot wait for SIGHUP: {}", chain(&error)));
-    }
+    app.reload(config, files, hangups);
     if let Err(error) = told_to_stop().await {
         tell(&format!("cannot wait for signals: {}", chain(&error)));
     }
