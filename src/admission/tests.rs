@@ -1,11 +1,13 @@
 //! The decision, check by check: with keys and logs made at run time, the corpus of signed images, and a scripted
 //! upstream.
 
+mod asked_tags;
 mod attestations;
 mod blobs;
 mod corpus;
 mod endorsement;
 mod evidence;
+mod exceptions;
 mod failures;
 mod forge;
 mod house;
@@ -16,3 +18,4 @@ mod outcomes;
 mod question;
 mod registry;
 mod signatures;
+mod swaps;

@@ -23,6 +23,7 @@ mod decision_log;
 #[cfg(test)]
 mod denies_unsigned;
 #[cfg(test)]
+mod exceptions;
 mod failure_never_passes;
 #[cfg(test)]
 mod fake_registry;
@@ -40,6 +41,7 @@ mod policy_change;
 mod probes_and_metrics;
 #[cfg(test)]
 mod ranges;
+mod reload;
 #[cfg(test)]
 mod revoked;
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::yaml::{Node, parse};
+use crate::config::yaml::{Node, Value, parse};
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
 
@@ -77,6 +77,7 @@ fn the_reference_has_every_key() {
         (&format!("{policy}.attestations[]"), attestations::KEYS),
         ("clients[]", clients::KEYS),
         ("clients[].basic", clients::BASIC_KEYS),
+        ("exceptions[]", exceptions::KEYS),
         ("revoked", revoked::KEYS),
         ("revoked.identities[]", revoked::IDENTITY_KEYS),
         ("freshness", freshness::KEYS),
