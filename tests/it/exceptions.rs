@@ -4,6 +4,10 @@ use serde_json::json;
 
 use crate::support::*;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program under test has its own clock"
+)]
 fn until(seconds: i64) -> String {
     let now = jiff::Timestamp::now();
     (now + jiff::SignedDuration::from_secs(seconds)).to_string()
@@ -27,14 +31,13 @@ async fn an_exception_serves_with_a_warning_until_it_ends() {
     scene.proxy.restart().await;
     let answer = scene.manifest("apps/web", "v1").await;
     assert_serves(&answer, &image);
-    let warning = answer.header("warning").unwrap();
-    for part in ["299", "OPS-1 moves", "ops@example.com", "unsigned"] {
-        assert!(warning.contains(part) || part == "unsigned", "{warning}");
+    let warning = answer.header("warning");
+    for part in ["299", "OPS-1 moves", "ops@example.com"] {
+        assert!(warning.contains(part), "{warning}");
     }
     let blob = sha256(&image.blobs[0]);
     assert_serves_blob(&scene.blob("apps/web", &blob).await, &blob);
     assert_denied(&scene.manifest("apps/other", "v1").await, "unsigned");
-    assert_eq!(other.digest.len(), image.digest.len());
     let decisions = scene.proxy.decisions("decision=admit").await;
     assert_eq!(decisions[0]["basis"], "audit");
     assert_eq!(decisions[0]["mode"], "audit");

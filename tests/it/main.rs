@@ -24,6 +24,7 @@ mod decision_log;
 mod denies_unsigned;
 #[cfg(test)]
 mod exceptions;
+#[cfg(test)]
 mod failure_never_passes;
 #[cfg(test)]
 mod fake_registry;
@@ -41,6 +42,7 @@ mod policy_change;
 mod probes_and_metrics;
 #[cfg(test)]
 mod ranges;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod revoked;

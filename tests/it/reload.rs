@@ -27,6 +27,11 @@ async fn until(scene: &Scene, is_so: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
+async fn metrics(scene: &Scene) -> String {
+    let answer = scene.proxy.admin("/metrics").await;
+    String::from_utf8(answer.body.to_vec()).unwrap()
+}
+
 fn require(configuration: &mut Value, key: &SigningKey) {
     configuration["policies"][0]["authorities"] = key_policy("", "", &[key])["authorities"].clone();
 }
@@ -53,7 +58,7 @@ async fn sighup_puts_policies_in_force_for_what_was_served_before() {
     assert_denied(&scene.blob("apps/web", &blob).await, "not_endorsed");
     require_key(&scene, &scene.key).await;
     assert_serves(&scene.manifest("apps/web", "v1").await, &image);
-    let metrics = scene.proxy.admin("/metrics").await.text();
+    let metrics = metrics(&scene).await;
     assert!(metrics.contains("countersign_configuration_reloads_total{outcome=\"applied\"} 2"));
     assert!(metrics.contains("countersign_configuration_reloads_total{outcome=\"rejected\"} 0"));
 }
@@ -114,7 +119,7 @@ async fn what_cannot_be_used_leaves_everything_as_it_was() {
         let told = until(&scene, |told| told["rejected_at"].is_null()).await;
         assert_eq!(told["problems"], json!([]));
     }
-    let metrics = scene.proxy.admin("/metrics").await.text();
+    let metrics = metrics(&scene).await;
     assert!(!metrics.contains("countersign_configuration_reloads_total{outcome=\"rejected\"} 0"));
     assert!(scene.proxy.log().contains("is not put in force"));
 }
@@ -172,9 +177,17 @@ impl Swaps {
 }
 
 /// `COUNTERSIGN_SWAPS=1000` is the long run.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the long run is asked for by whoever runs the tests"
+)]
+fn swaps_max() -> usize {
+    std::env::var("COUNTERSIGN_SWAPS").map_or(60, |it| it.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn swaps_during_pulls_fail_none_and_let_nothing_through() {
-    let swaps_max = std::env::var("COUNTERSIGN_SWAPS").map_or(60, |it| it.parse().unwrap());
+    let swaps_max = swaps_max();
     let scene = Scene::start().await;
     let child = Image::new("child");
     let index = Image::index(&[&child]);
