@@ -4,12 +4,14 @@
 //! Decisions are remembered in the process and nowhere else. What is stored is evidence, and it is judged again by
 //! each process, under each configuration.
 
+mod asked_tags;
 mod blob;
 pub mod decision;
 pub mod denial;
 mod endorsement;
 pub mod evaluate;
 mod evidence;
+mod excepted;
 mod gather;
 mod judge;
 mod material;
@@ -56,6 +58,8 @@ struct Inner {
     remembered: moka::sync::Cache<Subject, Arc<Decision>>,
     witnessed: moka::sync::Cache<Subject, Digest>,
     grants: moka::sync::Cache<Subject, Arc<BlobGrant>>,
+    /// Tags through which this process saw subjects asked for, as upstreams resolved them.
+    asked_tags: moka::sync::Cache<Subject, Tags>,
     flights: Flights<(Subject, Digest), Result<Arc<Decision>, Arc<Error>>>,
 }
 
@@ -177,6 +181,7 @@ impl Admission {
                 remembered,
                 witnessed: moka::sync::Cache::new(WITNESSED_MAX),
                 grants,
+                asked_tags: moka::sync::Cache::new(asked_tags::SUBJECTS_MAX),
                 flights: Flights::default(),
             }),
         }
@@ -186,13 +191,16 @@ impl Admission {
     #[must_use]
     pub fn remembered(&self, subject: &Subject, now: Timestamp) -> Option<Arc<Decision>> {
         let decision = self.inner.remembered.get(subject)?;
-        decision
-            .holds(self.inner.in_force.policies().hash, now)
-            .then_some(decision)
+        let holds = {
+            let policies = self.inner.in_force.policies();
+            decision.holds(policies.hash, now) && self.tags_are_current(&decision, &policies)
+        };
+        holds.then_some(decision)
     }
 
     /// The decision about `subject`, made now if none is remembered. Whoever asks while it is being made shares it; it
-    /// is finished even if all of them leave. If the policies change meanwhile, it is made again under the new ones.
+    /// is finished even if all of them leave. If the policies, or the tags that count, change
+    /// meanwhile, it is made again.
     ///
     /// `document` is given by a caller that just got it from the upstream.
     ///
@@ -205,16 +213,23 @@ impl Admission {
         asked: &Asked,
     ) -> Result<Arc<Decision>, Arc<Error>> {
         let deadline = Instant::now() + self.inner.limits.decision_time_max;
-        for _attempt in 0..DECISIONS_MAX {
+        let mut attempt = 1;
+        loop {
             self.keys_settled(subject, deadline).await;
             let policies = self.inner.in_force.snapshot();
             let decision = self.decide_under(policies, subject, document.clone(), asked, deadline);
             let decision = decision.await?;
-            if decision.configuration == self.inner.in_force.policies().hash {
+            let is_current = {
+                let policies = self.inner.in_force.policies();
+                decision.configuration == policies.hash
+                    && self.tags_are_current(&decision, &policies)
+            };
+            // The policies of the last attempt were in force when it began, and so after this was asked.
+            if is_current || attempt == DECISIONS_MAX {
                 return Ok(decision);
             }
+            attempt += 1;
         }
-        Err(Arc::new(Error::Unsettled(subject.clone())))
     }
 
     /// Right after the start, keys may not have been asked for yet.

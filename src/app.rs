@@ -1,6 +1,9 @@
 //! The composition root: the only module that names every concrete type.
 
+mod certificate;
+mod files;
 mod material;
+mod reload;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -8,15 +11,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::admission::{self, Admission, Sink};
+use crate::clock;
 use crate::config::{self, Config, TlsFiles};
 use crate::decision_log::{AccessLog, Destination, JsonLines, OpenError, Record};
 use crate::discovery::Discovery;
@@ -24,7 +26,7 @@ use crate::in_force::InForce;
 use crate::keys;
 use crate::manifests::Manifests;
 use crate::pull::{self, Pull};
-use crate::server::{self, Listener, Server};
+use crate::server::{self, Listener, RulesInForce, Server};
 use crate::state::{self, State};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
@@ -33,6 +35,10 @@ use crate::upstream::Upstream;
 use crate::upstream::config::{BuildError, HostConfig, Proxy};
 use crate::upstream::credentials;
 use crate::upstream::http::HttpUpstream;
+use certificate::Certificate;
+pub use files::{Files, Loader};
+use material::{Maker, Material};
+use reload::Reloader;
 
 /// How long connections that are answering may take to finish when the process is told to stop.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(25);
@@ -67,6 +73,8 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// The policies in force, and what they are made of.
     pub in_force: InForce,
+    material: Material,
+    maker: Maker,
     decisions: JsonLines,
     tasks: TaskTracker,
     /// Ends what goes on in the background.
@@ -83,6 +91,8 @@ pub struct App {
     engine: Engine,
     access_log: AccessLog,
     readiness: admin::Readiness,
+    rules: RulesInForce,
+    certificate: Option<Certificate>,
     stop: CancellationToken,
     stop_admin: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
@@ -178,10 +188,14 @@ impl Engine {
         );
         let decisions = JsonLines::open(decisions)?;
         let stop = CancellationToken::new();
-        let observer = Arc::<Metrics>::clone(&metrics);
-        let directory = Some(config.data_dir.as_path());
-        let configured = material::configured(config, directory, observer, &tasks, &stop)?;
-        let in_force = InForce::new(configured);
+        let maker = Maker {
+            directory: Some(config.data_dir.clone()),
+            observer: Arc::<Metrics>::clone(&metrics),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        let material = maker.make(config, None)?;
+        let in_force = InForce::new(material.configured(config));
         tasks.spawn(in_force.clone().follow(stop.clone()));
         let admission = Admission::new(admission::Parts {
             in_force: in_force.clone(),
@@ -215,6 +229,8 @@ impl Engine {
             store,
             metrics,
             in_force,
+            material,
+            maker,
             decisions,
             tasks,
             stop,
@@ -247,18 +263,23 @@ impl App {
     /// # Errors
     /// When something it needs cannot be used; upstreams are not among what it needs.
     pub async fn start(config: &Config, lines: &Lines) -> Result<Self, Error> {
-        let tls = config.server.tls.as_ref().map(tls_acceptor).transpose()?;
+        let files = config.server.tls.as_ref();
+        let certificate = files.map(Certificate::open).transpose()?;
+        let tls = match (&certificate, files) {
+            (Some(certificate), Some(files)) => Some(certificate.acceptor(files)?),
+            _ => None,
+        };
         let (tcp, address) = bind(config.server.listen).await?;
         let (admin_tcp, admin_address) = bind(config.server.admin_listen).await?;
         let engine = Engine::build(config, &lines.decisions).await?;
         let access_log = AccessLog::open(&lines.pulls)?;
         let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
-        let readiness = admin::Readiness::new();
+        let readiness = admin::Readiness::new(clock::now());
+        engine.metrics.configuration_loaded(clock::now());
+        let rules = RulesInForce::new(reload::rules(config));
         let server = Server::new(server::Parts {
             pull: engine.pull.clone(),
-            clients: config.clients.clone(),
-            routes: config.routes.clone(),
-            compat: config.compat,
+            rules: rules.clone(),
             limits: Arc::clone(&config.limits),
             access_log: access_log.clone(),
             metrics: Arc::clone(&engine.metrics),
@@ -276,9 +297,7 @@ impl App {
         engine
             .tasks
             .spawn(admin::serve(admin, admin_tcp, stop_admin.clone()));
-        if let Some(roots) = engine.in_force.configured().roots {
-            engine.tasks.spawn(roots.keep_fresh(stop.clone()));
-        }
+        engine.maker.keep_fresh(&engine.material);
         engine
             .tasks
             .spawn(keep_writing_counts(engine.admission.clone(), stop.clone()));
@@ -286,9 +305,7 @@ impl App {
             engine
                 .tasks
                 .spawn(server::serve(server, Listener { tcp, tls }, stop.clone()));
-        for warning in &config.warnings {
-            tracing::warn!("{warning}");
-        }
+        reload::warn(config, clock::now());
         tracing::info!(%address, %admin_address, version = env!("CARGO_PKG_VERSION"), "Serving");
         Ok(Self {
             address,
@@ -296,10 +313,30 @@ impl App {
             engine,
             access_log,
             readiness,
+            rules,
+            certificate,
             stop,
             stop_admin,
             serving,
         })
+    }
+
+    /// Reloads the configuration when its files change, and on SIGHUP: `running` is what the process was started with,
+    /// `files` what that was read from, `hangups` SIGHUP, caught since before the start. Must be called on the runtime.
+    pub fn reload(&self, running: Config, files: Files, hangups: Signal) {
+        let reloader = Reloader {
+            running,
+            material: self.engine.material.clone(),
+            maker: self.engine.maker.clone(),
+            in_force: self.engine.in_force.clone(),
+            rules: self.rules.clone(),
+            certificate: self.certificate.clone(),
+            metrics: Arc::clone(&self.engine.metrics),
+            readiness: self.readiness.clone(),
+            tasks: self.engine.tasks.clone(),
+        };
+        let following = reloader.follow(files, hangups, self.stop.clone());
+        self.engine.tasks.spawn(following);
     }
 
     /// Stops accepting, lets answers and transfers finish for a bounded time, and writes what is only in memory.
@@ -372,27 +409,6 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
     Ok((listener, bound))
-}
-
-fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, Error> {
-    let unusable = |source: Box<dyn std::error::Error + Send + Sync>| Error::Tls {
-        files: files.clone(),
-        source,
-    };
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unusable(Box::new(error)))?;
-    let key = PrivateKeyDer::from_pem_file(&files.private_key)
-        .map_err(|error| unusable(Box::new(error)))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(Box::new(error)))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| unusable(Box::new(error)))?;
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(tls)))
 }
 
 fn upstreams(config: &Config) -> crate::upstream::config::Config {

@@ -8,6 +8,7 @@ mod clients;
 pub mod compat;
 mod documents;
 mod environment;
+mod exceptions;
 pub mod freshness;
 mod key_providers;
 mod limits;
@@ -23,7 +24,7 @@ mod trusted_roots;
 pub mod upstreams;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -80,6 +81,16 @@ pub struct Config {
     pub warnings: Vec<Warning>,
 }
 
+/// What loading gave, and what was read for it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration, or everything that is wrong with it.
+    pub config: Result<Config, Problems>,
+    /// The files that were read or would have been, patterns of files among them: a change of one may change the
+    /// outcome.
+    pub files: BTreeSet<PathBuf>,
+}
+
 /// The sections, and what stands beside them.
 const KEYS: &[&str] = &[
     "server",
@@ -92,6 +103,7 @@ const KEYS: &[&str] = &[
     "policy_files",
     "clients",
     "revoked",
+    "exceptions",
     "default",
     "freshness",
     "limits",
@@ -113,8 +125,20 @@ impl Config {
         paths: &[PathBuf],
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Problems> {
+        Self::load_with_files(paths, environment).config
+    }
+
+    /// The same, with the files that it was read from.
+    #[must_use]
+    pub fn load_with_files(
+        paths: &[PathBuf],
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Loaded {
         if paths.is_empty() {
-            return Self::built_in();
+            return Loaded {
+                config: Self::built_in(),
+                files: BTreeSet::new(),
+            };
         }
         let mut problems = Vec::new();
         let mut sources = Vec::new();
@@ -127,14 +151,31 @@ impl Config {
                 Err(problem) => problems.push(*problem),
             }
         }
-        if problems.is_empty() {
-            return Self::from_sources(&sources, environment);
+        // Where some cannot be read, the others are still checked, so that one run shows everything.
+        let mut loaded = Self::from_sources_with_files(&sources, environment);
+        loaded.files.extend(paths.iter().cloned());
+        if !problems.is_empty() {
+            if let Err(Problems(more)) = loaded.config {
+                problems.extend(more);
+            }
+            loaded.config = Err(Problems(problems));
         }
-        // What can be read is still checked, so that one run shows everything.
-        if let Err(Problems(more)) = Self::from_sources(&sources, environment) {
-            problems.extend(more);
-        }
-        Err(Problems(problems))
+        loaded
+    }
+
+    /// The sections in which this differs from `running` and which are looked at only when the process starts.
+    #[must_use]
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        [
+            ("server", self.server != running.server),
+            ("data_dir", self.data_dir != running.data_dir),
+            ("upstreams", self.upstreams != running.upstreams),
+            ("freshness", self.freshness != running.freshness),
+            ("limits", self.limits != running.limits),
+        ]
+        .into_iter()
+        .filter_map(|(section, differs)| differs.then_some(section))
+        .collect()
     }
 
     /// What runs without any file: loopback listeners, the common public registries, and a catalogue of publishers who
@@ -158,6 +199,13 @@ impl Config {
         sources: &[Source],
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Problems> {
+        Self::from_sources_with_files(sources, environment).config
+    }
+
+    fn from_sources_with_files(
+        sources: &[Source],
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Loaded {
         let mut problems = Vec::new();
         let mut merged = None;
         for source in sources {
@@ -174,23 +222,30 @@ impl Config {
         let mut reader = Reader {
             problems,
             warnings: Vec::new(),
+            files: BTreeSet::new(),
         };
         let Some(mut root) = merged else {
-            return Err(Problems(reader.problems));
+            return Loaded {
+                config: Err(Problems(reader.problems)),
+                files: reader.files,
+            };
         };
         reader.substitute("", &mut root, environment);
         let mut config = read(&Field::root(&root), &mut reader);
         for upstream in config.upstreams.values_mut() {
             upstream.credentials.find_docker_config(environment);
         }
-        if reader.problems.is_empty() {
-            Ok(Self {
-                warnings: reader.warnings,
-                ..config
-            })
+        let Reader {
+            problems,
+            warnings,
+            files,
+        } = reader;
+        let config = if problems.is_empty() {
+            Ok(Self { warnings, ..config })
         } else {
-            Err(Problems(reader.problems))
-        }
+            Err(Problems(problems))
+        };
+        Loaded { config, files }
     }
 }
 
@@ -263,7 +318,8 @@ fn read_policies(
         );
     }
     let revoked = revoked::read(section.get("revoked").as_ref(), reader);
-    Policies::new(policies, default, revoked, limits)
+    let exceptions = exceptions::read(section.get("exceptions").as_ref(), reader);
+    Policies::new(policies, default, revoked, limits).excepting(exceptions)
 }
 
 /// What the proxy may pull with its credentials, everybody who reaches the listener could pull through it.

@@ -2,6 +2,7 @@
 
 pub mod condition;
 pub mod coverage;
+pub mod exception;
 mod hash;
 pub mod matcher;
 pub mod material;
@@ -16,6 +17,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::verify::CertificateAuthorities;
 pub use condition::{Condition, ConditionError, Rule};
 pub use coverage::{Coverage, ImportedCoverage, Tags};
+pub use exception::Exception;
 pub use matcher::Matcher;
 pub use material::{KeySet, KeyVersion, Material, Root};
 pub use pattern::Pattern;
@@ -29,9 +31,13 @@ pub struct Policies {
     pub default: DefaultAction,
     /// What is refused whatever vouches for it.
     pub revoked: Revoked,
+    /// What is let through for a while although a policy refuses it. Set by [`Policies::excepting`].
+    pub exceptions: Vec<Arc<Exception>>,
     /// Digest over everything that decides: policies, keys (by fingerprint), trusted roots (by digest), default,
-    /// revoked, limits. The same after a restart.
+    /// revoked, limits, exceptions. The same after a restart.
     pub hash: Digest,
+    /// Whether any policy is about tags: asked on every pull.
+    about_tags: bool,
 }
 
 /// What happens to a name that no policy covers.
@@ -239,6 +245,8 @@ impl Policies {
     ) -> Self {
         Self {
             hash: hash::of_policies(&policies, default, &revoked, limits),
+            about_tags: policies.iter().any(|it| it.coverage.is_about_tags()),
+            exceptions: Vec::new(),
             policies,
             default,
             revoked,
@@ -259,9 +267,7 @@ impl Policies {
     /// Whether the tags through which a digest was asked for can make a difference.
     #[must_use]
     pub fn are_about_tags(&self) -> bool {
-        self.policies
-            .iter()
-            .any(|policy| policy.coverage.is_about_tags())
+        self.about_tags
     }
 }
 

@@ -285,7 +285,7 @@ impl Pull {
                     retry_after: RETRY_AFTER,
                 }
             }
-            Error::Late(_) | Error::Unsettled(_) => Refusal::Unavailable {
+            Error::Late(_) => Refusal::Unavailable {
                 message: error.to_string(),
                 retry_after: RETRY_AFTER,
             },

@@ -8,12 +8,13 @@ mod manifest;
 mod range;
 mod respond;
 pub mod route;
+pub mod rules;
 
 use std::sync::Arc;
 
 pub use connection::{Listener, serve};
+pub use rules::{Rules, RulesInForce};
 
-use crate::clients::Clients;
 use crate::decision_log::AccessLog;
 use crate::limits::Limits;
 use crate::pull::Pull;
@@ -30,12 +31,8 @@ pub struct Server {
 pub struct Parts {
     /// Who serves pulls.
     pub pull: Pull,
-    /// Who may pull what.
-    pub clients: Option<Clients>,
-    /// What first path components stand for.
-    pub routes: route::Routes,
-    /// Concessions to clients.
-    pub compat: Compat,
+    /// Who may pull what, by which names.
+    pub rules: RulesInForce,
     /// The limits in force.
     pub limits: Arc<Limits>,
     /// One line for every pull.

@@ -140,6 +140,8 @@ pub struct Batch {
     pub parents: Vec<(Subject, Vec<Digest>)>,
     /// Tags; replaces what was there.
     pub tags: Vec<(RepositoryName, Tag, TagRow)>,
+    /// Tags through which subjects were asked for.
+    pub asked_tags: Vec<(Subject, Tag)>,
     /// Blobs that this repository's upstream confirmed to hold.
     pub confirmed_blobs: Vec<Subject>,
     /// Pulls that reused decisions: added to their `count`.
@@ -148,6 +150,9 @@ pub struct Batch {
 
 /// Decisions that are kept when nothing else is asked for; the oldest go first.
 pub const DECISIONS_MAX: u64 = 1_000_000;
+
+/// Tags that are kept for one digest in one repository.
+pub const ASKED_TAGS_MAX: usize = 64;
 
 impl State {
     /// Opens the database under `data_dir`, creating it if absent. Reads and writes run on threads of their own.
@@ -256,6 +261,25 @@ impl State {
                 resolved_at: resolved_at?.parse().ok()?,
             })
         }))
+    }
+
+    /// The tags through which a subject was asked for; `None` when they are more than [`ASKED_TAGS_MAX`], so that not all
+    /// are known. An unreadable row counts as one too many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn asked_tags(&self, subject: &Subject) -> Result<Option<Vec<String>>, Error> {
+        let keys = keys(subject);
+        let read = move |connection: &Connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT tag FROM asked_tags WHERE repository = ?1 AND digest = ?2",
+            )?;
+            let tags = select.query_map(keys, |row| Ok(text(row, 0)))?;
+            tags.take(ASKED_TAGS_MAX + 1)
+                .collect::<rusqlite::Result<Option<Vec<_>>>>()
+        };
+        let tags = self.database.read(read).await?;
+        Ok(tags.filter(|tags| tags.len() <= ASKED_TAGS_MAX))
     }
 
     /// Whether this repository's upstream has confirmed that it holds the blob.

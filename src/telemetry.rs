@@ -1,5 +1,6 @@
 //! What the process tells about itself: log lines, and the numbers an on-call engineer starts from.
 
+mod configuration;
 mod material;
 
 use std::sync::OnceLock;
@@ -68,6 +69,7 @@ pub struct Metrics {
     store_files: IntGauge,
     access_lines_dropped: IntGauge,
     material: material::Material,
+    configuration: configuration::Configuration,
 }
 
 /// Numbers that are read off when they are asked for.
@@ -155,6 +157,7 @@ impl Metrics {
             store_files: gauge(&registry, "store_files", "Files of content on disk.")?,
             access_lines_dropped: gauge(&registry, "access_lines_dropped", LINES_DROPPED)?,
             material: material::Material::new(&registry)?,
+            configuration: configuration::Configuration::new(&registry)?,
             registry,
         })
     }

@@ -1,13 +1,14 @@
 //! Probes and metrics.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::Admin;
@@ -16,16 +17,54 @@ use crate::telemetry::Gauges;
 use crate::trust::RootStatus;
 
 /// Whether the proxy serves. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Readiness {
     draining: Arc<AtomicBool>,
+    configuration: Arc<Mutex<Loading>>,
+}
+
+/// How the configuration came into force, and what kept a newer one from it.
+#[derive(Debug, Clone, serde::Serialize)]
+struct Loading {
+    loaded_at: Timestamp,
+    rejected_at: Option<Timestamp>,
+    problems: Vec<String>,
 }
 
 impl Readiness {
     /// Ready: everything that serving needs is there before it begins.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(loaded_at: Timestamp) -> Self {
+        let loading = Loading {
+            loaded_at,
+            rejected_at: None,
+            problems: Vec::new(),
+        };
+        Self {
+            draining: Arc::default(),
+            configuration: Arc::new(Mutex::new(loading)),
+        }
+    }
+
+    /// Another configuration is in force.
+    pub fn configuration_applied(&self, now: Timestamp) {
+        *self.loading() = Loading {
+            loaded_at: now,
+            rejected_at: None,
+            problems: Vec::new(),
+        };
+    }
+
+    /// A newer configuration is not put in force. That makes the process no less ready.
+    pub fn configuration_rejected(&self, now: Timestamp, problems: Vec<String>) {
+        let mut loading = self.loading();
+        loading.rejected_at = Some(now);
+        loading.problems = problems;
+    }
+
+    fn loading(&self) -> std::sync::MutexGuard<'_, Loading> {
+        let loading = self.configuration.lock();
+        loading.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// No longer ready: the process is stopping.
@@ -65,10 +104,23 @@ pub(super) async fn readyz(Extract(admin): Extract<Admin>) -> Response {
     let body = json!({
         "ready": missing.is_empty(),
         "missing": missing,
+        "configuration": admin.configuration(),
         "trusted_roots": admin.roots().iter().map(brief_root).collect::<Vec<_>>(),
         "keys": admin.keys().iter().map(brief_key).collect::<Vec<_>>(),
     });
     (status, Json(body)).into_response()
+}
+
+impl Admin {
+    fn configuration(&self) -> serde_json::Value {
+        let loading = self.inner.readiness.loading().clone();
+        json!({
+            "hash": self.inner.in_force.policies().hash,
+            "loaded_at": loading.loaded_at,
+            "rejected_at": loading.rejected_at,
+            "problems": loading.problems,
+        })
+    }
 }
 
 fn brief_root(root: &RootStatus) -> serde_json::Value {

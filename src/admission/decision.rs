@@ -11,6 +11,7 @@ use super::denial::Denial;
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document};
 use crate::oci::Digest;
+use crate::policy::{Exception, Tags};
 use crate::{state, store, upstream};
 
 /// What was decided about a subject, under which configuration, and until when that holds.
@@ -26,6 +27,10 @@ pub struct Decision {
     pub described: Option<Described>,
     /// The hash of the policies, keys and roots it was made under.
     pub(super) configuration: Digest,
+    /// The tags known of it and of what it was decided by, where policies are about tags.
+    pub(super) tags: Vec<(Subject, Option<Tags>)>,
+    /// The exception that turned a refusal into it.
+    pub(super) exception: Option<Arc<Exception>>,
     /// The first time at which one of its conditions ends.
     pub(super) until: Timestamp,
     /// Indexes between what it admits and the signed one.
@@ -54,7 +59,7 @@ pub enum Outcome {
         basis: Basis,
         /// The bytes that were judged.
         document: Arc<Document>,
-        /// What an auditing policy would have refused, for the `Warning` header.
+        /// What an auditing policy, or one that an exception waives, would have refused, for the `Warning` header.
         warning: Option<Denial>,
     },
     /// It may not.
@@ -113,12 +118,6 @@ pub enum Error {
     /// It could not be decided in time.
     #[error("{0} could not be decided about in time")]
     Late(
-        /// What was to be decided.
-        Subject,
-    ),
-    /// The policies changed each time while it was being decided about.
-    #[error("{0} could not be decided about: the policies keep changing")]
-    Unsettled(
         /// What was to be decided.
         Subject,
     ),

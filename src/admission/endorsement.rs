@@ -43,6 +43,9 @@ pub(super) struct Parents {
     pub(super) hints: Vec<Digest>,
     /// Those that are admitted and list the manifest, with what they say of it.
     pub(super) endorsements: Vec<Endorsement>,
+    /// Those that an exception admits and that list the manifest: they endorse nothing, but what lets an index through
+    /// lets through what it lists.
+    pub(super) excepted: Vec<Endorsement>,
     /// A parent that lists it and could not be decided about, in words: without it nothing definite is known.
     pub(super) undecided: Option<String>,
 }
@@ -113,14 +116,18 @@ impl Admission {
                 parents.undecided = Some(missing.clone());
             }
             let shallow = decision.endorsement_depth < self.inner.limits.endorsement_depth_max;
-            if shallow && endorses(&decision) {
-                parents
-                    .endorsements
-                    .extend(said.into_iter().map(|descriptor| Endorsement {
-                        parent: Arc::clone(&decision),
-                        descriptor,
-                    }));
+            let is_excepted = decision.exception.is_some();
+            let endorses = endorses(&decision);
+            let said = said.into_iter().map(|descriptor| Endorsement {
+                parent: Arc::clone(&decision),
+                descriptor,
+            });
+            if shallow && endorses {
+                parents.endorsements.extend(said);
                 return;
+            }
+            if shallow && is_excepted {
+                parents.excepted.extend(said);
             }
         }
     }

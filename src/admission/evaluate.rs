@@ -45,6 +45,9 @@ pub struct Evaluation {
     pub audit: Option<Denial>,
     /// Whether an enforcing policy covers the name.
     pub enforced: bool,
+    /// Whether an exception may waive what is refused: no policy refuses, or may yet refuse, for a reason that nobody
+    /// waives.
+    pub waivable: bool,
     /// How each policy fared.
     pub policies: Vec<PolicyReport>,
     /// Every attempt made.
@@ -99,6 +102,7 @@ pub fn evaluate(
         finding: Finding::Satisfied,
         audit: None,
         enforced: false,
+        waivable: true,
         policies: Vec::new(),
         attempts: Vec::new(),
         valid_until: None,
@@ -106,6 +110,7 @@ pub fn evaluate(
         unmatched_keys: Vec::new(),
     };
     if policies.revoked.digests.contains(&subject.digest) {
+        evaluation.waivable = false;
         evaluation.finding = Finding::Refused(revoked_digest(subject));
         return evaluation;
     }
@@ -142,6 +147,11 @@ impl Evaluation {
     /// satisfied one.
     fn note(&mut self, subject: &Subject, policy: &Policy, outcome: Outcome) {
         let denied = |kind, reason: &str| denial(subject, policy, kind, reason);
+        self.waivable &= match &outcome {
+            Outcome::Satisfied => true,
+            Outcome::Refused { kind, .. } => kind.is_waivable(),
+            Outcome::Undecided { revoked, .. } => !revoked,
+        };
         match (policy.mode, outcome) {
             (_, Outcome::Satisfied) => {}
             // `revoked` is refused whatever a policy's mode is.
@@ -180,6 +190,7 @@ impl Evaluation {
     }
 
     fn note_uncovered(&mut self, subject: &Subject, default: DefaultAction) {
+        self.waivable = false;
         let denial = no_policy(&subject.repository, Some(subject.digest));
         match default {
             DefaultAction::Deny => self.finding = Finding::Refused(denial),

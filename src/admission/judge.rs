@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::decision::{Decision, Error, Outcome};
 use super::denial::Denial;
-use super::endorsement::Endorsement;
+use super::endorsement::{Endorsement, Parents};
 use super::evaluate::{self, Evaluation, Finding, Known};
 use super::evidence::Gathering;
 use super::material::Nature;
@@ -17,7 +17,7 @@ use super::recorder::Draft;
 use super::{Admission, Asked, REFUSAL_MEMORY, UNAVAILABLE_MEMORY};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document, Origin};
-use crate::policy::{Policies, Policy, Tags};
+use crate::policy::{Exception, Policies, Policy, Tags};
 
 /// How long a refusal waits for a key service to say whether a key has a newer version.
 const NEWER_KEYS_WAIT: Duration = Duration::from_secs(2);
@@ -33,6 +33,8 @@ pub(super) struct Conclusion {
     pub(super) outcome: Outcome,
     pub(super) until: Timestamp,
     pub(super) endorsement_depth: usize,
+    /// The exception that made a refusal into it.
+    pub(super) exception: Option<Arc<Exception>>,
 }
 
 /// What signatures are judged by.
@@ -73,18 +75,27 @@ impl Admission {
         asked: Asked,
         deadline: Instant,
     ) -> Result<Arc<Decision>, Arc<Error>> {
+        // Somebody may have decided between the caller's look and this task.
+        if let Some(decision) = self.remembered(&subject, asked.now) {
+            return Ok(decision);
+        }
+        let mut seen = Vec::new();
+        let mut tags = Tags::default();
+        if policies.are_about_tags() {
+            let found = self.tags_that_count(&subject).await;
+            let (counting, own) = found.map_err(|source| storage(&subject, source))?;
+            seen.push((subject.clone(), own));
+            tags = counting;
+        }
         let terms = Terms {
             policies,
-            tags: Tags::default(),
+            tags,
             now: asked.now,
             deadline,
             started: Stopwatch::now(),
         };
-        // Somebody may have decided between the caller's look and this task.
-        if let Some(decision) = self.remembered(&subject, terms.now) {
-            return Ok(decision);
-        }
         let mut draft = Draft::new(&self.inner, &subject, &asked, &terms);
+        draft.tags = seen;
         let conclusion = self
             .conclude(&subject, given, &asked, terms.clone(), &mut draft)
             .await
@@ -98,7 +109,7 @@ impl Admission {
         subject: &Subject,
         given: Option<Arc<Document>>,
         asked: &Asked,
-        mut terms: Terms,
+        terms: Terms,
         draft: &mut Draft,
     ) -> Result<Conclusion, Error> {
         if let Some(denial) = self.refused_unseen(subject, &terms.policies) {
@@ -112,7 +123,7 @@ impl Admission {
             match self.arrived(subject, &arriving, draft).await? {
                 Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, terms.now)),
                 Ok(document) => {
-                    let mut endorsements = parents.endorsements.into_iter();
+                    let mut endorsements = parents.endorsements.iter();
                     if let Some(endorsement) = endorsements.find(|one| one.covers(&document)) {
                         self.look_in_background(subject, terms.now);
                         return Ok(endorsement.admit(document, draft));
@@ -129,6 +140,20 @@ impl Admission {
             Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, terms.now)),
             Ok(document) => document,
         };
+        self.conclude_by(subject, document, basics, parents, terms, draft)
+            .await
+    }
+
+    /// The conclusion about a manifest that nobody endorses.
+    async fn conclude_by(
+        &self,
+        subject: &Subject,
+        document: Arc<Document>,
+        basics: Basics,
+        parents: Parents,
+        mut terms: Terms,
+        draft: &mut Draft,
+    ) -> Result<Conclusion, Error> {
         let (gathering, evaluation, nature) = match basics {
             Basics::NoneNeeded(Nature::Material) => {
                 return Ok(self.admit_material(document, &terms, draft));
@@ -163,7 +188,13 @@ impl Admission {
         if let (Finding::Refused(_), Some(missing)) = (&evaluation.finding, parents.undecided) {
             return Ok(undecided(subject, &missing, terms.now));
         }
-        Ok(self.conclude_from(subject, document, evaluation, &gathering, &terms, draft))
+        let excepted = self.excepted(subject, &document, &evaluation, &parents.excepted, &terms);
+        let judged = Arc::clone(&document);
+        let conclusion = self.conclude_from(subject, judged, evaluation, &gathering, &terms, draft);
+        Ok(match excepted {
+            Some(excepted) => excepted.waive(conclusion, document, &terms, draft),
+            None => conclusion,
+        })
     }
 
     /// Before anything is refused because a signature is by no known version of a key, the key is asked for again: it
@@ -315,6 +346,7 @@ impl Admission {
             outcome,
             until: valid_until.map_or(fresh_until, |until| until.min(fresh_until)),
             endorsement_depth: 0,
+            exception: None,
         }
     }
 
@@ -333,6 +365,7 @@ impl Admission {
             },
             until: later(terms.now, self.inner.freshness.reverify_after),
             endorsement_depth: 0,
+            exception: None,
         }
     }
 }
@@ -348,12 +381,14 @@ impl Terms {
 }
 
 impl Endorsement {
-    fn admit(self, document: Arc<Document>, draft: &mut Draft) -> Conclusion {
+    fn admit(&self, document: Arc<Document>, draft: &mut Draft) -> Conclusion {
         let parent = self.parent();
         draft.endorsed_by = Some(parent.subject.digest);
+        draft.tags.extend(parent.tags.iter().cloned());
         Conclusion {
             until: parent.until,
             endorsement_depth: parent.endorsement_depth + 1,
+            exception: None,
             outcome: Outcome::Admit {
                 basis: Basis::Endorsement,
                 document,
@@ -373,6 +408,7 @@ fn refuse_for(denial: Denial, memory: Duration, now: Timestamp) -> Conclusion {
         outcome: Outcome::Deny(denial),
         until: later(now, memory),
         endorsement_depth: 0,
+        exception: None,
     }
 }
 
@@ -384,9 +420,17 @@ fn undecided(subject: &Subject, missing: &str, now: Timestamp) -> Conclusion {
         },
         until: later(now, UNAVAILABLE_MEMORY),
         endorsement_depth: 0,
+        exception: None,
     }
 }
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
+fn storage(subject: &Subject, source: crate::state::Error) -> Arc<Error> {
+    Arc::new(Error::Storage {
+        subject: subject.clone(),
+        source: source.into(),
+    })
+}
+
+pub(super) fn later(time: Timestamp, by: Duration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
 }

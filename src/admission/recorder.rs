@@ -21,6 +21,7 @@ use crate::decision_log::{
 };
 use crate::manifests::{Document, Origin};
 use crate::oci::Digest;
+use crate::policy::Tags;
 use crate::state::{Batch, Evidence};
 
 /// A record in the making, and what is stored together with it.
@@ -44,6 +45,8 @@ pub(super) struct Draft {
     pub(super) unfinished: Option<Unfinished>,
     /// The parents that state hinted at.
     pub(super) hints: Vec<Digest>,
+    /// See [`Decision`].
+    pub(super) tags: Vec<(Subject, Option<Tags>)>,
     pub(super) timing: Spent,
     policies: Vec<PolicyReport>,
     attempts: Vec<AttemptReport>,
@@ -92,6 +95,7 @@ impl Draft {
             contents: Vec::new(),
             unfinished: None,
             hints: Vec::new(),
+            tags: Vec::new(),
             timing: Spent::default(),
             policies: Vec::new(),
             attempts: Vec::new(),
@@ -214,6 +218,8 @@ impl Admission {
             outcome: conclusion.outcome,
             described,
             configuration: draft.configuration,
+            tags: draft.tags,
+            exception: conclusion.exception,
             until: conclusion.until,
             endorsement_depth: conclusion.endorsement_depth,
             reused: AtomicU64::new(0),

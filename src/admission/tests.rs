@@ -1,6 +1,7 @@
 //! The decision, check by check: with keys and logs made at run time, the corpus of signed images, and a scripted
 //! upstream.
 
+mod asked_tags;
 mod attestations;
 mod blobs;
 mod corpus;
@@ -8,6 +9,7 @@ mod cost;
 mod endorsement;
 mod evidence;
 mod examples;
+mod exceptions;
 mod failures;
 mod forge;
 mod groups;
@@ -20,3 +22,4 @@ mod outcomes;
 mod question;
 mod registry;
 mod signatures;
+mod swaps;

@@ -1,6 +1,6 @@
 //! Turns the tree into values and remembers everything that is wrong on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,6 +18,8 @@ use crate::trust;
 pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Warning>,
+    /// Paths that values refer to.
+    pub(super) files: BTreeSet<PathBuf>,
 }
 
 /// A value and the key it stands under.
@@ -292,7 +294,9 @@ impl<'n> Field<'n> {
             reader.problem(self, "an empty path", "name a file");
             return None;
         }
-        Some(self.resolve(text))
+        let path = self.resolve(text);
+        reader.files.insert(path.clone());
+        Some(path)
     }
 
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
@@ -304,16 +308,20 @@ impl<'n> Field<'n> {
         let text = self.text(reader)?;
         let secret = match text.strip_prefix("file:") {
             None => text.to_owned(),
-            Some(path) => match trust::read_text(&self.resolve(path)) {
-                Ok(content) => {
-                    let content = content.strip_suffix('\n').unwrap_or(&content);
-                    content.strip_suffix('\r').unwrap_or(content).to_owned()
+            Some(path) => {
+                let path = self.resolve(path);
+                reader.files.insert(path.clone());
+                match trust::read_text(&path) {
+                    Ok(content) => {
+                        let content = content.strip_suffix('\n').unwrap_or(&content);
+                        content.strip_suffix('\r').unwrap_or(content).to_owned()
+                    }
+                    Err(error) => {
+                        reader.problem(self, describe(&error), "name a readable file");
+                        return None;
+                    }
                 }
-                Err(error) => {
-                    reader.problem(self, describe(&error), "name a readable file");
-                    return None;
-                }
-            },
+            }
         };
         if secret.is_empty() {
             reader.problem(

@@ -8,7 +8,7 @@ use crate::secret::Secret;
 use crate::trust;
 
 /// The listeners.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// The registry API.
     pub listen: SocketAddr,

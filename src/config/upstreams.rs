@@ -11,7 +11,7 @@ use crate::secret::Secret;
 use crate::trust;
 
 /// How to reach one registry.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Upstream {
     /// Where the connection goes instead of to the name: scheme, host and port only.
     pub endpoint: Option<Url>,
@@ -26,7 +26,7 @@ pub struct Upstream {
 }
 
 /// What the proxy authenticates with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Credentials {
     /// Nothing; anonymous tokens where the upstream hands them out.
     #[default]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::exception::{Exception, Scope};
 use super::{
     AttestationRequirement, Authority, AuthoritySigner, DefaultAction, IdentityRequirement, KeySet,
     KeyVersion, Matcher, Mode, Policy, Quantifier, Requirement, Revoked, Root,
@@ -36,6 +37,38 @@ pub(super) fn of_policies(
         "revoked": describe_revoked(revoked),
         "limits": describe_limits(limits),
     }))
+}
+
+/// The hash of policies with these exceptions; without any, that of the policies.
+pub(super) fn with_exceptions(policies: Digest, exceptions: &[Arc<Exception>]) -> Digest {
+    if exceptions.is_empty() {
+        return policies;
+    }
+    let exceptions: Vec<_> = exceptions.iter().map(|it| describe_exception(it)).collect();
+    digest(&json!({ "policies": policies, "exceptions": exceptions }))
+}
+
+fn describe_exception(exception: &Exception) -> Value {
+    let Exception {
+        scope,
+        reason,
+        by,
+        until,
+    } = exception;
+    let scope = match scope {
+        Scope::Images(patterns) => {
+            let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+            json!({ "images": patterns })
+        }
+        Scope::Digests(digests) => json!({ "digests": sorted(digests) }),
+    };
+    json!({ "scope": scope, "reason": reason, "by": by, "until": until.to_string() })
+}
+
+fn sorted(digests: &std::collections::HashSet<Digest>) -> Vec<Digest> {
+    let mut digests: Vec<_> = digests.iter().copied().collect();
+    digests.sort();
+    digests
 }
 
 pub(super) fn of_policy(policy: &Policy) -> Digest {
@@ -212,11 +245,6 @@ fn describe_revoked(revoked: &Revoked) -> Value {
     } = revoked;
     let mut serial_numbers: Vec<_> = serial_numbers.iter().collect();
     serial_numbers.sort();
-    let sorted = |digests: &std::collections::HashSet<Digest>| {
-        let mut digests: Vec<_> = digests.iter().copied().collect();
-        digests.sort();
-        digests
-    };
     let identities: Vec<_> = identities.iter().map(describe_matcher).collect();
     json!({
         "digests": sorted(digests),

@@ -106,6 +106,7 @@ impl Policies {
             self.revoked.clone(),
             limits,
         )
+        .excepting(self.exceptions.clone())
     }
 }
 

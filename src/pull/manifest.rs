@@ -59,6 +59,11 @@ impl Pull {
             repository: repository.clone(),
             digest,
         };
+        if let Reference::Tag(tag) = reference
+            && !self.inner.admission.knows_tag(&subject, tag)
+        {
+            return None;
+        }
         let decision = self.inner.admission.remembered(&subject, now)?;
         decision.count_reuse();
         Some(served(&decision, CacheState::Memory))

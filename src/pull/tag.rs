@@ -21,6 +21,8 @@ use crate::upstream::{self, Purpose};
 pub(super) struct Resolved {
     digest: Digest,
     resolved_at: Timestamp,
+    /// Whether an upstream told this process; else the state says so.
+    witnessed: bool,
 }
 
 /// What asking the upstream about a tag gave.
@@ -63,10 +65,14 @@ impl Pull {
             repository: repository.clone(),
             digest,
         };
-        if let Some(known) = known
+        // By which policies a digest is judged must not be for the state to say: where tags count, it is asked about.
+        let believed = |known: &Resolved| known.witnessed || !self.inner.admission.counts_tags();
+        if let Some(known) = known.filter(believed)
             && age(known.resolved_at, now) < self.inner.freshness.tag_ttl
         {
-            return Ok((subject(known.digest), None, asked));
+            let subject = subject(known.digest);
+            self.note_tag(&subject, tag, &asked).await?;
+            return Ok((subject, None, asked));
         }
         let may_serve_stale =
             known.filter(|known| age(known.resolved_at, now) <= self.inner.freshness.stale_for);
@@ -84,21 +90,29 @@ impl Pull {
         };
         match found {
             Ok(Lookup::Unchanged(digest)) => {
-                self.keep_tag(repository, tag, digest, now).await;
-                Ok((subject(digest), None, asked))
+                self.keep_tag(repository, tag, digest, now);
+                let subject = subject(digest);
+                self.note_tag(&subject, tag, &asked).await?;
+                Ok((subject, None, asked))
             }
             Ok(Lookup::Document(document)) => {
                 let digest = document.subject.digest;
                 asked.previous_digest = known
                     .map(|known| known.digest)
                     .filter(|previous| *previous != digest);
-                self.keep_tag(repository, tag, digest, now).await;
-                Ok((subject(digest), Some(document), asked))
+                self.keep_tag(repository, tag, digest, now);
+                let subject = subject(digest);
+                self.note_tag(&subject, tag, &asked).await?;
+                Ok((subject, Some(document), asked))
             }
             Err(error) if unreachable(&error) => match may_serve_stale {
                 Some(known) => {
                     asked.stale_tag = true;
-                    Ok((subject(known.digest), None, asked))
+                    let subject = subject(known.digest);
+                    if known.witnessed {
+                        self.note_tag(&subject, tag, &asked).await?;
+                    }
+                    Ok((subject, None, asked))
                 }
                 None => Err(self.unusable(repository, &error, asked).await),
             },
@@ -158,6 +172,7 @@ impl Pull {
             Ok(row) => Ok(row.map(|row| Resolved {
                 digest: row.digest,
                 resolved_at: row.resolved_at,
+                witnessed: false,
             })),
             Err(error) => Err(self
                 .unusable(
@@ -170,7 +185,7 @@ impl Pull {
     }
 
     /// Remembers where a tag points. That it cannot be stored only costs a look-up after a restart.
-    async fn keep_tag(
+    fn keep_tag(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
@@ -180,6 +195,7 @@ impl Pull {
         let resolved = Resolved {
             digest,
             resolved_at,
+            witnessed: true,
         };
         self.inner
             .tags
@@ -188,8 +204,14 @@ impl Pull {
             digest,
             resolved_at,
         };
+        let subject = Subject {
+            repository: repository.clone(),
+            digest,
+        };
         let batch = Batch {
             tags: vec![(repository.clone(), tag.clone(), row)],
+            // Also while no policy is about tags: the next configuration may have one that is.
+            asked_tags: vec![(subject, tag.clone())],
             ..Batch::default()
         };
         let state = self.inner.state.clone();
@@ -201,6 +223,18 @@ impl Pull {
                 );
             }
         });
+    }
+
+    /// Takes note of the tag where tags count.
+    async fn note_tag(&self, subject: &Subject, tag: &Tag, asked: &Asked) -> Result<(), Refusal> {
+        let noted = self.inner.admission.asked_through(subject, tag).await;
+        match noted.map_err(manifests::Error::State) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let (name, error) = (&subject.repository, Arc::new(error));
+                Err(self.unusable(name, &error, asked.clone()).await)
+            }
+        }
     }
 
     /// The answer to a tag whose manifest is broken or could not be read or had.

@@ -11,8 +11,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use ulid::Ulid;
 
-use super::route::{Action, Route};
-use super::{Server, respond};
+use super::route::{self, Action, Route};
+use super::{Rules, Server, respond};
 use crate::clients::{self, Access};
 use crate::clock;
 use crate::decision_log::AccessLine;
@@ -20,6 +20,11 @@ use crate::decision_log::Client;
 use crate::oci::Digest;
 use crate::pull::{CacheState, Caller, Refusal};
 use crate::telemetry::Endpoint;
+
+/// How often a request is answered because the configuration changed meanwhile.
+const ANSWERS_MAX: usize = 100;
+const CHANGING: &str = "the configuration of this proxy keeps changing";
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A request as the endpoints see it.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub(super) struct Asking<'r> {
     pub(super) identity: Option<Arc<str>>,
     /// Read once; everything that depends on time depends on this.
     pub(super) now: Timestamp,
+    /// What the answer depends on besides the policies.
+    pub(super) rules: Arc<Rules>,
 }
 
 /// An answer, and what the log keeps of it besides.
@@ -57,20 +64,25 @@ impl Server {
             address,
             identity: None,
             now,
+            rules: self.inner.rules.current().await,
         };
-        let route = Route::parse(&request.method, &request.uri, &self.inner.routes);
-        let (endpoint, mut answer) = match &route {
-            Ok(route) => {
-                let mut answer = self.route(&mut asking, &route.action).await;
-                if let Some(namespace) = &route.namespace
-                    && let Ok(value) = HeaderValue::try_from(namespace.as_str())
-                {
-                    let headers = answer.response.headers_mut();
-                    headers.insert(respond::OCI_NAMESPACE, value);
-                }
-                (route.action.endpoint(), answer)
+        let (mut route, mut answer) = self.answer_by_rules(&mut asking).await;
+        for again in 1..=ANSWERS_MAX {
+            let current = self.inner.rules.current().await;
+            if Arc::ptr_eq(&current, &asking.rules) {
+                break;
             }
-            Err(problem) => (Endpoint::Other, Answer::plain(respond::unroutable(problem))),
+            if again == ANSWERS_MAX {
+                answer = Answer::plain(respond::unavailable(CHANGING, RETRY_AFTER));
+                break;
+            }
+            // The configuration changed meanwhile: what one configuration allows and the next one decides is neither.
+            asking.rules = current;
+            (route, answer) = self.answer_by_rules(&mut asking).await;
+        }
+        let endpoint = match &route {
+            Ok(route) => route.action.endpoint(),
+            Err(_) => Endpoint::Other,
         };
         if request.method == Method::HEAD {
             answer.bytes = 0;
@@ -79,6 +91,29 @@ impl Server {
         let action = route.as_ref().ok().map(|route| &route.action);
         self.note(&asking, endpoint, action, &answer, started);
         answer.response
+    }
+
+    /// The answer by the rules that `asking` has.
+    async fn answer_by_rules(
+        &self,
+        asking: &mut Asking<'_>,
+    ) -> (Result<Route, route::Error>, Answer) {
+        let (method, uri) = (&asking.request.method, &asking.request.uri);
+        let route = Route::parse(method, uri, &asking.rules.routes);
+        let answer = match &route {
+            Ok(route) => {
+                let mut answer = self.route(asking, &route.action).await;
+                if let Some(namespace) = &route.namespace
+                    && let Ok(value) = HeaderValue::try_from(namespace.as_str())
+                {
+                    let headers = answer.response.headers_mut();
+                    headers.insert(respond::OCI_NAMESPACE, value);
+                }
+                answer
+            }
+            Err(problem) => Answer::plain(respond::unroutable(problem)),
+        };
+        (route, answer)
     }
 
     async fn route(&self, asking: &mut Asking<'_>, action: &Action) -> Answer {
@@ -121,7 +156,9 @@ impl Server {
 
     /// Whether this client may have this at all, asked before any cache is looked at.
     async fn admit_client(&self, asking: &mut Asking<'_>, action: &Action) -> Result<(), Answer> {
-        let Some(clients) = &self.inner.clients else {
+        asking.identity = None;
+        let rules = Arc::clone(&asking.rules);
+        let Some(clients) = &rules.clients else {
             return Ok(());
         };
         let authorization = asking.header(&AUTHORIZATION);

@@ -27,18 +27,18 @@ impl Server {
         };
         match served {
             Ok(served) => admitted(asking, &served),
-            Err(refusal) => self.refused_manifest(asking, &refusal),
+            Err(refusal) => Self::refused_manifest(asking, &refusal),
         }
     }
 
     /// A refusal; as a `HEAD`, for clients that hide why a `HEAD` failed, a 200 without content if so configured.
-    fn refused_manifest(&self, asking: &Asking<'_>, refusal: &Refusal) -> Answer {
+    fn refused_manifest(asking: &Asking<'_>, refusal: &Refusal) -> Answer {
         let answer = Answer::refused(refusal);
         let Refusal::Denied(refused) = refusal else {
             return answer;
         };
         match &refused.described {
-            Some(described) if self.inner.compat.head_allows && asking.is_head() => Answer {
+            Some(described) if asking.rules.compat.head_allows && asking.is_head() => Answer {
                 response: respond::head_allowed(described),
                 ..answer
             },

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::decision_log::Subject;
-use crate::oci::Digest;
+use crate::oci::{Digest, Tag};
 
 use super::{Batch, Error, decisions, schema};
 
@@ -240,6 +240,9 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch, hint: &mut i64) -> rusql
             ),
         )?;
     }
+    for (subject, tag) in &batch.asked_tags {
+        insert_asked_tag(transaction, subject, tag)?;
+    }
     for subject in &batch.confirmed_blobs {
         execute(
             transaction,
@@ -266,6 +269,22 @@ fn insert_hints(
         )?;
     }
     Ok(())
+}
+
+/// One more than is listed is kept, which says that there were too many.
+fn insert_asked_tag(
+    transaction: &Transaction<'_>,
+    subject: &Subject,
+    tag: &Tag,
+) -> rusqlite::Result<()> {
+    let (repository, digest) = super::keys(subject);
+    let kept_max = i64::try_from(super::ASKED_TAGS_MAX).unwrap_or(i64::MAX);
+    execute(
+        transaction,
+        "INSERT OR IGNORE INTO asked_tags (repository, digest, tag) SELECT ?1, ?2, ?3
+         WHERE (SELECT COUNT(*) FROM asked_tags WHERE repository = ?1 AND digest = ?2) <= ?4",
+        (repository, digest, tag.as_str(), kept_max),
+    )
 }
 
 fn execute(

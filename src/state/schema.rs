@@ -47,6 +47,11 @@ const MIGRATIONS: &[&str] = &["
         signer TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (signer, row)
     ) WITHOUT ROWID;
     CREATE INDEX decision_signers_by_row ON decision_signers (row);
+", "
+    CREATE TABLE asked_tags (
+        repository TEXT NOT NULL, digest TEXT NOT NULL, tag TEXT NOT NULL,
+        PRIMARY KEY (repository, digest, tag)
+    ) WITHOUT ROWID;
 "];
 
 /// How long to wait for another process (a backup, the `sqlite3` program) that holds the database.

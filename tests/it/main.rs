@@ -27,6 +27,8 @@ mod decision_log;
 #[cfg(test)]
 mod denies_unsigned;
 #[cfg(test)]
+mod exceptions;
+#[cfg(test)]
 mod failure_never_passes;
 #[cfg(test)]
 mod fake_registry;
@@ -46,6 +48,8 @@ mod policy_change;
 mod probes_and_metrics;
 #[cfg(test)]
 mod ranges;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod revoked;
 #[cfg(test)]

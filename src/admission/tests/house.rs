@@ -14,11 +14,11 @@ use crate::admission::{
 };
 use crate::decision_log::{Basis, Client, Record, Subject};
 use crate::discovery::Discovery;
-use crate::in_force::InForce;
+use crate::in_force::{Configured, InForce};
 use crate::limits::Limits;
 use crate::manifests::Manifests;
 use crate::oci::Digest;
-use crate::policy::{DefaultAction, Policies, Policy, Revoked};
+use crate::policy::{DefaultAction, Exception, Policies, Policy, Revoked};
 use crate::state::{Batch, State};
 use crate::store::Store;
 use crate::upstream::Upstream;
@@ -39,6 +39,7 @@ impl Sink for Told {
 pub(super) struct Settings {
     pub(super) default: Option<DefaultAction>,
     pub(super) revoked: Revoked,
+    pub(super) exceptions: Vec<Exception>,
     pub(super) limits: Limits,
     pub(super) freshness: Freshness,
 }
@@ -85,19 +86,11 @@ impl House {
         settings: Settings,
     ) -> Process<'_> {
         let limits = Arc::new(settings.limits);
-        let policies = policies
-            .into_iter()
-            .map(|policy| Arc::new(policy.with_hash()))
-            .collect();
-        let default = settings.default.unwrap_or(DefaultAction::Deny);
+        let in_force = in_force(policies, settings.default, settings.revoked, &limits);
+        let exceptions = settings.exceptions.into_iter().map(Arc::new).collect();
         let told = Arc::new(Told::default());
         let admission = Admission::new(Parts {
-            in_force: InForce::fixed(Arc::new(Policies::new(
-                policies,
-                default,
-                settings.revoked,
-                &limits,
-            ))),
+            in_force: InForce::fixed(Arc::new(in_force.excepting(exceptions))),
             manifests: Manifests::new(
                 self.store.clone(),
                 self.state.clone(),
@@ -135,6 +128,24 @@ impl House {
         self.tasks.wait().await;
         self.tasks.reopen();
     }
+}
+
+pub(super) fn in_force(
+    policies: Vec<Policy>,
+    default: Option<DefaultAction>,
+    revoked: Revoked,
+    limits: &Limits,
+) -> Policies {
+    let policies = policies
+        .into_iter()
+        .map(|policy| Arc::new(policy.with_hash()))
+        .collect();
+    Policies::new(
+        policies,
+        default.unwrap_or(DefaultAction::Deny),
+        revoked,
+        limits,
+    )
 }
 
 pub(super) fn subject(digest: &Digest) -> Subject {
@@ -178,6 +189,18 @@ impl Process<'_> {
             Ok(decision) => words(&decision),
             Err(error) => format!("{error:?}"),
         }
+    }
+
+    /// Puts other policies in force while the process runs.
+    pub(super) fn reconfigure(&self, policies: Vec<Policy>, revoked: Revoked) {
+        let limits = Arc::new(Limits::default());
+        let policies = in_force(policies, None, revoked, &limits);
+        self.admission.inner.in_force.replace(Configured {
+            policies: Arc::new(policies),
+            limits,
+            keys: None,
+            roots: None,
+        });
     }
 
     pub(super) async fn grant(

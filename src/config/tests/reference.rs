@@ -86,6 +86,7 @@ fn the_reference_has_every_key() {
         (&format!("{policy}.attestations[]"), attestations::KEYS),
         ("clients[]", clients::KEYS),
         ("clients[].basic", clients::BASIC_KEYS),
+        ("exceptions[]", exceptions::KEYS),
         ("revoked", revoked::KEYS),
         ("revoked.identities[]", revoked::IDENTITY_KEYS),
         ("freshness", freshness::KEYS),

@@ -66,17 +66,7 @@ impl Proxy {
 
     /// Starts the process.
     pub(crate) fn spawn(&self) {
-        let mut configuration = self.configuration.lock().unwrap().0.clone();
-        if configuration["server"].is_null() {
-            configuration["server"] = json!({});
-        }
-        if configuration["server"]["listen"].is_null() {
-            configuration["server"]["listen"] = json!(format!("127.0.0.1:{}", self.listen));
-        }
-        configuration["server"]["admin_listen"] = json!(format!("127.0.0.1:{}", self.admin));
-        configuration["data_dir"] = json!(self.data_dir());
-        let text = serde_json::to_string_pretty(&configuration).unwrap();
-        std::fs::write(self.config_path(), text).unwrap();
+        self.write_configuration();
         let mut child = self.child.lock().unwrap();
         assert!(child.is_none(), "it is running");
         *child = Some(
@@ -90,6 +80,23 @@ impl Proxy {
                 .spawn()
                 .unwrap(),
         );
+    }
+
+    /// Writes the configuration file at one stroke.
+    fn write_configuration(&self) {
+        let mut configuration = self.configuration.lock().unwrap().0.clone();
+        if configuration["server"].is_null() {
+            configuration["server"] = json!({});
+        }
+        if configuration["server"]["listen"].is_null() {
+            configuration["server"]["listen"] = json!(format!("127.0.0.1:{}", self.listen));
+        }
+        configuration["server"]["admin_listen"] = json!(format!("127.0.0.1:{}", self.admin));
+        configuration["data_dir"] = json!(self.data_dir());
+        let text = serde_json::to_string_pretty(&configuration).unwrap();
+        let written = self.directory.path().join("config.new");
+        std::fs::write(&written, text).unwrap();
+        std::fs::rename(written, self.config_path()).unwrap();
     }
 
     fn open_log(&self, name: &str) -> File {
@@ -145,6 +152,23 @@ impl Proxy {
     /// Changes the configuration for the next start.
     pub(crate) fn reconfigure(&self, change: impl FnOnce(&mut Value)) {
         change(&mut self.configuration.lock().unwrap().0);
+    }
+
+    /// The configuration as it was last written or is for the next start.
+    pub(crate) fn configuration(&self) -> Value {
+        self.configuration.lock().unwrap().0.clone()
+    }
+
+    /// Changes the configuration and its file, at one stroke, while the process runs.
+    pub(crate) fn rewrite(&self, change: impl FnOnce(&mut Value)) {
+        self.reconfigure(change);
+        self.write_configuration();
+    }
+
+    /// Tells it to read its configuration anew.
+    pub(crate) fn signal_hangup(&self) {
+        let child = self.child.lock().unwrap();
+        kill_process(Pid::from_child(child.as_ref().unwrap()), Signal::HUP).unwrap();
     }
 
     // Its end.

@@ -1,0 +1,121 @@
+//! Exceptions: a refusal that a person has waived for a while.
+
+use std::sync::Arc;
+
+use super::decision::{Decision, Outcome};
+use super::denial::Kind;
+use super::endorsement::Endorsement;
+use super::evaluate::{Evaluation, Finding};
+use super::judge::{Conclusion, Terms, later};
+use super::recorder::Draft;
+use super::{Admission, REFUSAL_MEMORY};
+use crate::decision_log::{Basis, Subject};
+use crate::manifests::Document;
+use crate::policy::Exception;
+
+/// An exception that waives the refusal of a manifest.
+pub(super) struct Excepted {
+    exception: Arc<Exception>,
+    /// The excepted index that lists the manifest.
+    listed_by: Option<Arc<Decision>>,
+}
+
+impl Admission {
+    /// The exception that waives what `evaluation` refuses: one about the manifest itself, or about an index that lists
+    /// it and is served by an exception.
+    pub(super) fn excepted(
+        &self,
+        subject: &Subject,
+        document: &Document,
+        evaluation: &Evaluation,
+        parents: &[Endorsement],
+        terms: &Terms,
+    ) -> Option<Excepted> {
+        let Finding::Refused(_) = &evaluation.finding else {
+            return None;
+        };
+        if !evaluation.waivable {
+            return None;
+        }
+        let Subject { repository, digest } = subject;
+        if let Some(exception) = terms.policies.exception(repository, digest, terms.now) {
+            return Some(Excepted {
+                exception: Arc::clone(exception),
+                listed_by: None,
+            });
+        }
+        let parent = parents.iter().find(|one| one.covers(document))?.parent();
+        let exception = parent.exception.as_ref();
+        let exception = exception.filter(|exception| exception.runs(terms.now))?;
+        Some(Excepted {
+            exception: Arc::clone(exception),
+            listed_by: Some(Arc::clone(parent)),
+        })
+    }
+}
+
+impl Excepted {
+    /// Serves what `conclusion` refuses, with a warning, until the exception ends.
+    pub(super) fn waive(
+        self,
+        conclusion: Conclusion,
+        document: Arc<Document>,
+        terms: &Terms,
+        draft: &mut Draft,
+    ) -> Conclusion {
+        let Outcome::Deny(mut denial) = conclusion.outcome else {
+            return conclusion;
+        };
+        let Self {
+            exception,
+            listed_by,
+        } = self;
+        denial.message = format!("served by {exception}; without it {}", denial.message);
+        draft.endorsed_by = listed_by.as_ref().map(|index| index.subject.digest);
+        if let Some(index) = &listed_by {
+            draft.tags.extend(index.tags.iter().cloned());
+        }
+        Conclusion {
+            outcome: Outcome::Admit {
+                basis: Basis::Audit,
+                document,
+                warning: Some(denial),
+            },
+            until: exception.until.min(later(terms.now, REFUSAL_MEMORY)),
+            endorsement_depth: listed_by.map_or(0, |index| index.endorsement_depth + 1),
+            exception: Some(exception),
+        }
+    }
+}
+
+impl Kind {
+    /// Whether a person may waive it for a while: what a policy finds missing or wrong about signatures. Not what is
+    /// revoked, broken or too much, and not what no policy has been asked about.
+    pub(super) fn is_waivable(self) -> bool {
+        match self {
+            Self::Unsigned
+            | Self::UntrustedKey
+            | Self::WrongIdentity
+            | Self::WrongIssuer
+            | Self::InvalidSignature
+            | Self::WrongSubject
+            | Self::InvalidCertificate
+            | Self::TransparencyLog
+            | Self::Timestamp
+            | Self::AnnotationMismatch
+            | Self::ThresholdNotMet
+            | Self::AttestationMissing
+            | Self::AttestationRejected
+            | Self::SignatureTooOld
+            | Self::WrongName => true,
+            Self::NoPolicy
+            | Self::NotEndorsed
+            | Self::Malformed
+            | Self::LimitExceeded
+            | Self::Revoked
+            | Self::ClientDenied
+            | Self::UpstreamNotAllowed
+            | Self::UpstreamDenied => false,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Policies about tags cover a digest by the tags it was asked for through.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::house::{House, Process, subject};
+use super::question::{World, now, signed_by};
+use super::registry::Pushed;
+use crate::oci::{Manifest, RepositoryName, Tag};
+use crate::policy::{Coverage, ImportedCoverage, Policy, Revoked, Tags};
+use crate::state::Batch;
+
+/// Covers what was asked for through a tag with this prefix.
+#[derive(Debug)]
+struct Prefixed(&'static str);
+
+impl ImportedCoverage for Prefixed {
+    fn covers(&self, _repository: &RepositoryName, tags: &Tags) -> bool {
+        let known = tags.known();
+        known.is_empty() || known.iter().any(|tag| tag.starts_with(self.0))
+    }
+
+    fn matches(&self, _reference: &str) -> bool {
+        false
+    }
+
+    fn is_about_tags(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> Value {
+        json!({ "prefix": self.0 })
+    }
+
+    fn patterns(&self) -> Vec<String> {
+        vec![format!("**:{}*", self.0)]
+    }
+}
+
+/// Everything is to be signed by the first key, and what is asked for through `prod-…` by the second as well.
+fn policies(world: &World) -> Vec<Policy> {
+    let of_production = Policy {
+        name: "production".to_owned(),
+        coverage: Coverage::Imported(Arc::new(Prefixed("prod-"))),
+        ..signed_by(&[&world.other_authority], 1)
+    };
+    vec![signed_by(&[&world.authority], 1), of_production]
+}
+
+fn tag(tag: &str) -> Tag {
+    tag.parse().unwrap()
+}
+
+async fn ask_through(process: &Process<'_>, pushed: &Pushed, name: &str) {
+    let (subject, tag) = (subject(&pushed.digest), tag(name));
+    let admission = &process.admission;
+    admission.asked_through(&subject, &tag).await.unwrap();
+    assert!(admission.knows_tag(&subject, &tag));
+}
+
+async fn signed(house: &House, world: &World) -> (Pushed, Pushed) {
+    let child = house.registry.push_image("a child");
+    let index = house.registry.push_index(&[&child]);
+    house.registry.sign(&index, &world.key);
+    (index, child)
+}
+
+#[tokio::test]
+async fn without_a_known_tag_every_policy_for_the_repository_covers() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, _) = signed(&house, &world).await;
+    let process = house.process(policies(&world));
+    assert_eq!(process.decide(&index).await, "untrusted_key");
+    ask_through(&process, &index, "dev-1").await;
+    assert_eq!(process.decide(&index).await, "signature");
+}
+
+#[tokio::test]
+async fn another_tag_decides_again_about_everything_below() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, child) = signed(&house, &world).await;
+    let process = house.process(policies(&world));
+    ask_through(&process, &index, "dev-1").await;
+    assert_eq!(process.decide(&index).await, "signature");
+    assert_eq!(process.decide(&child).await, "endorsement");
+    let manifest = Manifest::parse(&child.bytes, child.media_type).unwrap();
+    let blob = manifest.blobs().next().unwrap().digest;
+    assert_eq!(process.grants(&blob).await, "granted");
+    // A tag that adds no policy changes nothing but the memory.
+    ask_through(&process, &index, "dev-2").await;
+    assert_eq!(process.decide(&child).await, "endorsement");
+    ask_through(&process, &index, "prod-1").await;
+    let remembered = |pushed: &Pushed| {
+        let subject = subject(&pushed.digest);
+        process.admission.remembered(&subject, now())
+    };
+    assert!(remembered(&index).is_none() && remembered(&child).is_none());
+    let of_blob = process.admission.remembered_blob(&subject(&blob), now());
+    assert!(of_blob.is_none());
+    assert_eq!(process.decide(&child).await, "unsigned");
+    assert_eq!(process.grants(&blob).await, "not_endorsed");
+    assert_eq!(process.decide(&index).await, "untrusted_key");
+    // Whoever asks through the other tag again takes nothing away.
+    ask_through(&process, &index, "dev-1").await;
+    assert_eq!(process.decide(&index).await, "untrusted_key");
+}
+
+#[tokio::test]
+async fn tags_that_only_the_state_has_add_policies_and_take_none_away() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, _) = signed(&house, &world).await;
+    let first = house.process(policies(&world));
+    ask_through(&first, &index, "dev-1").await;
+    assert_eq!(first.decide(&index).await, "signature");
+    // By the word of the state alone, the other policy would not cover it.
+    let second = house.process(policies(&world));
+    assert_eq!(second.decide(&index).await, "untrusted_key");
+    ask_through(&second, &index, "dev-1").await;
+    assert_eq!(second.decide(&index).await, "signature");
+    ask_through(&second, &index, "prod-1").await;
+    let third = house.process(policies(&world));
+    ask_through(&third, &index, "dev-1").await;
+    assert_eq!(third.decide(&index).await, "untrusted_key");
+}
+
+#[tokio::test]
+async fn too_many_tags_are_as_good_as_none() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, _) = signed(&house, &world).await;
+    let process = house.process(policies(&world));
+    for number in 1..=64 {
+        ask_through(&process, &index, &format!("dev-{number}")).await;
+    }
+    assert_eq!(process.decide(&index).await, "signature");
+    for number in 65..=70 {
+        ask_through(&process, &index, &format!("dev-{number}")).await;
+        assert_eq!(process.decide(&index).await, "untrusted_key");
+    }
+    // What the state keeps is bounded, and says so.
+    let kept = house.state.asked_tags(&subject(&index.digest)).await;
+    assert_eq!(kept.unwrap(), None);
+}
+
+#[tokio::test]
+async fn tags_cost_nothing_while_no_policy_is_about_them() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, _) = signed(&house, &world).await;
+    let process = house.process(vec![signed_by(&[&world.authority], 1)]);
+    assert_eq!(process.decide(&index).await, "signature");
+    ask_through(&process, &index, "prod-1").await;
+    let subject = subject(&index.digest);
+    assert!(process.admission.remembered(&subject, now()).is_some());
+    let kept = house.state.asked_tags(&subject).await.unwrap();
+    assert_eq!(kept, Some(Vec::new()));
+    // What was decided then does not count once there is one.
+    process.reconfigure(policies(&world), Revoked::default());
+    assert_eq!(process.decide(&index).await, "untrusted_key");
+}
+
+#[tokio::test]
+async fn tags_in_the_state_are_told_apart_by_subject() {
+    let house = House::new().await;
+    let (one, other) = (
+        house.registry.push_image("1"),
+        house.registry.push_image("2"),
+    );
+    let batch = Batch {
+        asked_tags: vec![
+            (subject(&one.digest), tag("v1")),
+            (subject(&one.digest), tag("v1")),
+            (subject(&other.digest), tag("v2")),
+        ],
+        ..Batch::default()
+    };
+    house.state.write(batch).await.unwrap();
+    let kept = house.state.asked_tags(&subject(&one.digest)).await.unwrap();
+    assert_eq!(kept, Some(vec!["v1".to_owned()]));
+}
