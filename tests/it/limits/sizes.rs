@@ -146,6 +146,11 @@ async fn of_what_is_kept_in_memory() {
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         };
+        // And it may come into memory a little later than that.
+        for _ in 0..10 {
+            assert_serves_blob(&scene.blob("apps/web", &layer).await, &layer);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
         let other = noise("other", image.blobs[1].len());
         std::fs::write(file, &other).unwrap();
         // What is too much for the memory leaves it a little later.
