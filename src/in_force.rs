@@ -150,11 +150,11 @@ impl InForce {
         self.take_in();
     }
 
-    /// Asks for keys again that a signature was by no known version of: there may be a newer one. Whether that changed
-    /// anything. Each is asked for at most once in 30 s, whoever signs what.
-    pub async fn refresh_keys(&self, references: &[String], deadline: Instant) -> bool {
+    /// Asks for keys again that a signature was by no known version of: there may be a newer one. What is found is in
+    /// force when this returns. Each is asked for at most once in 30 s, whoever signs what.
+    pub async fn refresh_keys(&self, references: &[String], deadline: Instant) {
         let Some(keys) = self.configured().keys else {
-            return false;
+            return;
         };
         let references = references
             .iter()
@@ -164,7 +164,7 @@ impl InForce {
             async move { keys.refresh(&reference, deadline).await }
         });
         futures::future::join_all(refreshing).await;
-        self.take_in()
+        self.take_in();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Configured> {

@@ -176,11 +176,14 @@ impl Admission {
         }
         let asking = Stopwatch::now();
         let in_force = &self.inner.in_force;
-        let changed = in_force.refresh_keys(unmatched, terms.deadline).await;
+        in_force.refresh_keys(unmatched, terms.deadline).await;
         draft.timing.keys += asking.elapsed();
+        // Others may have taken in what was found: what counts is whether it is something else than we judged by.
+        let policies = in_force.snapshot();
+        let changed = policies.hash != terms.policies.hash;
         if changed {
-            terms.policies = in_force.snapshot();
-            draft.configuration = terms.policies.hash;
+            draft.configuration = policies.hash;
+            terms.policies = policies;
         }
         changed
     }

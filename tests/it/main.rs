@@ -29,6 +29,8 @@ mod fake_registry;
 #[cfg(test)]
 mod index_children;
 #[cfg(test)]
+mod key_services;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod limits;

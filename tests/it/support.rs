@@ -9,6 +9,7 @@ pub(crate) mod ports;
 pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod scene;
+pub(crate) mod service;
 pub(crate) mod signing;
 pub(crate) mod store;
 
