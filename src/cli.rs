@@ -6,9 +6,11 @@ mod image;
 mod judgement;
 mod log;
 mod output;
+mod question;
 mod requirements;
 mod serve;
 mod verify;
+mod verify_attestation;
 mod verify_bundle;
 
 use std::fs::File;
@@ -35,8 +37,10 @@ enum Command {
     Serve(serve::Arguments),
     /// See it work: a registry with signed and unsigned images, the proxy in front of it, and a tour of pulls.
     Demo(demo::Arguments),
-    /// Decide about one image, as the proxy would.
+    /// Decide about images, as the proxy would.
     Verify(verify::Arguments),
+    /// Decide about images by what somebody attests of them.
+    VerifyAttestation(verify_attestation::Arguments),
     /// Decide about one image and tell how the decision came about and what would change it.
     Explain(explain::Arguments),
     /// Verify a Sigstore bundle over a file or digest (the Sigstore client protocol).
@@ -76,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::VerifyAttestation(arguments) => verify_attestation::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::VerifyBundle(arguments) => verify_bundle::run(arguments),
         Command::Log(arguments) => log::run(arguments),

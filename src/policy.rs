@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
+use crate::verify::CertificateAuthorities;
 pub use condition::{Condition, ConditionError, Rule};
 pub use coverage::{Coverage, ImportedCoverage, Tags};
 pub use matcher::Matcher;
@@ -195,10 +196,13 @@ pub enum AuthoritySigner {
 pub struct IdentityRequirement {
     /// The certificate's subject alternative name.
     pub identity: Matcher,
-    /// Its OIDC issuer.
-    pub oidc_issuer: Matcher,
+    /// Its OIDC issuer; nothing only where `certificate_authorities` vouch themselves.
+    pub oidc_issuer: Option<Matcher>,
     /// Fulcio extensions by name.
     pub extensions: BTreeMap<String, Matcher>,
+    /// Who issues its certificates in place of the trusted root's authorities. The authority's `trusted_root` has them
+    /// already; they are kept for the next version of it.
+    pub certificate_authorities: Option<Arc<CertificateAuthorities>>,
 }
 
 /// What is refused from the next request on.
@@ -208,8 +212,20 @@ pub struct Revoked {
     pub digests: std::collections::HashSet<Digest>,
     /// Fingerprints of keys.
     pub keys: std::collections::HashSet<Digest>,
+    /// Fingerprints of signing certificates.
+    pub certificates: std::collections::HashSet<Digest>,
+    /// Serial numbers of signing certificates, as [`serial_number`] writes them.
+    pub serial_numbers: std::collections::HashSet<String>,
     /// Identities, matched whole.
     pub identities: Vec<Matcher>,
+}
+
+/// A serial number in one spelling: lower-case hex without leading zeros. `None` if it is not hex.
+#[must_use]
+pub fn serial_number(text: &str) -> Option<String> {
+    let hex: String = text.chars().filter(|it| *it != ':').collect();
+    let is_hex = !hex.is_empty() && hex.chars().all(|it| it.is_ascii_hexdigit());
+    is_hex.then(|| hex.trim_start_matches('0').to_ascii_lowercase())
 }
 
 impl Policies {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::Limits;
 use crate::oci::{Descriptor, Digest, media_type};
 
-pub(crate) use certificate::{Intermediate, SigningCertificate};
+pub(crate) use certificate::{FULCIO_EXTENSIONS, Intermediate, SigningCertificate};
 pub(crate) use log_entry::{EntryKind, LogEntry, LoggedVerifier, SignedPart};
 pub use material::is_signature_material;
 pub(crate) use simple_signing::Payload;

@@ -18,7 +18,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::verify::{KeyError, PublicKey, TrustedRoot, TrustedRootError};
+use crate::verify::{
+    CertificateAuthorities, CertificateAuthoritiesError, KeyError, PublicKey, TrustedRoot,
+    TrustedRootError,
+};
 
 pub use metadata::Summary;
 pub use mirror::AddressError;
@@ -61,6 +64,15 @@ pub enum Error {
         #[source]
         source: KeyError,
     },
+    /// It holds no usable certificate authorities.
+    #[error("{} holds no usable certificate authorities", path.display())]
+    CertificateAuthorities {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: CertificateAuthoritiesError,
+    },
     /// It holds no usable trusted root.
     #[error("{} holds no usable trusted root", path.display())]
     TrustedRoot {
@@ -83,6 +95,19 @@ pub fn load_key(path: &Path) -> Result<PublicKey, Error> {
     PublicKey::from_pem(&read_text(path)?).map_err(|source| Error::Key {
         path: path.to_owned(),
         source,
+    })
+}
+
+/// Loads PEM certificates of authorities.
+///
+/// # Errors
+/// When the file cannot be read, is too large, or has no root among its certificates.
+pub fn load_certificate_authorities(path: &Path) -> Result<CertificateAuthorities, Error> {
+    CertificateAuthorities::from_pem(&read_text(path)?).map_err(|source| {
+        Error::CertificateAuthorities {
+            path: path.to_owned(),
+            source,
+        }
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod attempt;
 mod certificate;
+mod certificate_authorities;
 pub mod file;
 mod public_key;
 mod timestamp;
@@ -17,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
-use crate::signature::Candidate;
+use crate::signature::{Candidate, FULCIO_EXTENSIONS};
 
+pub use certificate_authorities::{CertificateAuthorities, CertificateAuthoritiesError};
 pub use public_key::{KeyError, PublicKey};
 pub use trusted_root::{TrustedAuthority, TrustedRole, TrustedRoot, TrustedRootError};
 
@@ -67,10 +69,13 @@ pub struct Demand<'a> {
 pub struct Certificate {
     /// The one subject alternative name.
     pub identity: String,
-    /// Who vouched for the identity: Fulcio extension 1.3.6.1.4.1.57264.1.8, or .1.1.
+    /// Who vouched for the identity: Fulcio extension 1.3.6.1.4.1.57264.1.8, or .1.1. Empty where the certificate
+    /// names nobody, which only certificate authorities of one's own may leave out.
     pub oidc_issuer: String,
     /// The serial number in hex.
     pub serial: String,
+    /// SHA-256 of the certificate (DER).
+    pub fingerprint: Digest,
     /// Start of validity.
     pub not_before: Timestamp,
     /// End of validity.
@@ -179,6 +184,31 @@ pub enum Attempt {
     Failed(Box<Failure>),
 }
 
+/// The names of the extensions that Fulcio puts into certificates (Fulcio, "oid-info"), as
+/// [`Certificate::extensions`] has them.
+pub fn extension_names() -> impl Iterator<Item = &'static str> {
+    let of_certificates = FULCIO_EXTENSIONS.iter();
+    let mut names: Vec<_> = of_certificates.map(|(_, name)| *name).collect();
+    // The issuer has two identifiers.
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter()
+}
+
+/// The name of the extension that `text` names or is the object identifier of (`1.3.6.1.4.1.57264.1.14`).
+#[must_use]
+pub fn extension_name(text: &str) -> Option<&'static str> {
+    let arc = text.strip_prefix("1.3.6.1.4.1.57264.1.");
+    let of_certificates = FULCIO_EXTENSIONS.iter();
+    of_certificates
+        .filter(|(known, name)| match arc {
+            Some(arc) => known.to_string() == arc,
+            None => *name == text,
+        })
+        .map(|(_, name)| *name)
+        .next()
+}
+
 /// Tries `candidate` as a signature of exactly `subject`.
 ///
 /// Steps, in this order: shape and limits, signature, subject, name, log, time, certificate. The first that fails is
@@ -198,6 +228,12 @@ pub fn verify(
 #[must_use]
 pub fn may_prove(candidate: &Candidate, purpose: Purpose<'_>) -> bool {
     attempt::may_prove(&candidate.content, purpose)
+}
+
+/// The predicate type that an attestation claims, in short and on one line; nothing for signatures.
+#[must_use]
+pub fn claimed_predicate_type(candidate: &Candidate) -> Option<String> {
+    attempt::claimed_predicate_type(&candidate.content)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod attestation;
 mod report;
 mod requirement;
 mod signers;
+mod ways;
 
 use jiff::Timestamp;
 

@@ -5,10 +5,12 @@ mod text;
 
 use serde::Serialize;
 
+use super::image::ImageReference;
 use super::judgement::Answer;
 use super::output::{Format, print, print_json, tell};
-use super::verify::Question;
-use super::{EXIT_UNDECIDED, block_on, chain, environment};
+use super::question::Question;
+use super::requirements::Demand;
+use super::{EXIT_UNDECIDED, block_on, chain};
 use crate::config::Config;
 use crate::decision_log::{Record, SourceReport};
 use crate::oci::{Digest, RepositoryName};
@@ -17,7 +19,6 @@ use crate::policy::{
     Tags,
 };
 use crate::state::EvidenceSource;
-use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -27,6 +28,8 @@ use crate::telemetry;
 
 Exit status: 0 admitted, 1 refused, 2 cannot be decided, 64 bad usage or configuration.")]
 pub(super) struct Arguments {
+    /// The image, as for `docker pull`.
+    image: ImageReference,
     #[command(flatten)]
     question: Question,
 }
@@ -78,12 +81,12 @@ struct SourceExplanation {
 }
 
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    telemetry::log_to_stderr(Some(environment("RUST_LOG").as_deref().unwrap_or("error")));
-    block_on(explain(&arguments.question))
+    arguments.question.log_to_stderr();
+    block_on(explain(&arguments.image, &arguments.question))
 }
 
-async fn explain(question: &Question) -> u8 {
-    let (judgement, config) = match question.judge().await {
+async fn explain(image: &ImageReference, question: &Question) -> u8 {
+    let (judgement, config) = match question.judge(image, Demand::Signature).await {
         Ok(judged) => judged,
         Err(code) => return code,
     };
@@ -95,7 +98,6 @@ async fn explain(question: &Question) -> u8 {
             return EXIT_UNDECIDED;
         }
     };
-    let image = question.image();
     let explanation = Explanation::new(
         (&image.repository, image.reference.to_string()),
         &config,
@@ -107,6 +109,7 @@ async fn explain(question: &Question) -> u8 {
         Format::Json => print_json(&explanation),
         Format::Text => print(&text::render(&explanation)),
     };
+    question.tell_hints(explanation.record.as_ref());
     answer.exit_code()
 }
 
@@ -278,9 +281,12 @@ fn describe(authority: &Authority) -> String {
             format!("key {reference} ({})", versions.join(", "))
         }
         AuthoritySigner::Identity(requirement) => format!(
-            "{} certified for {}",
+            "{} certified {}",
             value(&requirement.identity),
-            value(&requirement.oidc_issuer)
+            requirement.oidc_issuer.as_ref().map_or_else(
+                || "by an authority of its own".to_owned(),
+                |issuer| format!("for {}", value(issuer))
+            )
         ),
     };
     if authority.transparency_log {

@@ -1,12 +1,22 @@
 //! What an image must satisfy, as given on the command line: configuration files, or one signer in cosign's words.
 
+mod cosign;
+mod expressions;
+mod identity;
+mod problems;
+mod registry;
+
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
+use identity::Identity;
+use problems::in_terms_of_flags;
+
 use super::output::tell;
 use super::{ConfigFiles, EXIT_USAGE, environment};
-use crate::config::{Config, Problem, Problems, Source};
+use crate::config::{Config, Source};
+use crate::decision_log::Record;
 use crate::oci::RepositoryName;
 
 /// Configuration files, or one signer. With neither, the built-in configuration.
@@ -17,8 +27,9 @@ use crate::oci::RepositoryName;
 pub(super) struct Requirements {
     #[command(flatten)]
     config: ConfigFiles,
-    /// PEM file of the public key that must have signed.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "Identity"])]
+    /// The public key that must have signed: a PEM file, `env://VARIABLE` with PEM text, or a key service (`gcpkms://`,
+    /// `awskms://`, `azurekms://`, `hashivault://`, `k8s://`).
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["config", "Identity"])]
     key: Option<String>,
     #[command(flatten)]
     identity: Identity,
@@ -30,35 +41,26 @@ pub(super) struct Requirements {
     annotations: Vec<(String, String)>,
     #[command(flatten)]
     loosened: Loosened,
-    /// Speak plain HTTP to the image's registry, as for one on loopback.
-    #[arg(long, visible_alias = "plain-http", conflicts_with = "config")]
-    allow_http_registry: bool,
+    #[command(flatten)]
+    registry: registry::Access,
+    #[command(flatten)]
+    _compatibility: cosign::Compatibility,
 }
 
-/// Who a certificate must be for, and who must have vouched for that.
-#[derive(Debug, clap::Args)]
-#[group(id = "Identity", multiple = true, conflicts_with = "config")]
-struct Identity {
-    /// The identity (email address or workflow) in the signing certificate; the issuer is needed as well.
-    #[arg(
-        long,
-        value_name = "IDENTITY",
-        conflicts_with = "certificate_identity_regexp"
-    )]
-    certificate_identity: Option<String>,
-    /// The same as an expression, which must match the whole identity.
-    #[arg(long, value_name = "REGEXP")]
-    certificate_identity_regexp: Option<String>,
-    /// The OIDC issuer in the signing certificate; the identity is needed as well.
-    #[arg(
-        long,
-        value_name = "URL",
-        conflicts_with = "certificate_oidc_issuer_regexp"
-    )]
-    certificate_oidc_issuer: Option<String>,
-    /// The same as an expression, which must match the whole issuer.
-    #[arg(long, value_name = "REGEXP")]
-    certificate_oidc_issuer_regexp: Option<String>,
+/// What the signer must have made.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Demand<'a> {
+    /// A signature.
+    Signature,
+    /// Attestations of a type.
+    Attestation {
+        /// An URI or one of cosign's short names.
+        predicate_type: &'a str,
+        /// CEL over `statement` and `predicate`.
+        condition: Option<&'a str>,
+        /// `any`, `all` or `newest`.
+        quantifier: &'a str,
+    },
 }
 
 /// What is not demanded although it usually is.
@@ -88,22 +90,83 @@ const TRUSTED_ROOT: &str = "given";
 
 impl Requirements {
     /// The configuration that says so about `repository`. What is wrong with it has been told.
-    pub(super) fn to_config(&self, repository: &RepositoryName) -> Result<Config, u8> {
+    pub(super) fn to_config(
+        &self,
+        repository: &RepositoryName,
+        demand: Demand<'_>,
+    ) -> Result<Config, u8> {
+        if let Some(problem) = self.contradiction(demand) {
+            tell(problem);
+            return Err(EXIT_USAGE);
+        }
         if self.key.is_none() && !self.identity.is_given() {
-            if self.is_loosened() {
-                tell("what is required? give --key, or an identity and its issuer");
-                return Err(EXIT_USAGE);
-            }
             return self.config.load();
         }
+        let key = match &self.key {
+            Some(key) => Some(read_key(key).map_err(|problem| {
+                tell(&format!("--key: {problem}"));
+                EXIT_USAGE
+            })?),
+            None => None,
+        };
+        let document = self.to_document(repository, demand, key.as_deref());
         let source = Source {
             path: PathBuf::new(),
-            text: escape(&self.to_document(repository).to_string()),
+            text: escape(&document.to_string()),
         };
         Config::from_sources(&[source], &environment).map_err(|problems| {
             tell(&in_terms_of_flags(problems).to_string());
             EXIT_USAGE
         })
+    }
+
+    /// What a person should know who expected cosign's reading of the expressions, about an image that was refused.
+    pub(super) fn hints(&self, record: &Record) -> Vec<String> {
+        let identity = &self.identity;
+        let flags = [
+            (
+                "--certificate-identity-regexp",
+                &identity.certificate_identity_regexp,
+            ),
+            (
+                "--certificate-oidc-issuer-regexp",
+                &identity.certificate_oidc_issuer_regexp,
+            ),
+        ];
+        let certificates = record
+            .attempts
+            .iter()
+            .filter_map(|attempt| attempt.certificate.as_ref());
+        let mut hints: Vec<_> = certificates
+            .flat_map(|certificate| {
+                let values = [&certificate.identity, &certificate.oidc_issuer];
+                flags.into_iter().zip(values)
+            })
+            .filter_map(|((flag, expression), value)| {
+                expressions::unanchored(flag, expression.as_deref()?, value)
+            })
+            .collect();
+        hints.sort();
+        hints.dedup();
+        hints
+    }
+
+    /// What is given says how, and not whom; or says what the demand has no use for.
+    fn contradiction(&self, demand: Demand<'_>) -> Option<&'static str> {
+        let has_signer = self.key.is_some() || self.identity.is_given();
+        match demand {
+            Demand::Signature if !has_signer && self.is_loosened() => {
+                Some("what is required? give --key, or an identity and its issuer")
+            }
+            Demand::Attestation { .. } if !has_signer => Some(
+                "who must have attested? give --key, or an identity and its issuer; what a configuration demands, \
+                 attestations included, is asked with `verify --config`",
+            ),
+            Demand::Attestation { .. } if !self.annotations.is_empty() => {
+                Some("--annotations: an attestation has none; demand what it says with --condition")
+            }
+            Demand::Signature | Demand::Attestation { .. } => None,
+        }
     }
 
     /// Whether anything is given that only says something about a signer.
@@ -114,48 +177,62 @@ impl Requirements {
             || loosened.insecure_ignore_tlog
             || loosened.insecure_ignore_sct
             || loosened.use_signed_timestamps
-            || self.allow_http_registry
+            || self.registry.is_given()
     }
 
     /// The same requirements as a configuration file would have them, so that they are read and checked by one code.
-    fn to_document(&self, repository: &RepositoryName) -> Value {
-        let mut upstream = Map::new();
-        if self.allow_http_registry {
-            upstream.insert("plain_http".to_owned(), json!(true));
-        }
-        if let Some(path) = docker_config() {
-            upstream.insert(
-                "credentials".to_owned(),
-                json!({ "docker_config": path.to_string_lossy() }),
-            );
-        }
-        let annotations: Map<_, _> = self
-            .annotations
-            .iter()
-            .map(|(key, value)| (key.clone(), json!(value)))
-            .collect();
+    fn to_document(
+        &self,
+        repository: &RepositoryName,
+        demand: Demand<'_>,
+        key: Option<&str>,
+    ) -> Value {
         let mut trusted_roots = Map::new();
         if let Some(file) = &self.trusted_root {
             trusted_roots.insert(TRUSTED_ROOT.to_owned(), json!({ "file": file }));
         }
+        let authorities = json!([self.to_authority(key)]);
+        let mut policy = Map::new();
+        policy.insert("name".to_owned(), json!(POLICY));
+        policy.insert("images".to_owned(), json!([repository.as_str()]));
+        match demand {
+            Demand::Signature => {
+                let annotations = self.annotations.iter();
+                let annotations: Map<_, _> = annotations
+                    .map(|(key, value)| (key.clone(), json!(value)))
+                    .collect();
+                policy.insert("authorities".to_owned(), authorities);
+                policy.insert("annotations".to_owned(), annotations.into());
+            }
+            Demand::Attestation {
+                predicate_type,
+                condition,
+                quantifier,
+            } => {
+                let mut attestation = Map::new();
+                attestation.insert("predicate_type".to_owned(), json!(predicate_type));
+                attestation.insert("match".to_owned(), json!(quantifier));
+                attestation.insert("authorities".to_owned(), authorities);
+                if let Some(condition) = condition {
+                    attestation.insert("condition".to_owned(), json!(condition));
+                }
+                policy.insert("attestations".to_owned(), json!([attestation]));
+            }
+        }
         json!({
-            "upstreams": { repository.host(): upstream },
+            "upstreams": { repository.host(): self.registry.to_upstream() },
             "trusted_roots": trusted_roots,
-            "policies": [{
-                "name": POLICY,
-                "images": [repository.as_str()],
-                "authorities": [self.to_authority()],
-                "annotations": annotations,
-            }],
+            "policies": [policy],
         })
     }
 
-    fn to_authority(&self) -> Value {
+    fn to_authority(&self, key: Option<&str>) -> Value {
         let Identity {
             certificate_identity,
             certificate_identity_regexp,
             certificate_oidc_issuer,
             certificate_oidc_issuer_regexp,
+            ..
         } = &self.identity;
         let mut authority = Map::new();
         let mut set = |key: &str, value: Option<&str>| {
@@ -163,9 +240,9 @@ impl Requirements {
                 authority.insert(key.to_owned(), json!(value));
             }
         };
-        let is_key = self.key.is_some();
+        let is_key = key.is_some();
         set("name", Some(if is_key { "key" } else { "identity" }));
-        set("key", self.key.as_deref());
+        set("key", key);
         set("certificate_identity", certificate_identity.as_deref());
         set(
             "certificate_identity_regexp",
@@ -190,16 +267,34 @@ impl Requirements {
         set("signed_timestamp", timestamp.then_some("required"));
         let without_sct = self.loosened.insecure_ignore_sct && !is_key;
         set("sct", without_sct.then_some("not_required"));
+        let extensions = self.identity.extensions();
+        if !extensions.is_empty() {
+            authority.insert("certificate_extensions".to_owned(), extensions.into());
+        }
         Value::Object(authority)
     }
 }
 
-impl Identity {
-    fn is_given(&self) -> bool {
-        self.certificate_identity.is_some()
-            || self.certificate_identity_regexp.is_some()
-            || self.certificate_oidc_issuer.is_some()
-            || self.certificate_oidc_issuer_regexp.is_some()
+/// A key as a configuration has it: a path, PEM text or the address of a key service.
+fn read_key(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        Some(("env", name)) => environment(name)
+            .ok_or_else(|| format!("there is no variable `{name}` in the environment")),
+        Some(("http" | "https", _)) => Err(
+            "a key that is fetched at each use is whatever that server says: download it once, and name the file"
+                .to_owned(),
+        ),
+        Some(("gitlab" | "github", _)) => Err(
+            "keys are not read from code forges: export the public key with `cosign public-key --key …`, and name the \
+             file"
+                .to_owned(),
+        ),
+        Some(_) => Ok(text.to_owned()),
+        None if text.starts_with("pkcs11:") => Err(
+            "hardware tokens are not read: export the public key with `cosign public-key --key …`, and name the file"
+                .to_owned(),
+        ),
+        None => Ok(text.to_owned()),
     }
 }
 
@@ -213,49 +308,6 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 /// What was given is meant as it stands: the environment is for files.
 fn escape(text: &str) -> String {
     text.replace("${", "$${")
-}
-
-/// What `docker login` has left behind, as cosign takes it.
-fn docker_config() -> Option<PathBuf> {
-    let directory = environment("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| environment("HOME").map(|home| PathBuf::from(home).join(".docker")))?;
-    // Relative paths in a configuration are relative to it, and this one has no place.
-    let path = std::path::absolute(directory.join("config.json")).ok()?;
-    path.is_file().then_some(path)
-}
-
-/// The problems of the rendered document, about the flags that were rendered.
-fn in_terms_of_flags(Problems(problems): Problems) -> Problems {
-    let flags = |problem: Problem| {
-        let key = problem.key.rsplit('.').next().unwrap_or_default();
-        let key = match key {
-            "file" => "--trusted-root".to_owned(),
-            "key"
-            | "certificate_identity"
-            | "certificate_identity_regexp"
-            | "certificate_oidc_issuer"
-            | "certificate_oidc_issuer_regexp"
-            | "annotations" => format!("--{}", key.replace('_', "-")),
-            _ => String::new(),
-        };
-        Problem {
-            position: None,
-            key,
-            message: as_flags(&problem.message),
-            ..problem
-        }
-    };
-    Problems(problems.into_iter().map(flags).collect())
-}
-
-fn as_flags(message: &str) -> String {
-    message
-        .replace("certificate_oidc_issuer", "certificate-oidc-issuer")
-        .replace("certificate_identity", "certificate-identity")
-        .replace("issuer_regexp", "issuer-regexp")
-        .replace("identity_regexp", "identity-regexp")
-        .replace("`certificate-", "`--certificate-")
 }
 
 #[cfg(test)]

@@ -1,79 +1,76 @@
-//! `countersign verify`: one image through the server's own engine.
+//! `countersign verify`: images through the server's own engine.
 
 use serde_json::json;
 
 use super::image::ImageReference;
-use super::judgement::{self, Answer, Judgement};
-use super::output::{Format, print, print_json, tell};
-use super::requirements::Requirements;
-use super::{EXIT_UNDECIDED, block_on, chain, environment};
+use super::judgement::{Answer, Judgement};
+use super::output::{Format, print, print_json};
+use super::question::Question;
+use super::requirements::Demand;
+use super::{EXIT_NO, EXIT_UNDECIDED, EXIT_USAGE, block_on};
 use crate::decision_log::{AttemptOutcome, AttemptReport, Record};
-use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   countersign verify registry.k8s.io/pause:3.10                       # by the built-in catalogue
-  countersign verify --config config.yaml ghcr.io/org/app:v1
+  countersign verify --config config.yaml ghcr.io/org/app:v1 ghcr.io/org/other:v1
   countersign verify --key cosign.pub ghcr.io/org/app@sha256:…
   countersign verify --certificate-identity-regexp 'https://github\\.com/org/app/.+' \\
       --certificate-oidc-issuer https://token.actions.githubusercontent.com ghcr.io/org/app:v1
   countersign verify --key cosign.pub --insecure-ignore-tlog --plain-http localhost:5000/app
 
-Exit status: 0 admitted, 1 refused, 2 cannot be decided, 64 bad usage or configuration.")]
+Every flag of `cosign verify` is known: those not listed are accepted where they ask for what is done anyway, and
+refused with the reason otherwise. Expressions match the whole value. JSON is one line for each image.
+
+Exit status: 0 admitted, 1 refused, 2 cannot be decided, 64 bad usage or configuration; of several images the worst.")]
 pub(super) struct Arguments {
+    /// The images, as for `docker pull`.
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<ImageReference>,
     #[command(flatten)]
     question: Question,
 }
 
-/// An image and what it must satisfy.
-#[derive(Debug, clap::Args)]
-pub(super) struct Question {
-    /// The image, as for `docker pull`.
-    image: ImageReference,
-    /// How to answer.
-    #[arg(long, value_enum, default_value = "text")]
-    pub(super) output: Format,
-    #[command(flatten)]
-    requirements: Requirements,
-}
-
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    telemetry::log_to_stderr(Some(environment("RUST_LOG").as_deref().unwrap_or("error")));
-    block_on(verify(&arguments.question))
+    arguments.question.log_to_stderr();
+    block_on(verify_all(
+        &arguments.images,
+        &arguments.question,
+        Demand::Signature,
+    ))
 }
 
-async fn verify(question: &Question) -> u8 {
-    let judgement = match question.judge().await {
+/// Answers about each image, and returns the exit code for all.
+pub(super) async fn verify_all(
+    images: &[ImageReference],
+    question: &Question,
+    demand: Demand<'_>,
+) -> u8 {
+    let mut codes = Vec::new();
+    for image in images {
+        let code = verify(image, question, demand).await;
+        if code == EXIT_USAGE {
+            return code;
+        }
+        codes.push(code);
+    }
+    // One refusal is an answer for all of them, whatever could not be decided.
+    let worst = [EXIT_NO, EXIT_UNDECIDED];
+    let worst = worst.into_iter().find(|code| codes.contains(code));
+    worst.unwrap_or(0)
+}
+
+async fn verify(image: &ImageReference, question: &Question, demand: Demand<'_>) -> u8 {
+    let judgement = match question.judge(image, demand).await {
         Ok((judgement, _config)) => judgement,
         Err(code) => return code,
     };
     match question.output {
-        Format::Json => print_record(&question.image, &judgement),
+        Format::Json => print_record(image, &judgement),
         Format::Text => print(&describe(&judgement)),
     };
+    question.tell_hints(judgement.record.as_ref());
     judgement.answer.exit_code()
-}
-
-impl Question {
-    /// The image, in its canonical spelling.
-    pub(super) fn image(&self) -> &ImageReference {
-        &self.image
-    }
-
-    /// The decision and the configuration it was made by; or an exit code, when what went wrong has been told.
-    pub(super) async fn judge(&self) -> Result<(Judgement, crate::config::Config), u8> {
-        let config = self.requirements.to_config(&self.image.repository)?;
-        for warning in &config.warnings {
-            tell(&warning.to_string());
-        }
-        match judgement::judge(config.clone(), self.image.clone()).await {
-            Ok(judgement) => Ok((judgement, config)),
-            Err(error) => {
-                tell(&chain(&error));
-                Err(EXIT_UNDECIDED)
-            }
-        }
-    }
 }
 
 fn print_record(image: &ImageReference, judgement: &Judgement) -> bool {

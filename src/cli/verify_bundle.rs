@@ -125,6 +125,7 @@ fn of_trust(error: &trust::Error) -> Failure {
         | trust::Error::NotText { .. }
         | trust::Error::Key { .. }
         | trust::Error::TrustedRoot { .. }
+        | trust::Error::CertificateAuthorities { .. }
         | trust::Error::BuiltIn(_) => EXIT_NO,
     };
     Failure(code, chain(error))

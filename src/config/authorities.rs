@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::members;
 use super::reader::{Field, Reader, Section, describe};
 use super::trusted_roots::{PUBLIC_GOOD, TrustedRoots};
 use crate::keys;
 use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, KeySet, Matcher, Root};
 use crate::trust;
-use crate::verify::PublicKey;
+use crate::verify::{self, CertificateAuthorities, PublicKey};
 
 pub(super) const KEYS: &[&str] = &[
     "name",
@@ -18,45 +19,21 @@ pub(super) const KEYS: &[&str] = &[
     "certificate_oidc_issuer",
     "certificate_oidc_issuer_regexp",
     "certificate_extensions",
+    "certificate_authorities",
     "trusted_root",
     "transparency_log",
     "signed_timestamp",
     "sct",
 ];
 
-const IDENTITY_KEYS: [&str; 6] = [
+const IDENTITY_KEYS: [&str; 7] = [
     "certificate_identity",
     "certificate_identity_regexp",
     "certificate_oidc_issuer",
     "certificate_oidc_issuer_regexp",
     "certificate_extensions",
+    "certificate_authorities",
     "sct",
-];
-
-/// Fulcio's extensions (Fulcio, "oid-info"), as [`crate::verify::Certificate::extensions`] names them.
-const EXTENSIONS: [&str; 22] = [
-    "issuer",
-    "github_workflow_trigger",
-    "github_workflow_sha",
-    "github_workflow_name",
-    "github_workflow_repository",
-    "github_workflow_ref",
-    "build_signer_uri",
-    "build_signer_digest",
-    "runner_environment",
-    "source_repository_uri",
-    "source_repository_digest",
-    "source_repository_ref",
-    "source_repository_identifier",
-    "source_repository_owner_uri",
-    "source_repository_owner_identifier",
-    "build_config_uri",
-    "build_config_digest",
-    "build_trigger",
-    "run_invocation_uri",
-    "source_repository_visibility_at_signing",
-    "deployment_environment",
-    "token_subject",
 ];
 
 /// The list of authorities; `None` when one of them is not usable, which has been reported.
@@ -68,6 +45,14 @@ pub(super) fn read(
     let items = field.items(reader);
     if items.is_empty() {
         refuse_empty(field, reader);
+        return None;
+    }
+    if let Some(group) = items.iter().find(|item| members::is_group(item)) {
+        reader.problem(
+            group,
+            "an attestation is vouched for by one authority, not by a group",
+            "list authorities, of which any may vouch; to demand attestations by several, list several attestations",
+        );
         return None;
     }
     let mut names = Names::default();
@@ -124,7 +109,14 @@ fn read_authority(
     let trusted_root = read_trusted_root(&section, roots, reader);
     let signer = read_signer(&section, reader);
     let is_identity = matches!(signer, Some(AuthoritySigner::Identity(_)));
-    let sct = is_identity && demand(&section, "sct", "not_required", true, reader);
+    let own = match &signer {
+        Some(AuthoritySigner::Identity(requirement)) => {
+            requirement.certificate_authorities.as_ref()
+        }
+        Some(AuthoritySigner::Key { .. }) | None => None,
+    };
+    // Only Fulcio's certificates are in the logs that everybody knows.
+    let sct = is_identity && demand(&section, "sct", "not_required", own.is_none(), reader);
     if is_identity && !transparency_log && !signed_timestamp {
         // A certificate lives for ten minutes; without a verified time nobody knows whether it was alive at signing.
         reader.problem(
@@ -135,6 +127,26 @@ fn read_authority(
         return None;
     }
     let (trusted_root_name, trusted_root) = trusted_root?;
+    if sct
+        && own.is_some()
+        && let Root::Usable(known) = &trusted_root
+        && !known.has_certificate_logs()
+    {
+        reader.problem(
+            section.get("sct").as_ref().unwrap_or(field),
+            format!("no certificate can have an SCT: `{trusted_root_name}` knows no certificate-transparency log"),
+            "leave `sct` out: certificates of one's own authorities are in no such log",
+        );
+        return None;
+    }
+    let was_usable = matches!(trusted_root, Root::Usable(_));
+    let trusted_root = trusted_root.with_certificate_authorities(own);
+    if let Root::Unusable { reason } = &trusted_root
+        && was_usable
+    {
+        reader.problem(field, reason, "name certificates of authorities");
+        return None;
+    }
     Some(Authority {
         name,
         signer: signer?,
@@ -269,38 +281,86 @@ fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<IdentityR
         ("certificate_identity", "certificate_identity_regexp"),
         reader,
     );
-    let oidc_issuer = read_matcher(
-        section,
-        ("certificate_oidc_issuer", "certificate_oidc_issuer_regexp"),
-        reader,
-    );
+    let certificate_authorities = match section.get("certificate_authorities") {
+        Some(field) => Some(Arc::new(read_certificate_authorities(&field, reader)?)),
+        None => None,
+    };
+    let issuer = ("certificate_oidc_issuer", "certificate_oidc_issuer_regexp");
+    let has_issuer = section.get(issuer.0).is_some() || section.get(issuer.1).is_some();
+    // Authorities of one's own vouch for their names themselves.
+    let oidc_issuer = if has_issuer || certificate_authorities.is_none() {
+        Some(read_matcher(section, issuer, reader))
+    } else {
+        None
+    };
     let extensions = section
         .get("certificate_extensions")
         .map(|field| read_extensions(&field, reader))
         .unwrap_or_default();
     Some(IdentityRequirement {
         identity: identity?,
-        oidc_issuer: oidc_issuer?,
+        oidc_issuer: match oidc_issuer {
+            Some(matcher) => Some(matcher?),
+            None => None,
+        },
         extensions,
+        certificate_authorities,
     })
 }
 
-/// A misspelt extension would refuse every image.
+/// A PEM file or inline PEM: roots, and intermediates that lead to them.
+fn read_certificate_authorities(
+    field: &Field<'_>,
+    reader: &mut Reader,
+) -> Option<CertificateAuthorities> {
+    let text = field.text(reader)?;
+    let help = "write PEM certificates, or name a file with them: at least one self-signed root, and intermediates";
+    let read = if text.trim_start().starts_with("-----BEGIN") {
+        CertificateAuthorities::from_pem(text).map_err(|error| describe(&error))
+    } else {
+        trust::load_certificate_authorities(&field.path(reader)?).map_err(|error| describe(&error))
+    };
+    match read {
+        Ok(authorities) => Some(authorities),
+        Err(reason) => {
+            reader.problem(field, reason, help);
+            None
+        }
+    }
+}
+
+/// By name or by object identifier. A misspelt extension would refuse every image.
 fn read_extensions(field: &Field<'_>, reader: &mut Reader) -> BTreeMap<String, Matcher> {
+    let mut extensions = BTreeMap::new();
     for (name, value) in field.entries(reader) {
-        if !EXTENSIONS.contains(&name.name.as_str()) {
+        let Some(known) = verify::extension_name(&name.name) else {
+            let known: Vec<_> = verify::extension_names().collect();
             reader.problem_at(
                 name.position.clone(),
                 &value.key,
                 "no certificate extension of this name is known",
-                format!("known: {}", EXTENSIONS.join(", ")),
+                format!(
+                    "known: {}, or the object identifier of one",
+                    known.join(", ")
+                ),
+            );
+            continue;
+        };
+        let Some(text) = value.text(reader) else {
+            continue;
+        };
+        if extensions
+            .insert(known.to_owned(), Matcher::Exact(text.to_owned()))
+            .is_some()
+        {
+            reader.problem(
+                &value,
+                format!("`{known}` is there twice"),
+                "keep one of them",
             );
         }
     }
-    let texts = field.texts(reader).into_iter();
-    texts
-        .map(|(name, value)| (name, Matcher::Exact(value)))
-        .collect()
+    extensions
 }
 
 /// Exactly one of the value itself and the expression.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::authorities::{self, Names};
+use super::policies;
 use super::reader::{Field, Reader, Section};
 use super::trusted_roots::TrustedRoots;
 use crate::policy::{Authority, Requirement, SignatureRequirement};
@@ -57,7 +58,7 @@ fn read_member(
     roots: &TrustedRoots,
     reader: &mut Reader,
 ) -> Option<Member> {
-    if !KEYS.iter().any(|key| field.has(key)) {
+    if !is_group(field) {
         return authorities::read_named(field, names, roots, reader).map(Member::Authority);
     }
     if depth == DEPTH_MAX {
@@ -80,6 +81,9 @@ fn read_member(
         ["at_least", "of"] => {
             let of = list("of", reader);
             let count = read_count(&section, of.as_ref().map(Vec::len), reader);
+            if let (Some(count), Some(of)) = (count, &of) {
+                warn_of_too_few(&section, count, of, reader);
+            }
             Some(Member::AtLeast(count?, of?))
         }
         _ => {
@@ -92,6 +96,11 @@ fn read_member(
 fn present(section: &Section<'_>) -> Vec<&'static str> {
     let keys = KEYS.iter().copied();
     keys.filter(|key| section.get(key).is_some()).collect()
+}
+
+/// Whether it is a group, however it is spelt.
+pub(super) fn is_group(field: &Field<'_>) -> bool {
+    KEYS.iter().any(|key| field.has(key))
 }
 
 /// How many members are needed: at least one, and no more than there are.
@@ -109,6 +118,14 @@ fn read_count(section: &Section<'_>, members: Option<usize>, reader: &mut Reader
         return None;
     }
     Some(count)
+}
+
+/// A signer counts for one member only, so that two names for one key are one of them.
+fn warn_of_too_few(section: &Section<'_>, count: usize, of: &[Member], reader: &mut Reader) {
+    let flat: Option<Vec<_>> = of.iter().map(|it| it.authority().cloned()).collect();
+    if let (Some(field), Some(flat)) = (section.get("at_least"), flat) {
+        policies::warn_of_too_few(&field, count, &flat, reader);
+    }
 }
 
 impl Member {

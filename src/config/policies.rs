@@ -238,18 +238,28 @@ fn read_threshold(
         reader.problem(&field, "zero would require nothing", help);
         return 1;
     }
-    let distinct = authorities.and_then(count_distinct);
-    if let Some(distinct) = distinct
-        && distinct < threshold
+    if let Some(authorities) = authorities {
+        warn_of_too_few(&field, threshold, authorities, reader);
+    }
+    threshold
+}
+
+pub(super) fn warn_of_too_few(
+    field: &Field<'_>,
+    count: usize,
+    authorities: &[Arc<Authority>],
+    reader: &mut Reader,
+) {
+    if let Some(distinct) = count_distinct(authorities)
+        && distinct < count
     {
         reader.warn(
-            &field,
+            field,
             format!(
-                "can never be met: {threshold} of {distinct} distinct keys and identities; every image is refused"
+                "can never be met: {count} of {distinct} distinct keys and identities; every image is refused"
             ),
         );
     }
-    threshold
 }
 
 /// How many signers there can be; `None` when an expression leaves it open.
@@ -263,7 +273,8 @@ fn count_distinct(authorities: &[Arc<Authority>]) -> Option<usize> {
             },
             AuthoritySigner::Identity(requirement) => {
                 let identity = requirement.identity.exact()?.to_owned();
-                Some((identity, requirement.oidc_issuer.exact()?.to_owned()))
+                let issuer = requirement.oidc_issuer.as_ref()?.exact()?;
+                Some((identity, issuer.to_owned()))
             }
         })
         .collect();

@@ -4,9 +4,9 @@ use super::authorities::{read_expression, read_key};
 use super::reader::{Field, Reader};
 use crate::oci::Digest;
 use crate::oci::digest::Algorithm;
-use crate::policy::{Matcher, Revoked};
+use crate::policy::{Matcher, Revoked, serial_number};
 
-pub(super) const KEYS: &[&str] = &["digests", "keys", "identities"];
+pub(super) const KEYS: &[&str] = &["digests", "keys", "certificates", "identities"];
 pub(super) const IDENTITY_KEYS: &[&str] = &["regexp"];
 
 pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Revoked {
@@ -23,6 +23,11 @@ pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Revoked {
     if let Some(field) = section.get("keys") {
         for item in field.items(reader) {
             revoked.keys.extend(read_fingerprint(&item, reader));
+        }
+    }
+    if let Some(field) = section.get("certificates") {
+        for item in field.items(reader) {
+            read_certificate(&item, &mut revoked, reader);
         }
     }
     if let Some(field) = section.get("identities") {
@@ -45,6 +50,26 @@ fn read_fingerprint(field: &Field<'_>, reader: &mut Reader) -> Option<Digest> {
     field
         .parse::<Digest>(help, reader)
         .filter(|digest| digest.algorithm() == Algorithm::Sha256)
+}
+
+/// `sha256:<hex>` over the certificate (DER), or its serial number.
+fn read_certificate(field: &Field<'_>, revoked: &mut Revoked, reader: &mut Reader) {
+    let help = "write sha256: and 64 lower-case hex digits, or the serial number in hex";
+    let Some(text) = field.text(reader) else {
+        return;
+    };
+    if text.starts_with("sha256:") {
+        revoked
+            .certificates
+            .extend(field.parse::<Digest>(help, reader));
+        return;
+    }
+    match serial_number(text) {
+        Some(serial) => {
+            revoked.serial_numbers.insert(serial);
+        }
+        None => reader.problem(field, "no fingerprint and no serial number", help),
+    }
 }
 
 fn read_revoked_identity(field: &Field<'_>, reader: &mut Reader) -> Option<Matcher> {

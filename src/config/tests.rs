@@ -4,6 +4,8 @@ use crate::policy::{AuthoritySigner, Coverage, Matcher, Mode, Quantifier, Requir
 mod authority_rules;
 mod client_rules;
 mod corpus;
+mod groups;
+mod own_authorities;
 mod reference;
 mod requirements;
 mod sections;

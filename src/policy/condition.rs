@@ -1,11 +1,14 @@
 //! Conditions over attestations, in the Common Expression Language.
 
+mod steps;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use cel::common::ast::{EntryExpr, Expr};
 use cel::objects::{Key, Map};
 use cel::{Context, IdedExpr, Program, Value};
+use steps::Steps;
 
 /// Something that is true or false of a signed statement.
 pub trait Rule: std::fmt::Debug + Send + Sync {
@@ -22,7 +25,8 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Condition {
     source: String,
-    program: Program,
+    /// With its steps counted.
+    expression: IdedExpr,
 }
 
 /// The expression does not compile, or asks for what there is not.
@@ -48,6 +52,9 @@ pub enum ConditionError {
     /// The same in another language than CEL.
     #[error("{0}")]
     Failed(String),
+    /// More than [`Condition::STEPS_MAX`] steps of `all`, `exists`, `map` and the like.
+    #[error("more than {} steps over the elements of lists", Condition::STEPS_MAX)]
+    TooManySteps,
     /// Something other than true or false.
     #[error("the condition is neither true nor false but {0}")]
     NotBoolean(&'static str),
@@ -56,6 +63,10 @@ pub enum ConditionError {
 impl Condition {
     /// The most bytes of an expression.
     pub const SOURCE_BYTES_MAX: usize = 16 * 1024;
+
+    /// The most steps of all loops of one evaluation together: an element of a list at each, in every round of the loop
+    /// around it.
+    pub const STEPS_MAX: u64 = 250_000;
 
     /// Compiles `source`.
     ///
@@ -71,7 +82,7 @@ impl Condition {
         }
         Ok(Self {
             source: source.to_owned(),
-            program,
+            expression: steps::counted(program.expression().clone()),
         })
     }
 }
@@ -83,17 +94,30 @@ impl Rule for Condition {
 
     /// `predicate` is null where the statement has none.
     fn evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError> {
+        self.evaluate_within(Self::STEPS_MAX, statement)
+    }
+}
+
+impl Condition {
+    fn evaluate_within(
+        &self,
+        steps_max: u64,
+        statement: &serde_json::Value,
+    ) -> Result<bool, ConditionError> {
+        let failed = |error| ConditionError::Execution(Box::new(error));
         let predicate = statement
             .get("predicate")
             .unwrap_or(&serde_json::Value::Null);
         let mut context = Context::default();
         context.add_variable_from_value("statement", to_cel(statement));
         context.add_variable_from_value("predicate", to_cel(predicate));
-        let outcome = self
-            .program
-            .execute(&context)
-            .map_err(|error| ConditionError::Execution(Box::new(error)))?;
-        match outcome {
+        let steps = Steps::up_to(steps_max);
+        steps.count_in(&mut context).map_err(failed)?;
+        let outcome = Value::resolve(&self.expression, &context);
+        if steps.are_used_up() {
+            return Err(ConditionError::TooManySteps);
+        }
+        match outcome.map_err(failed)? {
             Value::Bool(met) => Ok(met),
             Value::Null => Err(ConditionError::NotBoolean("null")),
             Value::String(_) => Err(ConditionError::NotBoolean("a string")),
@@ -324,6 +348,57 @@ mod tests {
             Condition::new(&long),
             Err(ConditionSyntaxError::TooLong)
         ));
+    }
+
+    /// Each of these takes a step for every pair of numbers, or more.
+    const SQUARES: [&str; 8] = [
+        "predicate.all(a, predicate.all(b, a + b >= 0))",
+        "!predicate.exists(a, predicate.exists(b, a + b < 0))",
+        "predicate.all(a, !predicate.exists_one(b, b < 0))",
+        "size(predicate.map(a, predicate.map(b, a + b))) > 0",
+        "size(predicate.map(a, a >= 0, predicate.map(b, b))) > 0",
+        "size(predicate.filter(a, size(predicate.filter(b, a + b < 0)) == 0)) > 0",
+        "predicate.all(a, {'x': predicate.map(b, b)}.x[0] == 0)",
+        // An error that is swallowed is one all the same.
+        "predicate.all(a, predicate.all(b, a + b >= 0)) || true",
+    ];
+
+    #[test]
+    fn steps_are_bounded() {
+        let numbers = |count: u64| json!({ "predicate": (0..count).collect::<Vec<_>>() });
+        for source in SQUARES {
+            let condition = condition(source);
+            assert!(condition.evaluate_within(30 * 31, &numbers(30)).unwrap());
+            assert!(
+                matches!(
+                    condition.evaluate_within(30 * 30 - 1, &numbers(30)),
+                    Err(ConditionError::TooManySteps)
+                ),
+                "{source}"
+            );
+        }
+        // Where one is enough of a list, the others are no steps.
+        let first = condition("predicate.exists(a, a == 0)");
+        assert!(first.evaluate_within(10, &numbers(1000)).unwrap());
+    }
+
+    #[test]
+    fn the_worst_that_fits_into_a_bundle_ends_soon() {
+        let statement = json!({ "predicate": vec![0; 500_000] });
+        let cube =
+            condition("predicate.all(a, predicate.all(b, predicate.all(c, a + b + c == 0)))");
+        let started = std::time::Instant::now();
+        assert!(matches!(
+            cube.evaluate(&statement),
+            Err(ConditionError::TooManySteps)
+        ));
+        assert!(started.elapsed() < std::time::Duration::from_secs(30));
+        // A list of packages with their licences is no square.
+        let package = json!({ "licences": ["MIT", "Apache-2.0", "BSD-3-Clause"] });
+        let statement = json!({ "predicate": { "packages": vec![package; 20_000] } });
+        let licences =
+            condition("predicate.packages.all(p, !p.licences.exists(l, l == 'AGPL-3.0'))");
+        assert!(licences.evaluate(&statement).unwrap());
     }
 
     #[test]

@@ -138,13 +138,15 @@ fn describe_authority(authority: &Authority) -> Value {
             identity,
             oidc_issuer,
             extensions,
+            certificate_authorities,
         }) => json!({
             "identity": describe_matcher(identity),
-            "oidc_issuer": describe_matcher(oidc_issuer),
+            "oidc_issuer": oidc_issuer.as_ref().map(describe_matcher),
             "extensions": extensions
                 .iter()
                 .map(|(name, matcher)| (name.clone(), describe_matcher(matcher)))
                 .collect::<serde_json::Map<_, _>>(),
+            "certificate_authorities": certificate_authorities.as_ref().map(|it| it.digest),
         }),
     };
     json!({
@@ -204,15 +206,25 @@ fn describe_revoked(revoked: &Revoked) -> Value {
     let Revoked {
         digests,
         keys,
+        certificates,
+        serial_numbers,
         identities,
     } = revoked;
+    let mut serial_numbers: Vec<_> = serial_numbers.iter().collect();
+    serial_numbers.sort();
     let sorted = |digests: &std::collections::HashSet<Digest>| {
         let mut digests: Vec<_> = digests.iter().copied().collect();
         digests.sort();
         digests
     };
     let identities: Vec<_> = identities.iter().map(describe_matcher).collect();
-    json!({ "digests": sorted(digests), "keys": sorted(keys), "identities": identities })
+    json!({
+        "digests": sorted(digests),
+        "keys": sorted(keys),
+        "certificates": sorted(certificates),
+        "serial_numbers": serial_numbers,
+        "identities": identities,
+    })
 }
 
 /// Limits on what a decision takes in. Those on time, concurrency and space change when an answer comes, not which.

@@ -10,7 +10,7 @@ use super::{
     SignatureRequirement,
 };
 use crate::limits::Limits;
-use crate::verify::{PublicKey, TrustedRoot};
+use crate::verify::{CertificateAuthorities, PublicKey, TrustedRoot};
 
 /// The keys behind one reference.
 #[derive(Debug, Clone)]
@@ -58,6 +58,25 @@ impl KeySet {
         match self {
             Self::Known(versions) => versions,
             Self::Unusable { .. } => &[],
+        }
+    }
+}
+
+impl Root {
+    /// The root with an authority's own certificate authorities in place of its own, where there are any.
+    #[must_use]
+    pub fn with_certificate_authorities(
+        self,
+        authorities: Option<&Arc<CertificateAuthorities>>,
+    ) -> Self {
+        let (Self::Usable(root), Some(authorities)) = (&self, authorities) else {
+            return self;
+        };
+        match root.with_certificate_authorities(authorities) {
+            Ok(root) => Self::Usable(Arc::new(root)),
+            Err(error) => Self::Unusable {
+                reason: format!("its certificate authorities are not usable: {}", error.0),
+            },
         }
     }
 }
@@ -143,7 +162,12 @@ impl Authority {
             *keys = known;
         }
         if let Some(root) = root {
-            authority.trusted_root = root;
+            authority.trusted_root = match &authority.signer {
+                AuthoritySigner::Identity(requirement) => {
+                    root.with_certificate_authorities(requirement.certificate_authorities.as_ref())
+                }
+                AuthoritySigner::Key { .. } => root,
+            };
         }
         Arc::new(authority)
     }

@@ -19,7 +19,7 @@ const FULCIO_ARC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.5
 const FULCIO_OTHER_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.7");
 
 /// The extensions of Fulcio by the last arc of their identifier; 1 and 8 are both the issuer.
-const FULCIO_EXTENSIONS: [(u32, &str); 23] = [
+pub(crate) const FULCIO_EXTENSIONS: [(u32, &str); 23] = [
     (1, "issuer"),
     (2, "github_workflow_trigger"),
     (3, "github_workflow_sha"),
@@ -53,8 +53,8 @@ pub(crate) struct SigningCertificate {
     pub(crate) public_key: Vec<u8>,
     /// The one subject alternative name, or what is wrong with the names.
     pub(crate) identity: Result<String, String>,
-    /// The one OIDC issuer, or what is wrong with it.
-    pub(crate) oidc_issuer: Result<String, String>,
+    /// The one OIDC issuer, nothing where the certificate names none, or what is wrong with it.
+    pub(crate) oidc_issuer: Result<Option<String>, String>,
     pub(crate) serial: String,
     pub(crate) not_before: Timestamp,
     pub(crate) not_after: Timestamp,
@@ -66,7 +66,7 @@ pub(crate) struct SigningCertificate {
 }
 
 /// A certificate that stands between a leaf and a root, wherever it is from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Intermediate {
     pub(crate) der: DerCertificate,
     /// DER name.
@@ -178,7 +178,7 @@ fn text(name: &GeneralName) -> Option<String> {
 }
 
 /// The issuer stands in the extension .1.8, in older certificates in .1.1, and where in both, the same in both.
-fn oidc_issuer(extensions: &[Extension]) -> Result<String, String> {
+fn oidc_issuer(extensions: &[Extension]) -> Result<Option<String>, String> {
     let of = |arc: u32| {
         let mut found = extensions
             .iter()
@@ -195,8 +195,7 @@ fn oidc_issuer(extensions: &[Extension]) -> Result<String, String> {
         (Some(current), Some(old)) if current != old => Err(format!(
             "the certificate names two OIDC issuers, {current} and {old}"
         )),
-        (Some(issuer), _) | (None, Some(issuer)) => Ok(issuer),
-        (None, None) => Err("the certificate names no OIDC issuer".to_owned()),
+        (issuer @ Some(_), _) | (None, issuer) => Ok(issuer),
     }
 }
 

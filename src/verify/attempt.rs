@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
 
 use super::{
@@ -46,6 +47,16 @@ pub(super) fn may_prove(content: &Content, purpose: Purpose<'_>) -> bool {
     match content {
         Content::Broken(_) => false,
         Content::Signed(signed) => applies(signed, purpose),
+    }
+}
+
+/// What an attestation claims to be; cosign's signatures are statements, too.
+pub(super) fn claimed_predicate_type(content: &Content) -> Option<String> {
+    match content {
+        Content::Broken(_) => None,
+        Content::Signed(signed) => predicate_type(signed)
+            .filter(|predicate_type| predicate_type != COSIGN_SIGNATURE)
+            .map(|predicate_type| clipped(&predicate_type)),
     }
 }
 
@@ -195,13 +206,24 @@ fn not_by_key(signed: &Signed, key: &PublicKey) -> Refusal {
     }
     let found = match (&signed.certificate, signed.key_hint.as_deref()) {
         (Some(certificate), _) => format!("signed with a certificate{}", of_identity(certificate)),
-        (None, Some(hint)) if !hint.is_empty() => format!("signed with the key `{hint}`"),
+        (None, Some(hint)) if !hint.is_empty() => {
+            format!("signed with the key {}", describe_hint(hint))
+        }
         (None, _) => "signed with another key".to_owned(),
     };
     Refusal {
         check: FailedCheck::UntrustedKey,
         reason: format!("{found}, not with the key {}", key.fingerprint),
     }
+}
+
+/// In the words that keys are shown in elsewhere, where it is the hint that cosign writes.
+fn describe_hint(hint: &str) -> String {
+    let bytes = BASE64_STANDARD.decode(hint).unwrap_or_default();
+    <[u8; 32]>::try_from(bytes).map_or_else(
+        |_not_a_fingerprint| format!("`{hint}`"),
+        |fingerprint| format!("sha256:{}", hex::encode(fingerprint)),
+    )
 }
 
 fn of_identity(certificate: &SigningCertificate) -> String {

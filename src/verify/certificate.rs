@@ -59,10 +59,20 @@ pub(super) fn check(
         )));
     }
     let identity = certificate.identity.clone().map_err(invalid)?;
-    let oidc_issuer = certificate.oidc_issuer.clone().map_err(|reason| Refusal {
+    let wrong_issuer = |reason| Refusal {
         check: FailedCheck::WrongIssuer,
         reason,
-    })?;
+    };
+    let oidc_issuer = match certificate.oidc_issuer.clone().map_err(wrong_issuer)? {
+        Some(issuer) => issuer,
+        // Fulcio hands out names of many issuers; an authority of one's own vouches for its names itself.
+        None if root.has_own_authorities() => String::new(),
+        None => {
+            return Err(wrong_issuer(
+                "the certificate names no OIDC issuer".to_owned(),
+            ));
+        }
+    };
     Ok(Certified {
         certificate: Certificate {
             identity,
@@ -77,8 +87,13 @@ pub(super) fn check(
 pub(super) fn claimed(certificate: &SigningCertificate) -> Certificate {
     Certificate {
         identity: certificate.identity.clone().unwrap_or_default(),
-        oidc_issuer: certificate.oidc_issuer.clone().unwrap_or_default(),
+        oidc_issuer: certificate
+            .oidc_issuer
+            .clone()
+            .unwrap_or_default()
+            .unwrap_or_default(),
         serial: certificate.serial.clone(),
+        fingerprint: Digest::sha256(certificate.der.as_bytes()),
         not_before: certificate.not_before,
         not_after: certificate.not_after,
         extensions: certificate.extensions.clone(),
@@ -168,7 +183,11 @@ const NO_TIME: &str =
 fn timestamp_reason(problem: &TimestampError) -> String {
     match problem {
         TimestampError::NoVerifiedTimestamp(_) => NO_TIME.to_owned(),
-        TimestampError::Invalid(_) | TimestampError::OutsideAuthorityValidity { .. } | _ => {
+        TimestampError::Invalid(cause) => format!(
+            "no trusted authority made the signed timestamp for this signature: {}",
+            own_words(cause)
+        ),
+        TimestampError::OutsideAuthorityValidity { .. } | _ => {
             format!("no trusted authority made the signed timestamp for this signature: {problem}")
         }
     }
@@ -192,17 +211,44 @@ fn certificate_reason<'a>(
         );
     }
     match problem {
-        CertificateError::ChainInvalid(_) | CertificateError::NoValidAuthority { .. } => {
+        CertificateError::ChainInvalid(cause) => chain_reason(cause),
+        CertificateError::NoValidAuthority { .. } => {
             format!("no authority of the trusted root vouches for the certificate: {problem}")
         }
-        CertificateError::Sct(_) => {
-            format!("no trusted certificate-transparency log has the certificate: {problem}")
-        }
+        CertificateError::Sct(cause) => format!(
+            "no trusted certificate-transparency log has the certificate: {}",
+            own_words(cause)
+        ),
         CertificateError::Malformed(_)
         | CertificateError::NotYetValid { .. }
         | CertificateError::Expired { .. }
         | _ => problem.to_string(),
     }
+}
+
+/// The library tells these two by the debug form of another library's error.
+fn chain_reason(cause: &str) -> String {
+    let cause = own_words(cause);
+    if cause.starts_with("RequiredEkuNotFound") {
+        return "the certificate is not for code signing".to_owned();
+    }
+    if cause == "UnknownIssuer" {
+        return "no authority of the trusted root issued the certificate".to_owned();
+    }
+    format!("no authority of the trusted root vouches for the certificate: {cause}")
+}
+
+/// The end of a chain of errors, without those of its links that only say that there is a next one.
+fn own_words(cause: &str) -> &str {
+    const LINKS: [&str; 5] = [
+        "certificate chain validation failed: ",
+        "SCT signature verification failed: ",
+        "Verification error: ",
+        "TSA timestamp verification failed: ",
+        "Failed to verify timestamp signature: ",
+    ];
+    let next = LINKS.iter().find_map(|link| cause.strip_prefix(link));
+    next.map_or(cause, own_words)
 }
 
 fn invalid(reason: String) -> Refusal {
@@ -216,5 +262,35 @@ fn malformed(reason: String) -> Refusal {
     Refusal {
         check: FailedCheck::Malformed,
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_in_words_of_the_trade() {
+        let failed = "certificate chain validation failed: ";
+        for (cause, reason) in [
+            (
+                "UnknownIssuer",
+                "no authority of the trusted root issued the certificate",
+            ),
+            (
+                "RequiredEkuNotFoundContext(RequiredEkuNotFoundContext { required: 1.3, present: [] })",
+                "the certificate is not for code signing",
+            ),
+            (
+                "CertExpired",
+                "no authority of the trusted root vouches for the certificate: CertExpired",
+            ),
+        ] {
+            assert_eq!(chain_reason(&format!("{failed}{cause}")), reason);
+        }
+        let stamped =
+            "TSA timestamp verification failed: Failed to verify timestamp signature: no signer";
+        assert_eq!(own_words(stamped), "no signer");
+        assert_eq!(own_words(""), "");
     }
 }

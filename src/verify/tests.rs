@@ -1,6 +1,8 @@
+mod authorities;
 mod corpus;
 mod file;
 mod forge;
+mod issue;
 mod keyed;
 mod keyless;
 mod keys;

@@ -2,24 +2,28 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
 use sigstore_crypto::Keyring;
 use sigstore_trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT;
 use sigstore_types::{TimeRange, TsaAuthority};
 use sigstore_verify::Verifier;
 
+use super::CertificateAuthorities;
 use crate::oci::Digest;
 use crate::signature::{Intermediate, SigningCertificate};
 
 /// Certificate authorities, transparency logs, certificate-transparency logs and timestamp authorities that are
 /// believed, prepared once for many verifications.
 pub struct TrustedRoot {
-    /// SHA-256 of the JSON it was read from.
+    /// SHA-256 of the JSON it was read from; where its certificate authorities were replaced, over them too.
     pub digest: Digest,
     pub(super) verifier: Verifier,
     pub(super) logs: Keyring,
     pub(super) timestamp_authorities: Vec<TsaAuthority>,
     certificate_authorities: Vec<Authority>,
     authorities: Vec<TrustedAuthority>,
+    source: sigstore_trust_root::TrustedRoot,
+    has_own_authorities: bool,
 }
 
 /// What a trusted root believes somebody about.
@@ -66,9 +70,44 @@ impl TrustedRoot {
     /// # Errors
     /// When it is not one, or a key, certificate or validity window in it is unusable.
     pub fn from_json(text: &str) -> Result<Self, TrustedRootError> {
+        let root = sigstore_trust_root::TrustedRoot::from_json(text)
+            .map_err(|error| TrustedRootError(Box::new(error)))?;
+        Self::prepared(root, Digest::sha256(text.as_bytes()), false)
+    }
+
+    /// The same logs and timestamp authorities with other certificate authorities. Certificates by those it had are
+    /// not believed; certificates by the new ones need no OIDC issuer.
+    ///
+    /// # Errors
+    /// When a certificate is unusable as a trust anchor.
+    pub fn with_certificate_authorities(
+        &self,
+        authorities: &CertificateAuthorities,
+    ) -> Result<Self, TrustedRootError> {
+        let mut root = self.source.clone();
+        // One entry per way to a root, each trusted while all of its certificates are valid.
+        let replaced = authorities.chains.iter().map(|chain| {
+            let certificates = chain.iter().map(|it| json!({ "rawBytes": it.der }));
+            let certificates: Vec<_> = certificates.collect();
+            serde_json::from_value(json!({
+                "uri": "",
+                "certChain": { "certificates": certificates },
+            }))
+        });
+        root.certificate_authorities = replaced
+            .collect::<Result<_, _>>()
+            .map_err(|error| TrustedRootError(Box::new(error)))?;
+        let digests = [self.digest, authorities.digest].map(|digest| digest.to_string());
+        let digest = Digest::sha256(digests.join("\n").as_bytes());
+        Self::prepared(root, digest, true)
+    }
+
+    fn prepared(
+        mut root: sigstore_trust_root::TrustedRoot,
+        digest: Digest,
+        has_own_authorities: bool,
+    ) -> Result<Self, TrustedRootError> {
         let failed = |error: sigstore_verify::Error| TrustedRootError(Box::new(error));
-        let mut root = sigstore_trust_root::TrustedRoot::from_json(text)
-            .map_err(|error| failed(error.into()))?;
         // Before the windows are narrowed: a window that ends before it starts is an error of the document.
         Verifier::new(&root).map_err(failed)?;
         let mut certificate_authorities = Vec::new();
@@ -94,12 +133,14 @@ impl TrustedRoot {
         root.timestamp_authorities
             .retain(|authority| is_ever_valid(authority.valid_for));
         Ok(Self {
-            digest: Digest::sha256(text.as_bytes()),
+            digest,
             verifier: Verifier::new(&root).map_err(failed)?,
             logs: root.rekor_keys().map_err(|error| failed(error.into()))?,
             timestamp_authorities: root.tsa_authorities(),
             certificate_authorities,
             authorities,
+            source: root,
+            has_own_authorities,
         })
     }
 
@@ -116,6 +157,16 @@ impl TrustedRoot {
     #[must_use]
     pub fn authorities(&self) -> &[TrustedAuthority] {
         &self.authorities
+    }
+
+    /// Whether it has certificate-transparency logs, without which no SCT can be verified.
+    #[must_use]
+    pub fn has_certificate_logs(&self) -> bool {
+        !self.source.ctlogs.is_empty()
+    }
+
+    pub(super) fn has_own_authorities(&self) -> bool {
+        self.has_own_authorities
     }
 
     /// Whether an authority that may have issued `certificate`, with all certificates in between, is valid at `time`.

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod admits_signed;
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod audit_mode;
 #[cfg(test)]
 mod blob_gate;
@@ -14,6 +16,8 @@ mod clients;
 mod commands;
 #[cfg(test)]
 mod config_errors;
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]

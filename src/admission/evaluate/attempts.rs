@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::oci::Digest;
 use crate::policy::{
     Authority, AuthoritySigner, IdentityRequirement, KeySet, KeyVersion, Matcher, Policies, Policy,
-    Root,
+    Root, serial_number,
 };
 use crate::signature::Candidate;
 use crate::verify::{
@@ -21,7 +21,7 @@ use crate::verify::{
 };
 
 /// Who vouched: two signatures count once if these are equal.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Voucher {
     Key(Digest),
     Identity {
@@ -302,12 +302,22 @@ impl<'a> Attempts<'a> {
                 ));
             }
         };
+        let revoked = |reason| Refusal {
+            rank: Rank::Revoked,
+            kind: Kind::Revoked,
+            reason,
+        };
         if self.is_revoked(&voucher) {
-            return Err(Refusal {
-                rank: Rank::Revoked,
-                kind: Kind::Revoked,
-                reason: format!("it was made by {voucher}, which is revoked"),
-            });
+            let reason = format!("it was made by {voucher}, which is revoked");
+            return Err(revoked(reason));
+        }
+        if let ProvenSigner::Certificate(certificate) = &proof.signer
+            && self.is_certificate_revoked(certificate)
+        {
+            let serial = &certificate.serial;
+            let reason =
+                format!("it was made by {voucher} with the certificate {serial}, which is revoked");
+            return Err(revoked(reason));
         }
         self.judge_age(policy, proof)?;
         Ok(voucher)
@@ -322,6 +332,13 @@ impl<'a> Attempts<'a> {
                 .iter()
                 .any(|matcher| matcher.matches(identity)),
         }
+    }
+
+    fn is_certificate_revoked(&self, certificate: &Certificate) -> bool {
+        let revoked = &self.policies.revoked;
+        revoked.certificates.contains(&certificate.fingerprint)
+            || serial_number(&certificate.serial)
+                .is_some_and(|serial| revoked.serial_numbers.contains(&serial))
     }
 
     fn judge_age(&mut self, policy: &Policy, proof: &Proof) -> Result<(), Refusal> {
@@ -394,10 +411,7 @@ fn judge_identity(
     requirement: &IdentityRequirement,
     certificate: &Certificate,
 ) -> Result<Voucher, Refusal> {
-    let signer = format!(
-        "{} (issuer {})",
-        certificate.identity, certificate.oidc_issuer
-    );
+    let signer = named(&certificate.identity, &certificate.oidc_issuer);
     if !requirement.identity.matches(&certificate.identity) {
         return Err(refusal(
             FailedCheck::WrongIdentity,
@@ -407,15 +421,7 @@ fn judge_identity(
             ),
         ));
     }
-    if !requirement.oidc_issuer.matches(&certificate.oidc_issuer) {
-        return Err(refusal(
-            FailedCheck::WrongIssuer,
-            format!(
-                "signed by {signer}, expected the issuer {}",
-                words(&requirement.oidc_issuer)
-            ),
-        ));
-    }
+    judge_issuer(requirement, certificate, &signer)?;
     for (name, expected) in &requirement.extensions {
         let actual = certificate.extensions.get(name);
         if !actual.is_some_and(|actual| expected.matches(actual)) {
@@ -433,6 +439,37 @@ fn judge_identity(
         identity: certificate.identity.clone(),
         oidc_issuer: certificate.oidc_issuer.clone(),
     })
+}
+
+/// Where an issuer is demanded, the certificate must name one. None need be demanded only of one's own authorities.
+fn judge_issuer(
+    requirement: &IdentityRequirement,
+    certificate: &Certificate,
+    signer: &str,
+) -> Result<(), Refusal> {
+    let wrong = |expected: String| {
+        let reason = format!("signed by {signer}, expected {expected}");
+        Err(refusal(FailedCheck::WrongIssuer, reason))
+    };
+    match &requirement.oidc_issuer {
+        Some(expected)
+            if certificate.oidc_issuer.is_empty()
+                || !expected.matches(&certificate.oidc_issuer) =>
+        {
+            wrong(format!("the issuer {}", words(expected)))
+        }
+        None if requirement.certificate_authorities.is_none() => {
+            wrong("an issuer and no policy names one".to_owned())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn named(identity: &str, oidc_issuer: &str) -> String {
+    if oidc_issuer.is_empty() {
+        return format!("{identity} (no issuer)");
+    }
+    format!("{identity} (issuer {oidc_issuer})")
 }
 
 fn words(expected: &Matcher) -> String {
@@ -484,7 +521,7 @@ impl fmt::Display for Voucher {
             Self::Identity {
                 identity,
                 oidc_issuer,
-            } => write!(formatter, "{identity} (issuer {oidc_issuer})"),
+            } => formatter.write_str(&named(identity, oidc_issuer)),
         }
     }
 }

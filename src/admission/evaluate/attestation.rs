@@ -1,62 +1,78 @@
 //! How one attestation requirement fares.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::Known;
 use super::attempts::{Rank, Refusal, Tried, Vouched, Voucher};
-use super::requirement::{Fared, Furthest, Judged};
+use super::requirement::{Fared, Furthest, Judged, Tries};
+use super::ways::Ways;
 use crate::admission::denial::Kind;
 use crate::policy::{AttestationRequirement, Quantifier};
-use crate::verify::{Proof, Purpose};
+use crate::signature::Candidate;
+use crate::verify::{self, Proof, Purpose};
 
 pub(super) fn attestation<'p>(
     judged: &mut Judged<'p, '_, '_>,
     requirement: &'p AttestationRequirement,
+    tries: Tries,
 ) -> Fared {
-    let collected = match collect(judged, requirement) {
-        Ok(collected) => collected,
-        Err(exhausted) => return Fared::Refused(exhausted),
-    };
-    let undecided = collected.unusable.map(|missing| Fared::Undecided {
-        missing,
-        revoked: collected.furthest.is_revoked(),
-    });
-    if collected.proofs.is_empty() {
-        let missing = || missing(requirement, collected.furthest);
-        return undecided.unwrap_or_else(|| Fared::Refused(missing()));
-    }
+    let collected = collect(judged, requirement, tries);
     let about_all = requirement.quantifier != Quantifier::Any;
-    if about_all
-        && undecided.is_none()
-        && let Some(fared) = unseen(judged.known)
-    {
-        return fared;
+    if collected.exhausted && (about_all || !collected.any_holds) {
+        return Fared::Refused(collected.furthest.exhausted());
     }
-    match (quantify(requirement, &collected.proofs), undecided) {
-        (_, Some(undecided)) if about_all => undecided,
-        (Ok(()), _) => Fared::Satisfied(collected.vouchers),
-        (Err(_), Some(undecided)) => undecided,
+    let undecided = |collected: Collected, missing| Fared::Undecided {
+        missing,
+        revoked: collected.furthest.into_revoked(),
+    };
+    let open = collected.unusable.clone();
+    if collected.found.is_empty() {
+        return match open {
+            Some(missing) => undecided(collected, missing),
+            None => Fared::Refused(missing(judged, requirement, collected.furthest)),
+        };
+    }
+    if about_all {
+        if let Some(missing) = open {
+            return undecided(collected, missing);
+        }
+        if let Some(fared) = unseen(judged.known) {
+            return fared;
+        }
+    }
+    match (quantify(requirement, &collected.found), open) {
+        (Ok(vouchers), open) => {
+            let mut ways = Ways::by_each(vouchers.iter().map(|it| judged.signers.signer(it)));
+            ways.note_open(open);
+            Fared::Satisfied(ways)
+        }
+        (Err(_), Some(missing)) => undecided(collected, missing),
         (Err(refusal), None) => Fared::Refused(refusal),
     }
 }
 
 #[derive(Default)]
 struct Collected {
-    proofs: Vec<Proof>,
-    vouchers: HashSet<Voucher>,
+    found: Vec<(Voucher, Proof)>,
+    /// Whether the condition is true of one of them.
+    any_holds: bool,
     furthest: Furthest,
     /// A key or root that was needed and is not to be had.
     unusable: Option<String>,
+    exhausted: bool,
 }
 
-/// The attestations of the type that an authority vouches for. For `any`, nothing after the first that holds is tried.
+/// The attestations of the type that an authority vouches for. For `any`, nothing after the first that holds is tried
+/// unless every signer is asked for.
 fn collect<'p>(
     judged: &mut Judged<'p, '_, '_>,
     requirement: &'p AttestationRequirement,
-) -> Result<Collected, Refusal> {
+    tries: Tries,
+) -> Collected {
     let purpose = Purpose::Attestation {
         predicate_type: &requirement.predicate_type,
     };
+    let one_suffices = requirement.quantifier == Quantifier::Any && tries == Tries::UntilSatisfied;
     let mut collected = Collected::default();
     for index in 0..judged.attempts.candidates.len() {
         for authority in &requirement.authorities {
@@ -67,22 +83,23 @@ fn collect<'p>(
                 Tried::Unusable(reason) => {
                     collected.unusable.get_or_insert(reason);
                 }
-                Tried::Exhausted => return Err(collected.furthest.exhausted()),
+                Tried::Exhausted => {
+                    collected.exhausted = true;
+                    return collected;
+                }
                 Tried::Vouched(Vouched { voucher, proof }) => {
                     judged.names.insert(authority.name.as_str());
-                    let settled = requirement.quantifier == Quantifier::Any
-                        && holds(requirement, &proof).is_ok();
-                    collected.vouchers.insert(voucher);
-                    collected.proofs.push(*proof);
-                    if settled {
-                        return Ok(collected);
+                    collected.any_holds |= holds(requirement, &proof).is_ok();
+                    collected.found.push((voucher, *proof));
+                    if one_suffices && collected.any_holds {
+                        return collected;
                     }
                     break;
                 }
             }
         }
     }
-    Ok(collected)
+    collected
 }
 
 /// `all` and `newest` say something about every attestation, so every one must have been seen.
@@ -90,14 +107,14 @@ fn unseen(known: &Known<'_>) -> Option<Fared> {
     if let Some(missing) = known.failed_sources.first() {
         return Some(Fared::Undecided {
             missing: missing.clone(),
-            revoked: false,
+            revoked: None,
         });
     }
     if !known.witnessed {
         return Some(Fared::Undecided {
             missing: "stored evidence does not show that no attestation is missing from it"
                 .to_owned(),
-            revoked: false,
+            revoked: None,
         });
     }
     known.limit_exceeded.map(|limit| {
@@ -109,28 +126,33 @@ fn unseen(known: &Known<'_>) -> Option<Fared> {
     })
 }
 
-fn quantify(requirement: &AttestationRequirement, proofs: &[Proof]) -> Result<(), Refusal> {
-    let mut judged = proofs.iter().map(|proof| holds(requirement, proof));
-    let none = || Err("there is none".to_owned());
+/// Who vouched for what must hold.
+fn quantify<'f>(
+    requirement: &AttestationRequirement,
+    found: &'f [(Voucher, Proof)],
+) -> Result<Vec<&'f Voucher>, Refusal> {
+    let judge =
+        |(voucher, proof): &'f (Voucher, Proof)| holds(requirement, proof).map(|()| voucher);
     let verdict = match requirement.quantifier {
-        // Of several false ones, the newest says why.
         Quantifier::Any => {
-            let first = judged.next().unwrap_or_else(none);
-            if first.is_ok() || judged.any(|one| one.is_ok()) {
-                Ok(())
-            } else {
-                first
+            let judged: Vec<_> = found.iter().map(judge).collect();
+            let holding: Vec<_> = judged.iter().flatten().copied().collect();
+            // Of several false ones, the newest says why.
+            match judged.into_iter().next() {
+                Some(Err(reason)) if holding.is_empty() => Err(reason),
+                Some(_) | None => Ok(holding),
             }
         }
-        Quantifier::All => judged.collect::<Result<(), _>>(),
+        Quantifier::All => found.iter().map(judge).collect(),
         // Newest is by verified time: an attestation without one is older than every other. Which of several with the
         // same time is the newest is not proven, so that all of these must hold.
         Quantifier::Newest => {
-            let newest = proofs.iter().map(|proof| proof.verified_time).max();
-            proofs
+            let newest = found.iter().map(|(_, proof)| proof.verified_time).max();
+            found
                 .iter()
-                .filter(|proof| Some(proof.verified_time) == newest)
-                .try_for_each(|proof| holds(requirement, proof))
+                .filter(|(_, proof)| Some(proof.verified_time) == newest)
+                .map(judge)
+                .collect()
         }
     };
     verdict.map_err(|reason| Refusal {
@@ -161,13 +183,38 @@ fn holds(requirement: &AttestationRequirement, proof: &Proof) -> Result<(), Stri
     }
 }
 
-fn missing(requirement: &AttestationRequirement, furthest: Furthest) -> Refusal {
+/// The types that a message names at most.
+const FOUND_MAX: usize = 5;
+
+fn missing(
+    judged: &Judged<'_, '_, '_>,
+    requirement: &AttestationRequirement,
+    furthest: Furthest,
+) -> Refusal {
     furthest.into_refusal().unwrap_or_else(|| Refusal {
         rank: Rank::Nothing,
         kind: Kind::AttestationMissing,
         reason: format!(
-            "no attestation of the type {} was found",
-            requirement.predicate_type
+            "no attestation of the type {} was found{}",
+            requirement.predicate_type,
+            other_types(judged.attempts.candidates)
         ),
     })
+}
+
+/// What there is instead: most often the type was misspelt, or is that of another version.
+fn other_types(candidates: &[Candidate]) -> String {
+    let types: BTreeSet<_> = candidates
+        .iter()
+        .filter_map(verify::claimed_predicate_type)
+        .collect();
+    if types.is_empty() {
+        return String::new();
+    }
+    let more = types.len().saturating_sub(FOUND_MAX);
+    let mut named: Vec<_> = types.into_iter().take(FOUND_MAX).collect();
+    if more > 0 {
+        named.push(format!("and {more} more types"));
+    }
+    format!(", only of {}", named.join(", "))
 }

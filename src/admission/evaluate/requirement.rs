@@ -3,29 +3,30 @@
 //! Members that are signatures are tried together, signature by signature and newest first, so that a good one is found
 //! at the price of one attempt whichever member it satisfies.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::attempts::{Attempts, Rank, Refusal, Tried, Vouched, Voucher};
-use super::signers::{Signers, distinct_members};
+use super::signers::Signers;
+use super::ways::Ways;
 use super::{Known, Outcome, attestation, report};
 use crate::admission::denial::Kind;
 use crate::decision_log::AuthorityReport;
-use crate::policy::{Policy, Requirement, SignatureRequirement};
+use crate::policy::{AuthoritySigner, Policy, Requirement, SignatureRequirement};
 use crate::verify::{FailedCheck, Proof, Purpose};
 
 /// How a requirement fares.
 #[derive(Debug)]
 pub(super) enum Fared {
-    /// It is met, and these vouched for it.
-    Satisfied(HashSet<Voucher>),
+    /// It is met, in these ways: all of them only where every signer was asked for.
+    Satisfied(Ways),
     /// It is not, by all that is known.
     Refused(Refusal),
     /// It cannot be told.
     Undecided {
         /// What is missing, in words.
         missing: String,
-        /// Whether what is known so far is revoked, which no mode waives.
-        revoked: bool,
+        /// What is known so far to be revoked, which no mode waives.
+        revoked: Option<Refusal>,
     },
 }
 
@@ -34,6 +35,7 @@ pub(super) struct Judged<'p, 'j, 'a> {
     pub(super) policy: &'p Policy,
     pub(super) attempts: &'j mut Attempts<'a>,
     pub(super) known: &'j Known<'j>,
+    pub(super) signers: Signers,
     /// The names of the authorities that vouched.
     pub(super) names: HashSet<&'p str>,
 }
@@ -47,9 +49,10 @@ pub(super) fn policy(
         policy,
         attempts,
         known,
+        signers: Signers::of(policy),
         names: HashSet::new(),
     };
-    let fared = judged.requirement(&policy.requirement);
+    let fared = judged.requirement(&policy.requirement, Tries::UntilSatisfied);
     let named = policy
         .requirement
         .authorities()
@@ -65,7 +68,12 @@ pub(super) fn policy(
 fn settle(fared: Fared, known: &Known<'_>) -> Outcome {
     let Refusal { kind, reason, .. } = match fared {
         Fared::Satisfied(_) => return Outcome::Satisfied,
-        Fared::Undecided { missing, revoked } => return Outcome::Undecided { missing, revoked },
+        Fared::Undecided { missing, revoked } => {
+            return Outcome::Undecided {
+                missing,
+                revoked: revoked.is_some(),
+            };
+        }
         Fared::Refused(refusal) => refusal,
     };
     if let Some(missing) = known.failed_sources.first() {
@@ -85,27 +93,29 @@ fn settle(fared: Fared, known: &Known<'_>) -> Outcome {
 }
 
 impl<'p> Judged<'p, '_, '_> {
-    fn requirement(&mut self, requirement: &'p Requirement) -> Fared {
+    fn requirement(&mut self, requirement: &'p Requirement, tries: Tries) -> Fared {
         match requirement {
-            Requirement::Signature(signature) => self.any_of(&[signature], []),
-            Requirement::Attestation(requirement) => attestation::attestation(self, requirement),
+            Requirement::Signature(signature) => self.any_of(&[signature], [], tries),
+            Requirement::Attestation(requirement) => {
+                attestation::attestation(self, requirement, tries)
+            }
             Requirement::Any(of) => {
                 let (signatures, others) = split(of);
-                self.any_of(&signatures, others)
+                self.any_of(&signatures, others, tries)
             }
             Requirement::All(of) => {
                 let (signatures, others) = split(of);
-                self.all_of(&signatures, others)
+                self.all_of(&signatures, others, tries)
             }
             Requirement::AtLeast { count, of } => {
                 let (signatures, others) = split(of);
-                self.at_least(*count, &signatures, others)
+                self.at_least(*count, &signatures, others, tries)
             }
             Requirement::Signers { count, of } => {
                 let signatures: Vec<_> = of.iter().collect();
-                self.signers(*count, &signatures)
+                self.signers(*count, &signatures, tries)
             }
-            Requirement::Nothing => Fared::Satisfied(HashSet::new()),
+            Requirement::Nothing => Fared::Satisfied(Ways::by_nobody()),
             Requirement::Refusal { message } => Fared::Refused(Refusal {
                 rank: Rank::Nothing,
                 kind: Kind::Unsigned,
@@ -118,53 +128,72 @@ impl<'p> Judged<'p, '_, '_> {
         &mut self,
         signatures: &[&'p SignatureRequirement],
         others: impl IntoIterator<Item = &'p Requirement>,
+        tries: Tries,
     ) -> Fared {
-        let mut tried = self.signatures(signatures, Tries::UntilSatisfied, |by| {
-            by.iter().any(|by| !by.is_empty())
+        let one_suffices = tries == Tries::UntilSatisfied;
+        let tried = self.signatures(signatures, tries, |by| {
+            one_suffices && by.iter().any(|by| !by.is_empty())
         });
-        if let Some(by) = tried.by.iter_mut().find(|by| !by.is_empty()) {
-            return Fared::Satisfied(std::mem::take(by));
-        }
         let mut shortfall = tried.shortfall;
+        let mut ways = Ways::by_each(tried.by.into_iter().flatten());
         for other in others {
-            match self.requirement(other) {
-                satisfied @ Fared::Satisfied(_) => return satisfied,
+            if one_suffices && !ways.is_empty() {
+                break;
+            }
+            match self.requirement(other, tries) {
+                Fared::Satisfied(satisfied) => ways.or(satisfied),
                 Fared::Refused(refusal) => shortfall.furthest.note(refusal),
-                Fared::Undecided { missing, .. } => shortfall.note_unusable(missing),
+                Fared::Undecided { missing, revoked } => shortfall.note_undecided(missing, revoked),
             }
         }
-        shortfall.into_fared(signatures)
+        if ways.is_empty() {
+            return shortfall.into_fared(signatures);
+        }
+        ways.note_open(shortfall.unusable);
+        Fared::Satisfied(ways)
     }
 
     fn all_of(
         &mut self,
         signatures: &[&'p SignatureRequirement],
         others: impl IntoIterator<Item = &'p Requirement>,
+        tries: Tries,
     ) -> Fared {
-        let tried = self.signatures(signatures, Tries::UntilSatisfied, |by| {
-            by.iter().all(|by| !by.is_empty())
+        let one_suffices = tries == Tries::UntilSatisfied;
+        let tried = self.signatures(signatures, tries, |by| {
+            one_suffices && by.iter().all(|by| !by.is_empty())
         });
         let satisfied = tried.by.iter().filter(|by| !by.is_empty()).count();
-        let mut vouchers: HashSet<_> = tried.by.into_iter().flatten().collect();
-        let mut undecided = None;
+        let mut shortfall = tried.shortfall;
+        let open = shortfall.unusable.clone();
+        // One that is certainly missing cannot be made up for by what a key would show that is not to be had.
+        let is_certain = tried.by.iter().zip(&tried.unusable);
+        if is_certain
+            .into_iter()
+            .any(|(by, unusable)| by.is_empty() && !unusable)
+        {
+            shortfall.unusable = None;
+        }
+        let mut ways = Ways::by_nobody();
+        for by in tried.by {
+            ways.and(Ways::by_each(by));
+        }
+        ways.note_open(open);
+        let mut joined = Joined::default();
         if satisfied < signatures.len() {
-            let shortfall = tried.shortfall.of(satisfied, signatures.len());
-            match shortfall.into_fared(signatures) {
-                fared @ Fared::Undecided { .. } => undecided = Some(fared),
-                refused => return refused,
-            }
+            let shortfall = shortfall.of(satisfied, signatures.len());
+            joined.note(shortfall.into_fared(signatures));
         }
         for other in others {
-            match self.requirement(other) {
-                Fared::Satisfied(by) => vouchers.extend(by),
-                // Nothing that is not known yet can make up for it.
-                refused @ Fared::Refused(_) => return refused,
-                fared @ Fared::Undecided { .. } => {
-                    undecided.get_or_insert(fared);
+            // After a refusal only to see whether something is revoked, which outranks it.
+            match self.requirement(other, tries) {
+                Fared::Satisfied(satisfied) => ways.and(satisfied),
+                unsatisfied @ (Fared::Refused(_) | Fared::Undecided { .. }) => {
+                    joined.note(unsatisfied);
                 }
             }
         }
-        undecided.unwrap_or(Fared::Satisfied(vouchers))
+        joined.into_fared().unwrap_or(Fared::Satisfied(ways))
     }
 
     fn at_least(
@@ -172,40 +201,85 @@ impl<'p> Judged<'p, '_, '_> {
         count: usize,
         signatures: &[&'p SignatureRequirement],
         others: impl IntoIterator<Item = &'p Requirement>,
+        tries: Tries,
     ) -> Fared {
-        let signers = Signers::of(self.policy);
+        let every = tries == Tries::EverySigner;
         let tried = self.signatures(signatures, Tries::EverySigner, |by| {
-            distinct_members(by.iter(), &signers) >= count
+            !every && Ways::distinct(&each(by)) >= count
         });
-        let mut by = tried.by;
+        let mut members = each(&tried.by);
         let mut shortfall = tried.shortfall;
+        let unknown = tried.by.iter().zip(&tried.unusable);
+        let mut unknown = unknown
+            .filter(|(by, unusable)| by.is_empty() && **unusable)
+            .count();
         for other in others {
-            if distinct_members(by.iter(), &signers) >= count {
+            if !every && Ways::distinct(&members) >= count {
                 break;
             }
-            match self.requirement(other) {
-                Fared::Satisfied(vouchers) => by.push(vouchers),
+            match self.requirement(other, Tries::EverySigner) {
+                Fared::Satisfied(mut ways) => {
+                    if let Some(open) = ways.open.take() {
+                        shortfall.note_undecided(open, None);
+                    }
+                    members.push(ways);
+                }
                 Fared::Refused(refusal) => shortfall.furthest.note(refusal),
-                Fared::Undecided { missing, .. } => shortfall.note_unusable(missing),
+                Fared::Undecided { missing, revoked } => {
+                    unknown += 1;
+                    shortfall.note_undecided(missing, revoked);
+                }
             }
         }
-        let satisfied = distinct_members(by.iter(), &signers);
-        if satisfied >= count {
-            return Fared::Satisfied(by.into_iter().flatten().collect());
+        let mut ways = Ways::of_distinct(&members, count, every);
+        if !ways.is_empty() {
+            ways.note_open(shortfall.unusable);
+            return Fared::Satisfied(ways);
         }
-        shortfall.of(satisfied, count).into_fared(signatures)
+        let satisfied = members.iter().filter(|ways| !ways.is_empty()).count();
+        if satisfied + unknown < count {
+            shortfall.unusable = None;
+        }
+        let distinct = Ways::distinct(&members);
+        shortfall.of(distinct, count).into_fared(signatures)
     }
 
-    fn signers(&mut self, count: usize, signatures: &[&'p SignatureRequirement]) -> Fared {
-        let signers = Signers::of(self.policy);
+    fn signers(
+        &mut self,
+        count: usize,
+        signatures: &[&'p SignatureRequirement],
+        tries: Tries,
+    ) -> Fared {
+        let every = tries == Tries::EverySigner;
+        let distinct = |by: &[BTreeSet<Voucher>]| {
+            let signers: BTreeSet<_> = by.iter().flatten().cloned().collect();
+            signers
+        };
         let tried = self.signatures(signatures, Tries::EverySigner, |by| {
-            signers.count(by.iter().flatten()) >= count
+            !every && distinct(by).len() >= count
         });
-        let satisfied = signers.count(tried.by.iter().flatten());
-        if satisfied >= count {
-            return Fared::Satisfied(tried.by.into_iter().flatten().collect());
+        let signers = distinct(&tried.by);
+        let satisfied = signers.len();
+        let members: Vec<_> = signers.into_iter().map(|it| Ways::by_each([it])).collect();
+        let mut ways = Ways::of_distinct(&members, count, every);
+        let mut shortfall = tried.shortfall;
+        if !ways.is_empty() {
+            ways.note_open(shortfall.unusable);
+            return Fared::Satisfied(ways);
         }
-        tried.shortfall.of(satisfied, count).into_fared(signatures)
+        // A key is one signer whatever its versions; a root could certify any number of them.
+        let unknown = signatures.iter().zip(&tried.unusable);
+        let unknown =
+            unknown
+                .filter(|(_, unusable)| **unusable)
+                .map(|(it, _)| match &it.authority.signer {
+                    AuthoritySigner::Key { .. } => 1,
+                    AuthoritySigner::Identity(_) => count,
+                });
+        if satisfied.saturating_add(unknown.sum()) < count {
+            shortfall.unusable = None;
+        }
+        shortfall.of(satisfied, count).into_fared(signatures)
     }
 
     /// Tries every signature found, newest first, for every member, until `enough` of them are satisfied.
@@ -213,38 +287,39 @@ impl<'p> Judged<'p, '_, '_> {
         &mut self,
         members: &[&'p SignatureRequirement],
         tries: Tries,
-        enough: impl Fn(&[HashSet<Voucher>]) -> bool,
+        enough: impl Fn(&[BTreeSet<Voucher>]) -> bool,
     ) -> Signed {
         let mut signed = Signed {
-            by: vec![HashSet::new(); members.len()],
+            by: vec![BTreeSet::new(); members.len()],
+            unusable: vec![false; members.len()],
             shortfall: Shortfall::default(),
         };
         if members.is_empty() {
             return signed;
         }
         for index in 0..self.attempts.candidates.len() {
-            for (required, by) in members.iter().zip(0..) {
-                let satisfied = signed.by.get(by).is_some_and(|by| !by.is_empty());
-                if satisfied && tries == Tries::UntilSatisfied {
+            for (position, required) in members.iter().enumerate() {
+                let by = signed.by.get(position);
+                if tries == Tries::UntilSatisfied && by.is_some_and(|by| !by.is_empty()) {
                     continue;
                 }
                 match self.signature(index, required) {
                     Tried::NotApplicable => continue,
                     Tried::Refused(refusal) => signed.shortfall.furthest.note(refusal),
-                    Tried::Unusable(reason) => signed.shortfall.note_unusable(reason),
+                    Tried::Unusable(reason) => signed.note_unusable(position, reason),
                     Tried::Exhausted => {
                         signed.shortfall.exhausted = true;
                         return signed;
                     }
                     Tried::Vouched(Vouched { voucher, .. }) => {
                         self.names.insert(required.authority.name.as_str());
-                        if let Some(by) = signed.by.get_mut(by) {
-                            by.insert(voucher);
+                        if let Some(by) = signed.by.get_mut(position) {
+                            by.insert(self.signers.signer(&voucher));
+                        }
+                        if enough(&signed.by) {
+                            return signed;
                         }
                     }
-                }
-                if enough(&signed.by) {
-                    return signed;
                 }
             }
         }
@@ -266,7 +341,7 @@ impl<'p> Judged<'p, '_, '_> {
 
 /// Whether a member that is satisfied is tried further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tries {
+pub(super) enum Tries {
     /// One signer is as good as several.
     UntilSatisfied,
     /// Further signers may count.
@@ -296,12 +371,67 @@ fn split(
     (signatures.collect(), others)
 }
 
+/// The ways in which each member is satisfied.
+fn each(by: &[BTreeSet<Voucher>]) -> Vec<Ways> {
+    by.iter().cloned().map(Ways::by_each).collect()
+}
+
 /// What trying the signatures for several members gave.
 #[derive(Debug)]
 struct Signed {
     /// Who vouched, member by member.
-    by: Vec<HashSet<Voucher>>,
+    by: Vec<BTreeSet<Voucher>>,
+    /// For which members a key or root was needed and not to be had.
+    unusable: Vec<bool>,
     shortfall: Shortfall,
+}
+
+impl Signed {
+    fn note_unusable(&mut self, position: usize, reason: String) {
+        self.shortfall.note_undecided(reason, None);
+        if let Some(unusable) = self.unusable.get_mut(position) {
+            *unusable = true;
+        }
+    }
+}
+
+/// What is not satisfied of several that all must be.
+#[derive(Debug, Default)]
+struct Joined {
+    refused: Option<Refusal>,
+    missing: Option<String>,
+    revoked: Option<Refusal>,
+}
+
+impl Joined {
+    fn note(&mut self, unsatisfied: Fared) {
+        match unsatisfied {
+            Fared::Satisfied(_) => {}
+            Fared::Refused(refusal) if refusal.kind == Kind::Revoked => {
+                self.revoked.get_or_insert_with(|| refusal.clone());
+                self.refused.get_or_insert(refusal);
+            }
+            Fared::Refused(refusal) => {
+                self.refused.get_or_insert(refusal);
+            }
+            Fared::Undecided { missing, revoked } => {
+                self.missing.get_or_insert(missing);
+                self.revoked = self.revoked.take().or(revoked);
+            }
+        }
+    }
+
+    /// The first refusal, unless something is revoked: nothing that is not known yet can make up for either.
+    fn into_fared(self) -> Option<Fared> {
+        match (self.refused, self.missing) {
+            (Some(refused), _) => Some(Fared::Refused(self.revoked.unwrap_or(refused))),
+            (None, Some(missing)) => Some(Fared::Undecided {
+                missing,
+                revoked: self.revoked,
+            }),
+            (None, None) => None,
+        }
+    }
 }
 
 /// Why something is not satisfied.
@@ -316,8 +446,11 @@ pub(super) struct Shortfall {
 }
 
 impl Shortfall {
-    pub(super) fn note_unusable(&mut self, reason: String) {
-        self.unusable.get_or_insert(reason);
+    fn note_undecided(&mut self, missing: String, revoked: Option<Refusal>) {
+        self.unusable.get_or_insert(missing);
+        if let Some(revoked) = revoked {
+            self.furthest.note(revoked);
+        }
     }
 
     /// So many are there, of so many that must be.
@@ -327,12 +460,15 @@ impl Shortfall {
     }
 
     fn into_fared(self, expected: &[&SignatureRequirement]) -> Fared {
-        let is_revoked = self.furthest.is_revoked();
         if let Some(missing) = self.unusable {
             return Fared::Undecided {
                 missing,
-                revoked: is_revoked,
+                revoked: self.furthest.into_revoked(),
             };
+        }
+        // Signatures that count must not hide one that no mode waives.
+        if let Some(revoked) = self.furthest.revoked() {
+            return Fared::Refused(revoked.clone());
         }
         if self.exhausted {
             return Fared::Refused(self.furthest.exhausted());
@@ -412,10 +548,14 @@ impl Furthest {
         }
     }
 
-    pub(super) fn is_revoked(&self) -> bool {
+    fn revoked(&self) -> Option<&Refusal> {
         self.0
             .as_ref()
-            .is_some_and(|refusal| refusal.kind == Kind::Revoked)
+            .filter(|refusal| refusal.kind == Kind::Revoked)
+    }
+
+    pub(super) fn into_revoked(self) -> Option<Refusal> {
+        self.0.filter(|refusal| refusal.kind == Kind::Revoked)
     }
 }
 

@@ -127,8 +127,9 @@ pub(super) fn identity(
     Authority {
         signer: AuthoritySigner::Identity(IdentityRequirement {
             identity,
-            oidc_issuer,
+            oidc_issuer: Some(oidc_issuer),
             extensions: BTreeMap::new(),
+            certificate_authorities: None,
         }),
         ..unnamed(&name, root)
     }
@@ -139,8 +140,9 @@ fn unnamed(name: &str, root: &Arc<TrustedRoot>) -> Authority {
         name: name.to_owned(),
         signer: AuthoritySigner::Identity(IdentityRequirement {
             identity: exact(""),
-            oidc_issuer: exact(""),
+            oidc_issuer: Some(exact("")),
             extensions: BTreeMap::new(),
+            certificate_authorities: None,
         }),
         trusted_root_name: "private".to_owned(),
         trusted_root: Root::Usable(Arc::clone(root)),

@@ -149,7 +149,7 @@ fn no_signature_completes_another() {
     let AuthoritySigner::Identity(requirement) = &mut other.signer else {
         panic!("{:?}", other.signer);
     };
-    requirement.oidc_issuer = exact("https://accounts.google.com");
+    requirement.oidc_issuer = Some(exact("https://accounts.google.com"));
     let policy = signed_by(&[&Arc::new(other)], 1);
     assert_eq!(question(&image, policy).answer(), "wrong_issuer");
 }
@@ -226,4 +226,53 @@ fn what_one_authority_does_not_demand_another_may() {
     let mut both = question(&image, signed_by(&[&strict], 1));
     both.policies = policies.into();
     assert_eq!(both.answer(), "timestamp");
+}
+
+#[test]
+fn what_a_revoked_certificate_made_counts_for_nothing() {
+    let (image, root) = (signed(CASE), root());
+    let policy = || signed_by(&[&release(&root)], 1);
+    let evaluation = question(&image, policy()).ask();
+    let certificate = evaluation.attempts[0].certificate.clone().unwrap();
+    let serial = crate::policy::serial_number(&certificate.serial).unwrap();
+    let fingerprint = image
+        .candidates
+        .iter()
+        .find_map(|candidate| match candidate.content.as_ref() {
+            crate::signature::Content::Signed(signed) => signed.certificate.as_ref(),
+            crate::signature::Content::Broken(_) => None,
+        })
+        .map(|certificate| crate::oci::Digest::sha256(certificate.der.as_bytes()))
+        .unwrap();
+    let by_serial = |serial: &str| Revoked {
+        serial_numbers: [serial.to_owned()].into(),
+        ..Revoked::default()
+    };
+    let by_fingerprint = |fingerprint| Revoked {
+        certificates: [fingerprint].into(),
+        ..Revoked::default()
+    };
+    let other = crate::oci::Digest::sha256(b"another certificate");
+    for (revoked, answer) in [
+        (by_serial(&serial), "revoked"),
+        (by_serial("abc"), "satisfied"),
+        (by_fingerprint(fingerprint), "revoked"),
+        (by_fingerprint(other), "satisfied"),
+    ] {
+        let what = format!("{revoked:?}");
+        let question = question(&image, policy()).revoking(revoked);
+        assert_eq!(question.answer(), answer, "{what}");
+    }
+}
+
+#[test]
+fn an_authority_without_an_issuer_is_one_with_certificate_authorities_of_its_own() {
+    let (image, root) = (signed(CASE), root());
+    let mut authority = identity(exact(RELEASE), exact(GITHUB), &root);
+    let AuthoritySigner::Identity(requirement) = &mut authority.signer else {
+        panic!("{:?}", authority.signer);
+    };
+    requirement.oidc_issuer = None;
+    let policy = signed_by(&[&Arc::new(authority)], 1);
+    assert_eq!(question(&image, policy).answer(), "wrong_issuer");
 }

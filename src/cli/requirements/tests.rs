@@ -35,7 +35,9 @@ fn name() -> RepositoryName {
     reason = "that it parses is not what is asked"
 )]
 fn config(arguments: &[&str]) -> Result<Config, u8> {
-    parse(arguments).unwrap().to_config(&name())
+    parse(arguments)
+        .unwrap()
+        .to_config(&name(), Demand::Signature)
 }
 
 fn only_policy(policies: &Policies) -> &Policy {
@@ -163,7 +165,7 @@ fn problems_are_about_flags() {
         path: PathBuf::new(),
         text: parse(&["--key", "absent.pub"])
             .unwrap()
-            .to_document(&name())
+            .to_document(&name(), Demand::Signature, Some("absent.pub"))
             .to_string(),
     };
     let problems = Config::from_sources(&[source], &|_| None).unwrap_err();
@@ -176,4 +178,117 @@ fn problems_are_about_flags() {
 fn without_anything_the_built_in_catalogue_decides() {
     let built_in = Config::built_in().unwrap();
     assert_eq!(config(&[]).unwrap().policies.hash, built_in.policies.hash);
+}
+
+#[test]
+fn extensions_of_the_workflow_are_compared_too() {
+    let flags = [
+        "--certificate-github-workflow-name",
+        "--certificate-github-workflow-ref",
+        "--certificate-github-workflow-repository",
+        "--certificate-github-workflow-sha",
+        "--certificate-github-workflow-trigger",
+    ];
+    let arguments: Vec<_> = flags
+        .iter()
+        .flat_map(|flag| [(*flag).to_owned(), format!("x{flag}")])
+        .collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let all = [&IDENTITY[..], &ISSUER, &arguments].concat();
+    let policies = config(&all).unwrap().policies;
+    let authority = only_policy(&policies).requirement.authorities()[0];
+    let AuthoritySigner::Identity(requirement) = &authority.signer else {
+        panic!("not an identity");
+    };
+    assert_eq!(requirement.extensions.len(), flags.len());
+    for flag in flags {
+        let name = flag.strip_prefix("--certificate-").unwrap();
+        let name = name.replace('-', "_");
+        let expected = format!("x{flag}");
+        assert_eq!(requirement.extensions[&name].exact(), Some(&*expected));
+    }
+    // A workflow without anybody who vouches for it is no identity, and a key has none.
+    assert_eq!(config(&arguments).unwrap_err(), EXIT_USAGE);
+    assert!(parse(&[&["--key", KEY], &arguments[..]].concat()).is_err());
+}
+
+#[test]
+fn keys_come_from_files_services_and_the_environment() {
+    assert_eq!(read_key("cosign.pub").unwrap(), "cosign.pub");
+    let service = "gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k";
+    assert_eq!(read_key(service).unwrap(), service);
+    let home = environment("HOME");
+    assert_eq!(read_key("env://HOME").ok(), home);
+    for refused in [
+        "env://COUNTERSIGN_NO_SUCH_VARIABLE",
+        "https://host.example/cosign.pub",
+        "gitlab://org/project",
+        "pkcs11:token=x",
+    ] {
+        assert!(read_key(refused).is_err(), "{refused}");
+    }
+}
+
+#[test]
+fn the_registry_is_reached_as_told() {
+    let with = [
+        "--registry-username",
+        "robot",
+        "--registry-password",
+        "pass${word}",
+    ];
+    let arguments = [&["--key", KEY], &with[..]].concat();
+    let requirements = parse(&arguments).unwrap();
+    assert!(!format!("{requirements:?}").contains("pass${word}"));
+    let upstream = &config(&arguments).unwrap().upstreams["ghcr.io"];
+    let crate::config::Credentials::Basic { username, password } = &upstream.credentials else {
+        panic!("{upstream:?}");
+    };
+    assert_eq!(
+        (username.expose(), password.expose()),
+        ("robot", "pass${word}")
+    );
+    assert!(parse(&["--key", KEY, "--registry-username", "robot"]).is_err());
+    assert_eq!(
+        config(&["--key", KEY, "--registry-cacert", KEY]).unwrap_err(),
+        EXIT_USAGE
+    );
+}
+
+#[test]
+fn an_attestation_is_demanded_instead_of_a_signature() {
+    let demand = |condition| Demand::Attestation {
+        predicate_type: "slsaprovenance",
+        condition,
+        quantifier: "newest",
+    };
+    let to_config = |arguments: &[&str], condition| {
+        let requirements = parse(arguments).unwrap();
+        requirements.to_config(&name(), demand(condition))
+    };
+    let config = to_config(&["--key", KEY], Some("predicate.a == '${b}'")).unwrap();
+    let policy = only_policy(&config.policies);
+    let Requirement::Attestation(attestation) = &policy.requirement else {
+        panic!("one attestation and nothing else");
+    };
+    assert_eq!(
+        attestation.predicate_type,
+        "https://slsa.dev/provenance/v0.2"
+    );
+    assert_eq!(attestation.quantifier, crate::policy::Quantifier::Newest);
+    assert_eq!(attestation.authorities.len(), 1);
+    assert_eq!(
+        attestation.condition.as_ref().unwrap().source(),
+        "predicate.a == '${b}'"
+    );
+    assert_eq!(
+        to_config(&["--key", KEY], Some("(")).unwrap_err(),
+        EXIT_USAGE
+    );
+    assert_eq!(
+        to_config(&["--key", KEY, "-a", "a=b"], None).unwrap_err(),
+        EXIT_USAGE
+    );
+    // Nobody's attestation is no attestation.
+    assert_eq!(to_config(&[], None).unwrap_err(), EXIT_USAGE);
 }

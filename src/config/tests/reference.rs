@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::yaml::{Node, parse};
+use crate::config::yaml::{Node, Value, parse};
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
 
@@ -74,6 +74,12 @@ fn the_reference_has_every_key() {
         ("trusted_roots.*", trusted_roots::KEYS),
         (policy, policies::KEYS),
         (&format!("{policy}.authorities[]"), authorities::KEYS),
+        (&format!("{policy}.authorities[]"), &["all"]),
+        (
+            &format!("{policy}.authorities[].all[]"),
+            &["at_least", "of"],
+        ),
+        (&format!("{policy}.authorities[].all[].of[]"), &["any"]),
         (&format!("{policy}.attestations[]"), attestations::KEYS),
         ("clients[]", clients::KEYS),
         ("clients[].basic", clients::BASIC_KEYS),

@@ -67,11 +67,15 @@ fn exactly_one_issuer() {
         vec![issuer(1, "https://a")],
         vec![issuer(1, "https://a"), issuer(8, "https://a")],
     ] {
-        assert_eq!(oidc_issuer(&extensions).unwrap(), "https://a");
+        assert_eq!(
+            oidc_issuer(&extensions).unwrap().as_deref(),
+            Some("https://a")
+        );
+    }
+    for extensions in [vec![], vec![issuer(9, "https://a")]] {
+        assert_eq!(oidc_issuer(&extensions), Ok(None));
     }
     for extensions in [
-        vec![],
-        vec![issuer(9, "https://a")],
         vec![issuer(1, "https://b"), issuer(8, "https://a")],
         vec![issuer(8, "https://a"), issuer(8, "https://a")],
         vec![issuer(1, "https://a"), issuer(1, "https://b")],

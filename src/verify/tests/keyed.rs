@@ -143,6 +143,10 @@ fn whose_signature_it_is() {
     let not_hinted = bundle(&other, &envelope(&other, statement.as_bytes()));
     let failure = failed(&bundle_candidate(&not_hinted), &unlogged);
     assert_eq!(failure.check, FailedCheck::UntrustedKey);
+    // Both keys in the same words, so that they can be compared and looked up.
+    let (theirs, ours) = (other.public().fingerprint, world.public.fingerprint);
+    let told = format!("signed with the key {theirs}, not with the key {ours}");
+    assert_eq!(failure.reason, told);
     assert_eq!(failure.predicate_type.as_deref(), Some(SIGN_V1));
     let keyless = Demand {
         signer: Signer::Certificate,

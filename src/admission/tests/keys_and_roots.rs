@@ -1,0 +1,449 @@
+//! Keys with versions, and keys and trusted roots that are not to be had.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::forge::Key;
+use super::question::{
+    Question, SCAN, World, attested_by, authority, policy, signature, signed_by, signers,
+};
+use crate::admission::evaluate::Finding;
+use crate::policy::material::Material;
+use crate::policy::{
+    AttestationRequirement, Authority, AuthoritySigner, DefaultAction, KeySet, KeyVersion, Mode,
+    Policies, Policy, Quantifier, Requirement, Revoked, Root,
+};
+use crate::signature::Candidate;
+use crate::verify::TrustedRoot;
+
+fn versions(keys: &[&Key]) -> Arc<KeySet> {
+    let numbered = keys.iter().zip((1..=keys.len()).rev());
+    let versions = numbered.map(|(key, number)| KeyVersion {
+        version: Some(number.to_string()),
+        key: key.public(),
+    });
+    Arc::new(KeySet::Known(versions.collect()))
+}
+
+fn missing() -> Arc<KeySet> {
+    Arc::new(KeySet::Unusable {
+        reason: "the key service did not answer".to_owned(),
+    })
+}
+
+fn with_keys(world: &World, name: &str, reference: &str, keys: Arc<KeySet>) -> Arc<Authority> {
+    Arc::new(Authority {
+        name: name.to_owned(),
+        signer: AuthoritySigner::Key {
+            reference: reference.to_owned(),
+            keys,
+        },
+        ..world.authority.as_ref().clone()
+    })
+}
+
+fn without_key(world: &World) -> Arc<Authority> {
+    with_keys(world, "remote", "kms://remote", missing())
+}
+
+fn without_root(world: &World) -> Arc<Authority> {
+    Arc::new(Authority {
+        trusted_root: Root::Unusable {
+            reason: "refreshed 40 days ago".to_owned(),
+        },
+        ..world.authority.as_ref().clone()
+    })
+}
+
+fn by(authority: &Arc<Authority>) -> Requirement {
+    Requirement::Signature(signature(authority))
+}
+
+fn requiring(requirement: Requirement) -> Policy {
+    Policy {
+        requirement,
+        ..policy("apps")
+    }
+}
+
+#[test]
+fn any_version_may_vouch_and_the_report_names_it() {
+    let world = World::new();
+    let [newest, middle, oldest] = [&world.key, &world.other, &Key::generate()];
+    let keys = versions(&[newest, middle, oldest]);
+    let rotated = with_keys(&world, "rotated", "kms://key", keys);
+    for (key, version) in [(newest, "3"), (middle, "2"), (oldest, "1")] {
+        let policy = signed_by(&[&rotated], 1);
+        let evaluation = Question::new(vec![policy], vec![world.by(key)]).ask();
+        assert!(matches!(evaluation.finding, Finding::Satisfied));
+        assert_eq!(evaluation.attempts.len(), 1);
+        let reported = evaluation.attempts[0].key.as_ref().unwrap();
+        assert_eq!(reported.reference, "kms://key");
+        assert_eq!(reported.version.as_deref(), Some(version));
+        assert_eq!(reported.fingerprint, key.fingerprint());
+        assert!(evaluation.unmatched_keys.is_empty());
+    }
+    let stranger = Question::new(
+        vec![signed_by(&[&rotated], 1)],
+        vec![world.by(&Key::generate())],
+    )
+    .ask();
+    assert!(matches!(stranger.finding, Finding::Refused(_)));
+    // It may be by a version that is not known yet.
+    assert_eq!(stranger.unmatched_keys, ["kms://key"]);
+}
+
+#[test]
+fn versions_of_one_key_count_once() {
+    let world = World::new();
+    let third = Key::generate();
+    let both = versions(&[&world.key, &world.other]);
+    let rotated = with_keys(&world, "rotated", "kms://key", Arc::clone(&both));
+    let renamed = with_keys(&world, "renamed", "kms://alias", both);
+    let part = with_keys(&world, "part", "part.pub", versions(&[&world.other]));
+    let other = authority("other", &third, &world.root);
+    let signed = [world.by(&world.key), world.by(&world.other)];
+    let with_third: Vec<_> = signed.iter().cloned().chain([world.by(&third)]).collect();
+    for authorities in [
+        vec![&rotated],
+        vec![&rotated, &renamed],
+        vec![&rotated, &part],
+        vec![&part, &renamed, &rotated],
+    ] {
+        for requirement in both_ways(&authorities) {
+            let question = Question::new(vec![requiring(requirement)], signed.to_vec());
+            assert_eq!(question.answer(), "threshold_not_met");
+        }
+        let with_other: Vec<_> = authorities.into_iter().chain([&other]).collect();
+        for requirement in both_ways(&with_other) {
+            let question = Question::new(vec![requiring(requirement)], with_third.clone());
+            assert_eq!(question.answer(), "satisfied");
+        }
+    }
+}
+
+/// Two of these, by `threshold` and by `at_least`.
+fn both_ways(authorities: &[&Arc<Authority>]) -> [Requirement; 2] {
+    [
+        signers(authorities, 2),
+        Requirement::AtLeast {
+            count: 2,
+            of: authorities.iter().map(|it| by(it)).collect(),
+        },
+    ]
+}
+
+#[test]
+fn all_versions_together_are_one_attempt() {
+    let world = World::new();
+    let keys: Vec<_> = (0..5).map(|_| Key::generate()).collect();
+    let keys: Vec<_> = keys.iter().collect();
+    let rotated = with_keys(&world, "rotated", "kms://key", versions(&keys));
+    let signatures = vec![world.signature(), world.signature(), world.by(keys[4])];
+    for (max, answer) in [(2, "limit_exceeded"), (3, "satisfied")] {
+        let mut question = Question::new(vec![signed_by(&[&rotated], 1)], signatures.clone());
+        question.limits.attempts_max = max;
+        assert_eq!(question.answer(), answer);
+    }
+}
+
+#[test]
+fn a_revoked_version_does_not_count_and_the_others_do() {
+    let world = World::new();
+    let both = versions(&[&world.key, &world.other]);
+    let rotated = with_keys(&world, "rotated", "kms://key", both);
+    let revoked = || Revoked {
+        keys: [world.key.fingerprint()].into(),
+        ..Revoked::default()
+    };
+    for (key, answer) in [(&world.key, "revoked"), (&world.other, "satisfied")] {
+        let question = Question::new(vec![signed_by(&[&rotated], 1)], vec![world.by(key)]);
+        assert_eq!(question.revoking(revoked()).answer(), answer);
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn what_cannot_be_had_leaves_a_signed_image_undecided() {
+    let world = World::new();
+    let second = &world.other_authority;
+    for unusable in [without_key(&world), without_root(&world)] {
+        let any = |of: &[&Arc<Authority>]| Requirement::Any(of.iter().map(|it| by(it)).collect());
+        let all = |of: &[&Arc<Authority>]| Requirement::All(of.iter().map(|it| by(it)).collect());
+        let at_least = |count, of: &[&Arc<Authority>]| Requirement::AtLeast {
+            count,
+            of: of.iter().map(|it| by(it)).collect(),
+        };
+        let third = authority("third", &Key::generate(), &world.root);
+        let nothing: fn(&World) -> Vec<Candidate> = |_| vec![];
+        let first: fn(&World) -> Vec<Candidate> = |world| vec![world.signature()];
+        let by_second: fn(&World) -> Vec<Candidate> = |world| vec![world.by(&world.other)];
+        let rows = [
+            (signers(&[&unusable], 1), nothing, "unsigned"),
+            (signers(&[&unusable], 1), first, "undecided"),
+            (signers(&[&unusable, second], 1), by_second, "satisfied"),
+            (signers(&[&unusable, second], 2), by_second, "undecided"),
+            // Whatever the key would say, it is one signer at most.
+            (signers(&[&unusable, second], 2), first, "untrusted_key"),
+            (any(&[&unusable, second]), nothing, "unsigned"),
+            (any(&[&unusable, second]), first, "undecided"),
+            (any(&[&unusable, second]), by_second, "satisfied"),
+            (all(&[&unusable, second]), by_second, "undecided"),
+            // The other one is certainly missing.
+            (all(&[&unusable, second]), first, "untrusted_key"),
+            (all(&[&unusable, second]), nothing, "unsigned"),
+            (at_least(1, &[&unusable, second]), by_second, "satisfied"),
+            (at_least(2, &[&unusable, second]), by_second, "undecided"),
+            (at_least(2, &[&unusable, second]), first, "untrusted_key"),
+            (
+                at_least(2, &[&unusable, second, &third]),
+                by_second,
+                "undecided",
+            ),
+            (
+                Requirement::Any(vec![by(second), Requirement::All(vec![by(&unusable)])]),
+                first,
+                "undecided",
+            ),
+            (
+                Requirement::AtLeast {
+                    count: 2,
+                    of: vec![
+                        by(second),
+                        Requirement::Any(vec![by(second), by(&unusable)]),
+                    ],
+                },
+                by_second,
+                "undecided",
+            ),
+            (
+                Requirement::All(vec![
+                    Requirement::Any(vec![by(&third)]),
+                    Requirement::Any(vec![by(&unusable)]),
+                ]),
+                first,
+                "untrusted_key",
+            ),
+        ];
+        for (requirement, candidates, answer) in rows {
+            let question = |mode| {
+                let policy = Policy {
+                    mode,
+                    ..requiring(requirement.clone())
+                };
+                Question::new(vec![policy], candidates(&world))
+            };
+            assert_eq!(question(Mode::Enforce).answer(), answer, "{requirement:?}");
+            let audited = question(Mode::Audit).answer();
+            assert!(audited.starts_with("satisfied"), "{audited}");
+            assert_eq!(audited == "satisfied", answer == "satisfied");
+        }
+    }
+}
+
+#[test]
+fn what_is_undecided_and_revoked_is_waived_by_no_mode() {
+    let world = World::new();
+    let unusable = without_key(&world);
+    let revoked = || Revoked {
+        keys: [world.key.fingerprint()].into(),
+        ..Revoked::default()
+    };
+    let first = &world.authority;
+    for requirement in [
+        signers(&[first, &unusable], 1),
+        Requirement::Any(vec![by(first), by(&unusable)]),
+        Requirement::Any(vec![Requirement::Any(vec![by(first), by(&unusable)])]),
+        Requirement::All(vec![
+            by(&unusable),
+            Requirement::Any(vec![by(first), by(&unusable)]),
+        ]),
+        Requirement::AtLeast {
+            count: 1,
+            of: vec![Requirement::Any(vec![by(first), by(&unusable)])],
+        },
+    ] {
+        let policy = Policy {
+            mode: Mode::Audit,
+            ..requiring(requirement)
+        };
+        let question = Question::new(vec![policy], vec![world.signature()]);
+        assert_eq!(question.revoking(revoked()).answer(), "undecided");
+    }
+}
+
+#[test]
+fn attestations_by_authorities_that_cannot_be_had() {
+    let world = World::new();
+    let scan = |clean: bool| world.attestation(&json!({ "clean": clean }), None);
+    let condition = crate::policy::Condition::new("predicate.clean").unwrap();
+    let condition: Arc<dyn crate::policy::Rule> = Arc::new(condition);
+    for unusable in [without_key(&world), without_root(&world)] {
+        for (quantifier, both, one_bad) in [
+            (Quantifier::Any, "satisfied", "undecided"),
+            (Quantifier::All, "undecided", "undecided"),
+            (Quantifier::Newest, "undecided", "undecided"),
+        ] {
+            let ask = |authorities: &[&Arc<Authority>], found: Vec<Candidate>| {
+                let policy = attested_by(AttestationRequirement {
+                    predicate_type: SCAN.to_owned(),
+                    authorities: authorities.iter().map(|it| Arc::clone(it)).collect(),
+                    quantifier,
+                    condition: Some(Arc::clone(&condition)),
+                });
+                Question::new(vec![policy], found).answer()
+            };
+            let authorities = [&unusable, &world.authority];
+            assert_eq!(ask(&[&unusable], vec![]), "attestation_missing");
+            assert_eq!(ask(&[&unusable], vec![scan(true)]), "undecided");
+            // A signature is no attestation, whoever made it.
+            assert_eq!(
+                ask(&[&unusable], vec![world.signature()]),
+                "attestation_missing"
+            );
+            assert_eq!(ask(&authorities, vec![scan(true)]), both);
+            assert_eq!(ask(&authorities, vec![scan(false)]), one_bad);
+        }
+    }
+}
+
+#[test]
+fn a_missing_attestation_names_what_there_is_instead() {
+    let world = World::new();
+    let mut policy = attested_by(AttestationRequirement {
+        predicate_type: "https://slsa.dev/provenance/v1".to_owned(),
+        authorities: vec![world.authority.clone()],
+        quantifier: Quantifier::Any,
+        condition: None,
+    });
+    policy.name = "provenance".to_owned();
+    let found = vec![world.signature(), world.attestation(&json!({}), None)];
+    let Finding::Refused(denial) = Question::new(vec![policy], found).ask().finding else {
+        panic!("it is not refused");
+    };
+    assert!(
+        denial.message.ends_with(
+            "no attestation of the type https://slsa.dev/provenance/v1 was found, only of https://scan.example/v1"
+        ),
+        "{}",
+        denial.message
+    );
+}
+
+/// One key service and one root, as they are known now.
+#[derive(Debug)]
+struct Now {
+    keys: Arc<KeySet>,
+    root: Option<Root>,
+}
+
+impl Material for Now {
+    fn keys(&self, reference: &str) -> Option<Arc<KeySet>> {
+        (reference == "kms://remote").then(|| Arc::clone(&self.keys))
+    }
+
+    fn trusted_root(&self, name: &str) -> Option<Root> {
+        self.root.clone().filter(|_| name == "private")
+    }
+}
+
+#[test]
+fn new_material_makes_new_policies() {
+    let world = World::new();
+    let remote = without_key(&world);
+    let attested = Requirement::Attestation(AttestationRequirement {
+        predicate_type: SCAN.to_owned(),
+        authorities: vec![remote.clone(), world.authority.clone()],
+        quantifier: Quantifier::Any,
+        condition: None,
+    });
+    let everywhere = Requirement::All(vec![
+        Requirement::Any(vec![by(&remote)]),
+        Requirement::AtLeast {
+            count: 1,
+            of: vec![by(&remote)],
+        },
+        signers(&[&remote], 1),
+        attested,
+    ]);
+    let limits = crate::limits::Limits::default();
+    let policy = Arc::new(requiring(everywhere).with_hash());
+    let before = Policies::new(
+        vec![policy],
+        DefaultAction::Deny,
+        Revoked::default(),
+        &limits,
+    );
+    let other_root: TrustedRoot = super::forge::Log::new().trusted_root();
+    let now = Now {
+        keys: versions(&[&world.key, &world.other]),
+        root: Some(Root::Usable(Arc::new(other_root))),
+    };
+    let after = before.with_material(&now, &limits);
+    assert_ne!(after.hash, before.hash);
+    assert_ne!(after.policies[0].hash, before.policies[0].hash);
+    for authority in after.policies[0].requirement.authorities() {
+        let AuthoritySigner::Key { reference, keys } = &authority.signer else {
+            panic!("{authority:?}");
+        };
+        let expected = if reference == "kms://remote" { 2 } else { 1 };
+        assert_eq!(keys.versions().len(), expected);
+        let Root::Usable(root) = &authority.trusted_root else {
+            panic!("{authority:?}");
+        };
+        assert_ne!(root.digest, world.root.digest);
+    }
+    // The same material gives the same hash, another version another one.
+    assert_eq!(after.with_material(&now, &limits).hash, after.hash);
+    let nothing_new = Now {
+        root: None,
+        keys: Arc::clone(&now.keys),
+    };
+    assert_eq!(after.with_material(&nothing_new, &limits).hash, after.hash);
+    let fewer = Now {
+        keys: versions(&[&world.key]),
+        root: None,
+    };
+    assert_ne!(after.with_material(&fewer, &limits).hash, after.hash);
+    let gone = Now {
+        keys: missing(),
+        root: None,
+    };
+    assert_ne!(after.with_material(&gone, &limits).hash, after.hash);
+}
+
+#[test]
+fn a_new_trusted_root_keeps_an_authoritys_own_certificate_authorities() {
+    let world = World::new();
+    let pem = include_str!("../../config/tests/own_authority.pem");
+    let authorities = Arc::new(crate::verify::CertificateAuthorities::from_pem(pem).unwrap());
+    let own = Arc::new(Authority {
+        signer: AuthoritySigner::Identity(crate::policy::IdentityRequirement {
+            identity: super::corpus::exact("x"),
+            oidc_issuer: None,
+            extensions: std::collections::BTreeMap::new(),
+            certificate_authorities: Some(Arc::clone(&authorities)),
+        }),
+        // As after a start without the root: nothing of the authorities is in it.
+        ..without_root(&world).as_ref().clone()
+    });
+    let limits = crate::limits::Limits::default();
+    let policy = Arc::new(signed_by(&[&own], 1).with_hash());
+    let before = Policies::new(
+        vec![policy],
+        DefaultAction::Deny,
+        Revoked::default(),
+        &limits,
+    );
+    let now = Now {
+        keys: missing(),
+        root: Some(Root::Usable(Arc::clone(&world.root))),
+    };
+    let after = before.with_material(&now, &limits);
+    let Root::Usable(root) = &after.policies[0].requirement.authorities()[0].trusted_root else {
+        panic!("the root is there again");
+    };
+    let expected = world.root.with_certificate_authorities(&authorities);
+    assert_eq!(root.digest, expected.unwrap().digest);
+}

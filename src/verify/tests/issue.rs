@@ -1,0 +1,174 @@
+//! Certificates made at run time, right in everything that a test does not change.
+
+use std::time::Duration;
+
+use x509_cert::der::asn1::{BitString, Ia5String, ObjectIdentifier, OctetString, UtcTime};
+use x509_cert::der::{Decode as _, Encode as _};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName};
+use x509_cert::serial_number::SerialNumber;
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+use x509_cert::time::{Time, Validity};
+use x509_cert::{Certificate, TbsCertificate, Version};
+
+use super::forge::{Key, LOG_TIME, pem};
+
+const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
+const SERVER_AUTHENTICATION: &str = "1.3.6.1.5.5.7.3.1";
+const ECDSA_WITH_SHA256: &str = "1.2.840.10045.4.3.2";
+
+/// A certificate authority with its certificate.
+pub(super) struct Issuer {
+    name: String,
+    key: Key,
+    pub(super) pem: String,
+}
+
+impl Issuer {
+    /// Self-signed, and valid for long.
+    pub(super) fn root(name: &str) -> Self {
+        let key = Key::generate();
+        let request = Request::authority(name);
+        Self {
+            pem: pem("CERTIFICATE", &request.signed(name, &key, &key)),
+            name: name.to_owned(),
+            key,
+        }
+    }
+
+    /// Another authority below this one.
+    pub(super) fn intermediate(&self, request: Request) -> Self {
+        let key = Key::generate();
+        Self {
+            pem: pem("CERTIFICATE", &request.signed(&self.name, &self.key, &key)),
+            name: request.name,
+            key,
+        }
+    }
+
+    /// A certificate for `key`, in DER.
+    pub(super) fn issue(&self, request: &Request, key: &Key) -> Vec<u8> {
+        request.signed(&self.name, &self.key, key)
+    }
+}
+
+/// What a certificate shall say.
+#[derive(Clone)]
+pub(super) struct Request {
+    pub(super) name: String,
+    /// URIs.
+    pub(super) identities: Vec<&'static str>,
+    pub(super) oidc_issuer: Option<&'static str>,
+    pub(super) usage: Option<&'static str>,
+    pub(super) is_authority: bool,
+    /// In seconds around the time in the log.
+    pub(super) valid: (i64, i64),
+}
+
+impl Request {
+    pub(super) fn leaf(identity: &'static str) -> Self {
+        Self {
+            name: "leaf".to_owned(),
+            identities: vec![identity],
+            oidc_issuer: None,
+            usage: Some(CODE_SIGNING),
+            is_authority: false,
+            valid: (-60, 540),
+        }
+    }
+
+    pub(super) fn authority(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            identities: Vec::new(),
+            oidc_issuer: None,
+            usage: None,
+            is_authority: true,
+            valid: (-1_000_000, 1_000_000),
+        }
+    }
+
+    pub(super) fn for_code(self) -> Self {
+        Self {
+            usage: Some(CODE_SIGNING),
+            ..self
+        }
+    }
+
+    pub(super) fn for_servers(self) -> Self {
+        Self {
+            usage: Some(SERVER_AUTHENTICATION),
+            ..self
+        }
+    }
+
+    fn signed(&self, issuer: &str, by: &Key, key: &Key) -> Vec<u8> {
+        let algorithm = || AlgorithmIdentifierOwned {
+            oid: ObjectIdentifier::new_unwrap(ECDSA_WITH_SHA256),
+            parameters: None,
+        };
+        let name = |name: &str| format!("CN={name}").parse().unwrap();
+        let time = |seconds: i64| {
+            let seconds = u64::try_from(LOG_TIME + seconds).unwrap();
+            Time::UtcTime(UtcTime::from_unix_duration(Duration::from_secs(seconds)).unwrap())
+        };
+        let body = TbsCertificate {
+            version: Version::V3,
+            serial_number: SerialNumber::from(0x00ab_cdef_u32),
+            signature: algorithm(),
+            issuer: name(issuer),
+            validity: Validity {
+                not_before: time(self.valid.0),
+                not_after: time(self.valid.1),
+            },
+            subject: name(&self.name),
+            subject_public_key_info: SubjectPublicKeyInfoOwned::from_der(&key.der()).unwrap(),
+            issuer_unique_id: None,
+            subject_unique_id: None,
+            extensions: Some(self.extensions()),
+        };
+        let signature = by.sign(&body.to_der().unwrap());
+        let certificate = Certificate {
+            tbs_certificate: body,
+            signature_algorithm: algorithm(),
+            signature: BitString::from_bytes(&signature).unwrap(),
+        };
+        certificate.to_der().unwrap()
+    }
+
+    fn extensions(&self) -> Vec<Extension> {
+        let mut extensions = Vec::new();
+        if self.is_authority {
+            let constraints = BasicConstraints {
+                ca: true,
+                path_len_constraint: None,
+            };
+            extensions.push(extension("2.5.29.19", true, constraints.to_der().unwrap()));
+        }
+        if let Some(usage) = self.usage {
+            let usage = ExtendedKeyUsage(vec![ObjectIdentifier::new_unwrap(usage)]);
+            extensions.push(extension("2.5.29.37", false, usage.to_der().unwrap()));
+        }
+        if !self.identities.is_empty() {
+            let uri = |text: &&str| {
+                GeneralName::UniformResourceIdentifier(Ia5String::new(*text).unwrap())
+            };
+            let names = SubjectAltName(self.identities.iter().map(uri).collect());
+            extensions.push(extension("2.5.29.17", true, names.to_der().unwrap()));
+        }
+        if let Some(issuer) = self.oidc_issuer {
+            let value = issuer.as_bytes().to_vec();
+            extensions.push(extension("1.3.6.1.4.1.57264.1.1", false, value));
+        }
+        extensions
+    }
+}
+
+fn extension(identifier: &str, critical: bool, value: Vec<u8>) -> Extension {
+    Extension {
+        extn_id: ObjectIdentifier::new_unwrap(identifier),
+        critical,
+        extn_value: OctetString::new(value).unwrap(),
+    }
+}
