@@ -1,5 +1,6 @@
 //! The composition root: the only module that names every concrete type.
 
+mod changes;
 mod material;
 
 use std::collections::HashMap;
@@ -279,6 +280,13 @@ impl App {
         if let Some(roots) = engine.in_force.configured().roots {
             engine.tasks.spawn(roots.keep_fresh(stop.clone()));
         }
+        let watch = changes::Watch {
+            in_force: engine.in_force.clone(),
+            state: engine.state.clone(),
+            lines: engine.decisions.clone(),
+            replica: replica(),
+        };
+        engine.tasks.spawn(watch.run(stop.clone()));
         engine
             .tasks
             .spawn(keep_writing_counts(engine.admission.clone(), stop.clone()));

@@ -30,6 +30,8 @@ struct Inner {
     configured: Mutex<Configured>,
     /// Grows with every configuration.
     configurations: watch::Sender<u64>,
+    /// Grows with every change of the value.
+    changes: watch::Sender<u64>,
 }
 
 /// What the value is made of.
@@ -71,6 +73,7 @@ impl InForce {
                 policies: ArcSwap::new(policies),
                 configured: Mutex::new(configured),
                 configurations: watch::Sender::new(0),
+                changes: watch::Sender::new(0),
             }),
         }
     }
@@ -102,6 +105,13 @@ impl InForce {
             self.inner.policies.store(policies);
         }
         self.inner.configurations.send_modify(|number| *number += 1);
+        self.inner.changes.send_modify(|number| *number += 1);
+    }
+
+    /// Ticks whenever something else is in force.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
     }
 
     /// Takes in what key services and trusted roots say now. Whether that changed anything.
@@ -113,6 +123,7 @@ impl InForce {
             return false;
         }
         self.inner.policies.store(policies);
+        self.inner.changes.send_modify(|number| *number += 1);
         true
     }
 

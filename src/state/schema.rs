@@ -47,6 +47,11 @@ const MIGRATIONS: &[&str] = &["
         signer TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (signer, row)
     ) WITHOUT ROWID;
     CREATE INDEX decision_signers_by_row ON decision_signers (row);
+", "
+    CREATE TABLE changes (
+        row INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL
+    );
+    CREATE INDEX changes_by_thing ON changes (kind, name, row);
 "];
 
 /// How long to wait for another process (a backup, the `sqlite3` program) that holds the database.
