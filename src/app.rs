@@ -16,6 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use material::configured;
+
 use crate::admin::{self, Admin};
 use crate::admission::{self, Admission, Sink};
 use crate::config::{self, Config, TlsFiles};
@@ -403,7 +405,8 @@ fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, Error> {
     Ok(TlsAcceptor::from(Arc::new(tls)))
 }
 
-fn upstreams(config: &Config) -> crate::upstream::config::Config {
+/// The upstreams of a configuration.
+pub(crate) fn upstreams(config: &Config) -> crate::upstream::config::Config {
     let host = |upstream: &config::Upstream| HostConfig {
         endpoint: upstream.endpoint.clone(),
         plain_http: upstream.plain_http,

@@ -20,7 +20,7 @@ use crate::trust::Roots;
 ///
 /// # Errors
 /// When a key service's endpoint or a trusted root cannot be used.
-pub(super) fn configured(
+pub(crate) fn configured(
     config: &Config,
     directory: Option<&Path>,
     observer: Arc<dyn keys::Observer>,

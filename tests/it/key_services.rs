@@ -78,6 +78,21 @@ impl Bench {
         self.proxy.decisions(&query).await.remove(0)
     }
 
+    /// The changes that the admin API has for this query, newest first.
+    async fn changes(&self, query: &str) -> Vec<Value> {
+        let started = Instant::now();
+        loop {
+            let answer = self.proxy.admin(&format!("/api/v1/changes?{query}")).await;
+            assert_eq!(answer.status, 200, "{answer}");
+            let changes = answer.json()["changes"].as_array().unwrap().clone();
+            // Changes are written moments after they are in force.
+            if started.elapsed() > Duration::from_secs(1) {
+                return changes;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Asks until it is served; panics after a while.
     async fn served_within(&self, name: &str, patience: Duration) -> Answer {
         let started = Instant::now();
@@ -171,6 +186,74 @@ async fn a_new_version_vouches_at_once_and_a_disabled_one_no_more() {
     // What was admitted by the version that is gone is decided again.
     assert_denied(&bench.get("apps/old").await, "untrusted_key");
     assert_eq!(bench.kms.lists(), 2, "not again within 30 s");
+}
+
+#[tokio::test]
+async fn changes_of_keys_and_policies_are_records() {
+    let (first, second) = (SigningKey::generate(), SigningKey::generate());
+    let bench = Bench::start(FakeKms::start(&[(1, &first)]).await, "").await;
+    let image = bench.signed("apps/old", &first);
+    assert_serves(&bench.get("apps/old").await, &image);
+    bench.kms.create(2, &second);
+    let image = bench.signed("apps/new", &second);
+    assert_serves(&bench.get("apps/new").await, &image);
+
+    let changes = bench.changes("kind=key").await;
+    let version = |number: &str, key: &SigningKey| json!({"version": number, "fingerprint": key.fingerprint()});
+    let before = json!({"usable": true, "versions": [version("1", &first)]});
+    let after = json!({"usable": true, "versions": [version("2", &second), version("1", &first)]});
+    assert_eq!(changes[0]["name"], format!("gcpkms://{KEY}"));
+    assert_eq!((&changes[0]["from"], &changes[0]["to"]), (&before, &after));
+    let record = bench.record("apps/new").await;
+    assert_eq!(changes[0]["configuration"], record["configuration"]);
+    for key in ["id", "time", "replica", "kind"] {
+        assert!(changes[0][key].is_string(), "{key}: {changes:?}");
+    }
+    let id = changes[0]["id"].as_str().unwrap();
+    let log = bench.proxy.log();
+    let lines: Vec<Value> = log
+        .lines()
+        .filter(|line| line.starts_with("{\"change\":"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(lines.iter().any(|line| line["change"]["id"] == id), "{log}");
+
+    // A restart changes nothing; another policy is a change, from what was in force before the restart.
+    let configured = bench.changes("kind=configuration").await;
+    assert_eq!(configured.len(), 1, "{configured:?}");
+    bench.proxy.restart().await;
+    bench.proxy.stop().await;
+    bench.proxy.reconfigure(|configuration| {
+        configuration["policies"][0]["name"] = json!("renamed");
+    });
+    bench.proxy.run().await;
+    let configured = bench.changes("kind=configuration").await;
+    assert_eq!(configured.len(), 2, "{configured:?}");
+    assert_eq!(configured[0]["from"], configured[1]["to"]);
+    assert_ne!(configured[0]["to"], configured[1]["to"]);
+}
+
+/// `verify --key gcpkms://…` reads the key once, by itself.
+#[tokio::test]
+async fn commands_read_keys_themselves() {
+    let key = SigningKey::generate();
+    let bench = Bench::start(FakeKms::start(&[(1, &key)]).await, "").await;
+    bench.signed("apps/good", &key);
+    bench.signed("apps/foreign", &SigningKey::generate());
+    let config = bench.proxy.config_path();
+    for (name, code) in [("apps/good", 0), ("apps/foreign", 1)] {
+        let image = format!("{}/{name}:v1", bench.registry.name());
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args(["verify", "--output", "json", "--config"])
+            .arg(&config)
+            .arg(&image)
+            .env_remove("GOOGLE_APPLICATION_CREDENTIALS")
+            .env("HOME", "/nonexistent")
+            .output()
+            .await
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
 }
 
 /// Verification §3: bad signatures must not burn the quota of the key service.

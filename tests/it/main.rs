@@ -63,6 +63,8 @@ mod tags_list;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]
+mod trusted_roots;
+#[cfg(test)]
 mod upstream_failure;
 #[cfg(test)]
 mod upstream_tokens;

@@ -12,6 +12,7 @@ pub(crate) mod scene;
 pub(crate) mod service;
 pub(crate) mod signing;
 pub(crate) mod store;
+pub(crate) mod tuf;
 
 pub(crate) use assertions::*;
 pub(crate) use client::{Answer, open, send};

@@ -141,7 +141,8 @@ impl Proxy {
             .unwrap()
     }
 
-    fn config_path(&self) -> PathBuf {
+    /// The configuration file, once it was started.
+    pub(crate) fn config_path(&self) -> PathBuf {
         self.directory.path().join("config.yaml")
     }
 
