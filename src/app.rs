@@ -183,7 +183,7 @@ impl Engine {
         let stop = CancellationToken::new();
         let observer = Arc::<Metrics>::clone(&metrics);
         let directory = Some(config.data_dir.as_path());
-        let configured = material::configured(config, directory, observer, &tasks, &stop)?;
+        let configured = configured(config, directory, observer, &tasks, &stop)?;
         let in_force = InForce::new(configured);
         tasks.spawn(in_force.clone().follow(stop.clone()));
         let admission = Admission::new(admission::Parts {
