@@ -183,8 +183,7 @@ impl Engine {
         let stop = CancellationToken::new();
         let observer = Arc::<Metrics>::clone(&metrics);
         let directory = Some(config.data_dir.as_path());
-        let configured = configured(config, directory, observer, &tasks, &stop)?;
-        let in_force = InForce::new(configured);
+        let in_force = InForce::new(configured(config, directory, observer, &tasks, &stop)?);
         tasks.spawn(in_force.clone().follow(stop.clone()));
         let admission = Admission::new(admission::Parts {
             in_force: in_force.clone(),

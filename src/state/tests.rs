@@ -315,7 +315,7 @@ async fn changes_are_kept_and_the_last_of_each_thing_is_found() {
         after: Some(third.id),
         ..ChangeQuery::default()
     };
-    assert_eq!(find(one).await, [second.clone()]);
+    assert_eq!(find(one).await, std::slice::from_ref(&second));
     let of_a = ChangeQuery {
         kind: Some(ChangeKind::TrustedRoot),
         name: Some("a".to_owned()),

@@ -81,11 +81,6 @@ impl Bench {
         }
     }
 
-    /// What the admin API says about the root.
-    async fn root(&self) -> Value {
-        root_in(&self.proxy.admin("/api/v1/trust").await.json())
-    }
-
     /// Has the roots refreshed now.
     async fn refresh(&self) -> Value {
         let answer = send(
@@ -236,6 +231,10 @@ async fn a_rotation_decides_again_without_the_registry_and_without_a_stampede() 
 }
 
 /// Sets the times in what is kept of the repository back by so many days.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the proxy under test has the real clock, too"
+)]
 fn age(proxy: &Proxy, days: i64) {
     let path = proxy.data_dir().join("trust/private/state.json");
     let mut state: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

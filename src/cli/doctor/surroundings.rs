@@ -38,7 +38,7 @@ pub(super) fn configuration(config: &Config) -> Vec<Check> {
 pub(super) fn data_dir(config: &Config) -> Check {
     let path = &config.data_dir;
     let existing = path.ancestors().find(|path| path.exists());
-    let existing = existing.unwrap_or(Path::new("."));
+    let existing = existing.unwrap_or_else(|| Path::new("."));
     let name = path.display().to_string();
     match tempfile::tempfile_in(existing) {
         Ok(_removed) if existing == path => {

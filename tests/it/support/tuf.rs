@@ -71,19 +71,19 @@ impl TufRepository {
         self.put(&format!("targets/{hash}.trusted_root.json"), content.into());
         let targets =
             json!({"trusted_root.json": {"length": content.len(), "hashes": {"sha256": hash}}});
-        let targets = metadata("targets", version, json!({"targets": targets}));
+        let targets = metadata("targets", version, &json!({"targets": targets}));
         self.put(
             &format!("{version}.targets.json"),
             sign(&self.key, &targets),
         );
         let meta = json!({"meta": {"targets.json": {"version": version}}});
-        let snapshot = metadata("snapshot", version, meta);
+        let snapshot = metadata("snapshot", version, &meta);
         self.put(
             &format!("{version}.snapshot.json"),
             sign(&self.key, &snapshot),
         );
         let meta = json!({"meta": {"snapshot.json": {"version": version}}});
-        let timestamp = metadata("timestamp", version, meta);
+        let timestamp = metadata("timestamp", version, &meta);
         self.put("timestamp.json", sign(&self.key, &timestamp));
     }
 }
@@ -94,7 +94,7 @@ fn root(key: &SigningKey) -> Value {
     metadata(
         "root",
         1,
-        json!({
+        &json!({
             "consistent_snapshot": true,
             "keys": {"key": {"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": public}}},
             "roles": {"root": role, "timestamp": role, "snapshot": role, "targets": role},
@@ -102,7 +102,11 @@ fn root(key: &SigningKey) -> Value {
     )
 }
 
-fn metadata(kind: &str, version: u64, rest: Value) -> Value {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the proxy under test has the real clock, too"
+)]
+fn metadata(kind: &str, version: u64, rest: &Value) -> Value {
     let in_a_year = Timestamp::now() + SignedDuration::from_hours(365 * 24);
     let mut signed = json!({
         "_type": kind, "spec_version": "1.0.31", "version": version,
