@@ -10,10 +10,11 @@ use axum::Router;
 use axum::extract::{Request, State as Extract};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use health::Readiness;
@@ -29,6 +30,8 @@ use crate::telemetry::Metrics;
 #[derive(Debug, Clone)]
 pub struct Admin {
     inner: Arc<Parts>,
+    /// When roots and keys were last asked for on demand.
+    refreshed: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
 /// What an admin API is made of.
@@ -58,6 +61,7 @@ impl Admin {
     pub fn new(parts: Parts) -> Self {
         Self {
             inner: Arc::new(parts),
+            refreshed: Arc::default(),
         }
     }
 
@@ -66,6 +70,8 @@ impl Admin {
             .route("/metrics", get(health::metrics))
             .route("/api/v1/trust", get(trust::trust))
             .route("/api/v1/policies", get(trust::policies))
+            .route("/api/v1/trust/refresh", post(trust::refresh))
+            .route("/api/v1/changes", get(api::changes))
             .route("/api/v1/decisions", get(api::decisions))
             .route("/api/v1/decisions/{id}", get(api::decision))
             .layer(middleware::from_fn_with_state(self.clone(), guard));

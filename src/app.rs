@@ -1,6 +1,7 @@
 //! The composition root: the only module that names every concrete type.
 
 mod certificate;
+mod changes;
 mod files;
 mod material;
 mod reload;
@@ -15,6 +16,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub(crate) use material::configured;
 
 use crate::admin::{self, Admin};
 use crate::admission::{self, Admission, Sink};
@@ -298,6 +301,13 @@ impl App {
             .tasks
             .spawn(admin::serve(admin, admin_tcp, stop_admin.clone()));
         engine.maker.keep_fresh(&engine.material);
+        let watch = changes::Watch {
+            in_force: engine.in_force.clone(),
+            state: engine.state.clone(),
+            lines: engine.decisions.clone(),
+            replica: replica(),
+        };
+        engine.tasks.spawn(watch.run(stop.clone()));
         engine
             .tasks
             .spawn(keep_writing_counts(engine.admission.clone(), stop.clone()));
@@ -411,7 +421,8 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     Ok((listener, bound))
 }
 
-fn upstreams(config: &Config) -> crate::upstream::config::Config {
+/// The upstreams of a configuration.
+pub(crate) fn upstreams(config: &Config) -> crate::upstream::config::Config {
     let host = |upstream: &config::Upstream| HostConfig {
         endpoint: upstream.endpoint.clone(),
         plain_http: upstream.plain_http,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod demo;
+mod doctor;
 mod explain;
 mod image;
 mod judgement;
@@ -45,6 +46,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Verify a Sigstore bundle over a file or digest (the Sigstore client protocol).
     VerifyBundle(verify_bundle::Arguments),
+    /// Check everything that decisions need, and prove that enforcement enforces.
+    Doctor(doctor::Arguments),
     /// Show the verification log.
     Log(log::Arguments),
 }
@@ -83,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::VerifyAttestation(arguments) => verify_attestation::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::VerifyBundle(arguments) => verify_bundle::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Log(arguments) => log::run(arguments),
     })
 }

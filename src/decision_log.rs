@@ -1,6 +1,7 @@
 //! The record of every decision: what it says, how it is written, how it is asked for.
 
 mod access;
+mod change;
 mod json_lines;
 mod output;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::signature::{Format, Source};
 use crate::verify::TransparencyLog;
 
 pub use access::{AccessLine, AccessLog};
+pub use change::{Change, ChangeKind, ChangeQuery};
 pub use json_lines::{Closed, JsonLines};
 pub use output::{Destination, OpenError};
 

@@ -30,6 +30,8 @@ struct Inner {
     held: Mutex<Held>,
     /// Grows with every configuration.
     configurations: watch::Sender<u64>,
+    /// Grows with every change of the value.
+    changes: watch::Sender<u64>,
 }
 
 /// What the value in force was made of.
@@ -85,6 +87,7 @@ impl InForce {
                     changes,
                 }),
                 configurations: watch::Sender::new(0),
+                changes: watch::Sender::new(0),
             }),
         }
     }
@@ -120,6 +123,13 @@ impl InForce {
             self.inner.policies.store(policies);
         }
         self.inner.configurations.send_modify(|number| *number += 1);
+        self.inner.changes.send_modify(|number| *number += 1);
+    }
+
+    /// Ticks whenever something else is in force.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
     }
 
     /// Takes in what key services and trusted roots say now. Whether that changed anything.
@@ -137,6 +147,7 @@ impl InForce {
             return false;
         }
         self.inner.policies.store(policies);
+        self.inner.changes.send_modify(|number| *number += 1);
         true
     }
 
@@ -174,11 +185,11 @@ impl InForce {
         self.take_in();
     }
 
-    /// Asks for keys again that a signature was by no known version of: there may be a newer one. Whether that changed
-    /// anything. Each is asked for at most once in 30 s, whoever signs what.
-    pub async fn refresh_keys(&self, references: &[String], deadline: Instant) -> bool {
+    /// Asks for keys again that a signature was by no known version of: there may be a newer one. What is found is in
+    /// force when this returns. Each is asked for at most once in 30 s, whoever signs what.
+    pub async fn refresh_keys(&self, references: &[String], deadline: Instant) {
         let Some(keys) = self.configured().keys else {
-            return false;
+            return;
         };
         let references = references
             .iter()
@@ -188,7 +199,7 @@ impl InForce {
             async move { keys.refresh(&reference, deadline).await }
         });
         futures::future::join_all(refreshing).await;
-        self.take_in()
+        self.take_in();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Held> {

@@ -157,8 +157,8 @@ impl Keys {
         }
     }
 
-    /// Fetches the key again now, unless its last fetch began less than 30 seconds ago or nothing about it can have
-    /// changed, and waits for the end of that fetch or the deadline. Returns whether the set changed. Whoever asks
+    /// Fetches the key again now, unless its last fetch (that of the start aside) began less than 30 seconds ago or
+    /// nothing about it can have changed, and waits for the end of that fetch or the deadline. Returns whether the set changed. Whoever asks
     /// while a fetch is under way joins it.
     pub async fn refresh(&self, reference: &Reference, deadline: Instant) -> bool {
         match self.entry(reference) {

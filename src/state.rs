@@ -3,6 +3,7 @@
 //! Nothing in here is a verdict. Evidence is verified again by each process; "this index lists that child" is a hint
 //! that is read again from the parent's verified bytes.
 
+mod changes;
 mod database;
 mod decisions;
 mod schema;
@@ -16,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::decision_log::{Query, Record, SourceReport, Subject};
+use crate::decision_log::{Change, ChangeQuery, Query, Record, SourceReport, Subject};
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::signature::Source;
 
@@ -132,6 +133,8 @@ pub struct ManifestRow {
 pub struct Batch {
     /// Decisions.
     pub records: Vec<Record>,
+    /// Changes of what decisions are made by.
+    pub changes: Vec<Change>,
     /// Evidence by subject; replaces what was there.
     pub evidence: Vec<(Subject, Evidence)>,
     /// Manifests by subject; replaces what was there.
@@ -321,6 +324,23 @@ impl State {
     pub async fn record(&self, id: Ulid) -> Result<Option<Record>, Error> {
         let read = move |connection: &Connection| decisions::select_one(connection, id);
         self.database.query(read).await
+    }
+
+    /// Changes that match, newest first. Rows that cannot be read are passed over.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn changes(&self, query: ChangeQuery) -> Result<Vec<Change>, Error> {
+        let read = move |connection: &Connection| changes::select(connection, &query);
+        self.database.query(read).await
+    }
+
+    /// The last change of each thing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_changes(&self) -> Result<Vec<Change>, Error> {
+        self.database.query(changes::select_latest).await
     }
 
     async fn row<const COLUMNS: usize>(

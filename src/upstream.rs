@@ -15,6 +15,7 @@ mod exchange;
 mod host;
 mod lane;
 mod link;
+mod probe;
 mod status;
 mod token;
 
@@ -35,6 +36,7 @@ pub(crate) use clients::{add_certificates, platform_roots, tls};
 pub use config::Config;
 pub use http::HttpUpstream;
 pub use observer::{NoObserver, Observer};
+pub use probe::Probe;
 
 /// Why a request is made. Back-pressure on one purpose delays no other, and each counts for itself in the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -11,7 +11,7 @@ use serde_json::json;
 use ulid::Ulid;
 
 use super::Admin;
-use crate::decision_log::{Outcome, Query};
+use crate::decision_log::{ChangeKind, ChangeQuery, Outcome, Query};
 use crate::oci::Digest;
 use crate::state;
 
@@ -53,6 +53,43 @@ pub(super) async fn decisions(
     }
 }
 
+/// The query of `/api/v1/changes`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangeFilters {
+    kind: Option<ChangeKind>,
+    name: Option<String>,
+    limit: Option<usize>,
+    after: Option<Ulid>,
+}
+
+/// What was changed: policies, trusted roots, keys.
+pub(super) async fn changes(
+    Extract(admin): Extract<Admin>,
+    filters: Result<FromQuery<ChangeFilters>, QueryRejection>,
+) -> Response {
+    let filters = match filters {
+        Ok(FromQuery(filters)) => filters,
+        Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
+    let limit = limit(filters.limit);
+    let query = ChangeQuery {
+        kind: filters.kind,
+        name: filters.name,
+        limit,
+        after: filters.after,
+    };
+    match admin.inner.state.changes(query).await {
+        Ok(changes) => {
+            let next = (changes.len() == limit)
+                .then(|| changes.last().map(|change| change.id))
+                .flatten();
+            Json(json!({ "changes": changes, "next": next })).into_response()
+        }
+        Err(error) => unavailable(&error),
+    }
+}
+
 pub(super) async fn decision(Extract(admin): Extract<Admin>, Path(id): Path<String>) -> Response {
     let Ok(id) = id.parse::<Ulid>() else {
         return problem(StatusCode::BAD_REQUEST, "not the id of a decision");
@@ -75,13 +112,16 @@ impl Filters {
             signer: self.signer,
             since: self.since,
             until: self.until,
-            limit: self
-                .limit
-                .unwrap_or(Query::LIMIT_DEFAULT)
-                .clamp(1, Query::LIMIT_MAX),
+            limit: limit(self.limit),
             after: self.after,
         }
     }
+}
+
+fn limit(asked: Option<usize>) -> usize {
+    asked
+        .unwrap_or(Query::LIMIT_DEFAULT)
+        .clamp(1, Query::LIMIT_MAX)
 }
 
 fn unavailable(error: &state::Error) -> Response {

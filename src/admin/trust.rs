@@ -6,12 +6,19 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
+use tokio::time::{Duration, Instant};
+
 use super::Admin;
 use crate::clock;
 use crate::keys::KeyStatus;
 use crate::oci::Digest;
 use crate::policy::{Mode, Policy};
 use crate::trust::RootStatus;
+
+/// Between two refreshes that somebody asks for.
+const ON_DEMAND_INTERVAL: Duration = Duration::from_secs(5);
+/// How long somebody who asks waits.
+const ON_DEMAND_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// One key of a key service.
 #[derive(Debug, Serialize)]
@@ -57,6 +64,36 @@ impl Admin {
 pub(super) async fn trust(Extract(admin): Extract<Admin>) -> Response {
     let keys: Vec<_> = admin.keys().into_iter().map(Key::from).collect();
     Json(json!({ "trusted_roots": admin.roots(), "keys": keys })).into_response()
+}
+
+/// Asks the repositories of the roots and the key services now, and answers like [`trust`]. Asked again within a short
+/// time, it only waits for the first and answers: a page in a browser could ask, too.
+pub(super) async fn refresh(Extract(admin): Extract<Admin>) -> Response {
+    {
+        let mut refreshed = admin.refreshed.lock().await;
+        if refreshed.is_none_or(|at| at.elapsed() >= ON_DEMAND_INTERVAL) {
+            let configured = admin.inner.in_force.configured();
+            let deadline = Instant::now() + ON_DEMAND_TIME_MAX;
+            let roots = async {
+                if let Some(roots) = &configured.roots {
+                    let all = roots.refresh_all(clock::now());
+                    // What failed, or was not in time, is in the status.
+                    drop(tokio::time::timeout_at(deadline, all).await);
+                }
+            };
+            let keys = async {
+                if let Some(keys) = &configured.keys {
+                    let all = keys.status().into_iter().map(|key| key.reference);
+                    let all = all.map(|key| async move { keys.refresh(&key, deadline).await });
+                    futures::future::join_all(all).await;
+                }
+            };
+            tokio::join!(roots, keys);
+            admin.inner.in_force.take_in();
+            *refreshed = Some(Instant::now());
+        }
+    }
+    trust(Extract(admin)).await
 }
 
 pub(super) async fn policies(Extract(admin): Extract<Admin>) -> Response {

@@ -213,11 +213,14 @@ impl Admission {
         let in_force = &self.inner.in_force;
         // Off the path of whoever is refused as soon as the service is slow: the refusal is soon looked at again.
         let deadline = terms.deadline.min(Instant::now() + NEWER_KEYS_WAIT);
-        let changed = in_force.refresh_keys(unmatched, deadline).await;
+        in_force.refresh_keys(unmatched, deadline).await;
         draft.timing.keys += asking.elapsed();
+        // Others may have taken in what was found: what counts is whether it is something else than we judged by.
+        let policies = in_force.snapshot();
+        let changed = policies.hash != terms.policies.hash;
         if changed {
-            terms.policies = in_force.snapshot();
-            draft.configuration = terms.policies.hash;
+            draft.configuration = policies.hash;
+            terms.policies = policies;
         }
         changed
     }

@@ -4,7 +4,7 @@
 //! while a key service is down loses nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,26 @@ struct Opened {
     sources: BTreeMap<String, Source>,
     max_stale: Duration,
     files: Vec<Option<Digest>>,
+}
+
+/// What `config` puts in force, for a command that never reads it again.
+///
+/// # Errors
+/// When a key service's endpoint or a trusted root cannot be used.
+pub(crate) fn configured(
+    config: &Config,
+    directory: Option<&Path>,
+    observer: Arc<dyn keys::Observer>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Configured, Error> {
+    let maker = Maker {
+        directory: directory.map(Path::to_owned),
+        observer,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    Ok(maker.make(config, None)?.configured(config))
 }
 
 impl Maker {

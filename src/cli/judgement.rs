@@ -1,5 +1,9 @@
 //! One image decided about by the server's own engine, without a server: nothing is listened on, and nothing is kept.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::join_all;
 use tempfile::TempDir;
 use ulid::Ulid;
 
@@ -11,8 +15,12 @@ use crate::clock;
 use crate::config::Config;
 use crate::decision_log::{Client, Destination, Query, Record, Subject};
 use crate::oci::Digest;
+use crate::policy::{Root, Tags};
 use crate::pull::{Caller, Missing, Refusal, ServedManifest};
 use crate::state::EvidenceSource;
+
+/// How long fetching trusted roots may take.
+const ROOTS_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// An image, what was decided about it, and the engine that decided.
 #[derive(Debug)]
@@ -72,6 +80,7 @@ pub(super) async fn judge(mut config: Config, image: ImageReference) -> Result<J
     let directory = tempfile::tempdir().map_err(Error::Directory)?;
     directory.path().clone_into(&mut config.data_dir);
     let engine = Engine::build(&config, &Destination::Nowhere).await?;
+    fetch_roots(&engine, &image).await;
     let client = Client {
         user_agent: Some(concat!("countersign/", env!("CARGO_PKG_VERSION")).to_owned()),
         ..Client::default()
@@ -97,6 +106,26 @@ pub(super) async fn judge(mut config: Config, image: ImageReference) -> Result<J
         image,
         _directory: directory,
     })
+}
+
+/// Fetches the trusted roots that the decision needs and that are not there yet, once: nothing does so in the
+/// background here. Why one cannot be had is in the answer.
+async fn fetch_roots(engine: &Engine, image: &ImageReference) {
+    let Some(roots) = engine.in_force.configured().roots else {
+        return;
+    };
+    let policies = engine.in_force.snapshot();
+    let tags = Tags::default();
+    let matching = policies.matching(&image.repository, &tags);
+    let needed: BTreeSet<_> = matching
+        .flat_map(|policy| policy.requirement.authorities())
+        .filter(|authority| matches!(authority.trusted_root, Root::Unusable { .. }))
+        .map(|authority| authority.trusted_root_name.clone())
+        .collect();
+    let now = clock::now();
+    let fetching = needed.iter().map(|name| roots.refresh(name, now));
+    drop(tokio::time::timeout(ROOTS_TIME_MAX, join_all(fetching)).await);
+    engine.in_force.take_in();
 }
 
 impl Judgement {

@@ -6,10 +6,11 @@
 use std::io;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Record;
 use super::output::{Destination, OpenError, Output};
+use super::{Change, Record};
 
 /// Lines that may wait to be written.
 const QUEUED_MAX: usize = 4096;
@@ -57,6 +58,23 @@ impl JsonLines {
     /// # Errors
     /// When nobody reads the lines any more.
     pub async fn write(&self, record: &Record) -> Result<(), Closed> {
+        self.write_line(record).await
+    }
+
+    /// Queues one change, as `{"change": …}` so that it is no decision to whoever reads the lines. Waits while the queue
+    /// is full.
+    ///
+    /// # Errors
+    /// When nobody reads the lines any more.
+    pub async fn write_change(&self, change: &Change) -> Result<(), Closed> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            change: &'a Change,
+        }
+        self.write_line(&Line { change }).await
+    }
+
+    async fn write_line(&self, record: &impl Serialize) -> Result<(), Closed> {
         let Some(queue) = &self.queue else {
             return Ok(());
         };

@@ -20,7 +20,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use url::Url;
 
-use super::wire::{self, Wire};
+use super::rest;
+use super::wire::Wire;
 use super::{BuildError, Error, KeyService, Reference};
 use crate::policy::KeyVersion;
 use answer::{Described, Published};
@@ -80,7 +81,7 @@ impl Kms {
 
     fn build(endpoint: Option<Url>, credentials: CredentialSource) -> Result<Self, BuildError> {
         let endpoint = endpoint
-            .map(|url| wire::check_endpoint(SERVICE, url))
+            .map(|url| rest::check_endpoint(SERVICE, &url).map(|()| url))
             .transpose()?;
         Ok(Self {
             wire: Wire::new(SERVICE, None)?,
@@ -91,7 +92,7 @@ impl Kms {
 
     async fn session(&self, key: &KeyId, deadline: Instant) -> Result<Session<'_>, Error> {
         let endpoint = self.endpoint.as_ref().or_else(|| key.endpoint());
-        let is_local = endpoint.is_some_and(wire::is_loopback);
+        let is_local = endpoint.is_some_and(rest::is_loopback);
         let found = self.credentials.find(key.region(), is_local);
         let in_time = tokio::time::timeout_at(deadline, found).await;
         let (credentials, region) = in_time.unwrap_or_else(|_elapsed| {
@@ -151,7 +152,7 @@ impl Kms {
     async fn versions(&self, key: &KeyId, deadline: Instant) -> Result<Vec<KeyVersion>, Error> {
         let session = self.session(key, deadline).await?;
         let described: Described = session.call("DescribeKey", key).await?;
-        let host = wire::host_of(&session.endpoint);
+        let host = rest::host(&session.endpoint);
         let arn = described.check(key, &host)?;
         let published: Published = session.call("GetPublicKey", key).await?;
         let public_key = published.check(&arn, &host)?;
@@ -175,7 +176,7 @@ impl Session<'_> {
     fn request(&self, operation: &str, key: &KeyId) -> Result<Request, Error> {
         let body = json!({ "KeyId": key.id() }).to_string();
         let target = format!("TrentService.{operation}");
-        let mut request = Request::new(Method::POST, wire::under(&self.endpoint, "/"));
+        let mut request = Request::new(Method::POST, rest::under(&self.endpoint, "/"));
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         if let Ok(value) = HeaderValue::from_str(&target) {

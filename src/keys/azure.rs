@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use url::Url;
 
-use super::wire::{self, Wire};
+use super::rest;
+use super::wire::Wire;
 use super::{BuildError, Error, KeyService, Reference, VERSIONS_MAX};
 use crate::policy::KeyVersion;
 use answer::{Bundle, Expected, Page};
@@ -82,7 +83,7 @@ impl KeyVault {
         transport: Transport,
     ) -> Result<Self, BuildError> {
         let endpoint = endpoint
-            .map(|url| wire::check_endpoint(SERVICE, url))
+            .map(|url| rest::check_endpoint(SERVICE, &url).map(|()| url))
             .transpose()?;
         Ok(Self {
             wire,
@@ -96,7 +97,7 @@ impl KeyVault {
         key: &'a KeyId,
         deadline: Instant,
     ) -> Result<Session<'a>, Error> {
-        let is_local = self.endpoint.as_ref().is_some_and(wire::is_loopback);
+        let is_local = self.endpoint.as_ref().is_some_and(rest::is_loopback);
         let token = match is_local && !self.identities.is_any_named() {
             true => None,
             false => Some(self.identities.token(key.cloud(), deadline).await?),
@@ -142,7 +143,7 @@ impl Session<'_> {
     async fn version(&self, version: &str) -> Result<KeyVersion, Error> {
         let path = format!("/keys/{}/{version}", self.expected.key.name());
         let bundle: Bundle = self.get(&path, None).await?;
-        let host = wire::host_of(&self.endpoint);
+        let host = rest::host(&self.endpoint);
         let key = bundle.check(&self.expected, version, crate::clock::now(), &host)?;
         Ok(KeyVersion {
             version: Some(version.to_owned()),
@@ -161,7 +162,7 @@ impl Session<'_> {
     }
 
     async fn list(&self) -> Result<Vec<String>, Error> {
-        let host = wire::host_of(&self.endpoint);
+        let host = rest::host(&self.endpoint);
         let path = format!("/keys/{}/versions", self.expected.key.name());
         let mut usable = Vec::new();
         let mut query = None;
@@ -174,14 +175,14 @@ impl Session<'_> {
             }
             query = next;
         }
-        Err(wire::malformed(
+        Err(rest::malformed(
             &host,
             format!("the list of versions has more than {PAGES_MAX} pages"),
         ))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: Option<&str>) -> Result<T, Error> {
-        let mut url = wire::under(&self.endpoint, path);
+        let mut url = rest::under(&self.endpoint, path);
         match query {
             Some(query) => url.set_query(Some(query)),
             None => drop(

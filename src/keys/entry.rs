@@ -294,10 +294,12 @@ impl Entry {
         }
     }
 
-    /// Whether the last fetch began long enough ago for one more.
+    /// Whether the last fetch began long enough ago for one more. That of the start was nobody's asking: the first who
+    /// asks need not wait for it to grow old.
     fn may_begin(&self, state: &State) -> bool {
+        let is_first = state.fetches == 1 && state.failures == 0;
         let began = state.began;
-        began.is_none_or(|began| began.elapsed() >= self.schedule.interval_min)
+        is_first || began.is_none_or(|began| began.elapsed() >= self.schedule.interval_min)
     }
 
     /// Waits until so many fetches have ended, or for the deadline or the end of the task.

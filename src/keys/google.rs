@@ -137,7 +137,7 @@ impl CloudKms {
                 url.query_pairs_mut().append_pair("pageToken", &page);
             }
             let answer = self.get(url, caller).await?;
-            if !answer.status.is_success() {
+            if !answer.is_success() {
                 return Err(self.refused(&answer, caller, GRANT_LIST));
             }
             let list = ListAnswer::parse(&answer.body).map_err(|reason| self.malformed(reason))?;
@@ -171,7 +171,7 @@ impl CloudKms {
         let version_name = name.version(number);
         let url = self.url(version_name.split('/').chain(["publicKey"]));
         let answer = self.get(url, caller).await.map_err(Refusal::Failed)?;
-        if !answer.status.is_success() {
+        if !answer.is_success() {
             let error = self.refused(&answer, caller, GRANT_VIEW);
             return Err(match error {
                 Error::NotFound { .. } => Refusal::Disabled(error),
@@ -236,7 +236,7 @@ impl CloudKms {
 
     /// What an answer that is not a success means.
     fn refused(&self, answer: &Answer, caller: &Caller, grant: &str) -> Error {
-        if let (401 | 403, Some(missing)) = (answer.status.as_u16(), &caller.anonymous) {
+        if let (401 | 403, Some(missing)) = (answer.status, &caller.anonymous) {
             return missing.clone();
         }
         answer::refused(&self.host, answer, grant)

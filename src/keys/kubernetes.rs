@@ -162,7 +162,7 @@ impl Secrets {
         let (client, headers) = self.caller(endpoint)?;
         let answer = rest::get(&client, url, headers, deadline).await?;
         let host = rest::host(endpoint);
-        if !answer.status.is_success() {
+        if !answer.is_success() {
             return Err(refused(host, &answer, secret));
         }
         let malformed = |reason| Error::Malformed {
@@ -250,7 +250,7 @@ fn keys(secret: &SecretAnswer) -> Result<Vec<KeyVersion>, String> {
 
 /// What an answer that is not a success means.
 fn refused(host: String, answer: &Answer, secret: &SecretName) -> Error {
-    let status = answer.status.as_u16();
+    let status = answer.status;
     let said: Status = serde_json::from_slice(&answer.body).unwrap_or_default();
     let message = if said.message.is_empty() {
         format!("HTTP status {status}")

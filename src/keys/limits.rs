@@ -9,13 +9,14 @@ pub const VERSIONS_MAX: usize = 16;
 /// version stops to vouch.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Time between the beginnings of two fetches of a key that was read before, whoever asks and however they end.
+/// Time between the beginnings of two fetches of a key that was read before, whoever asks and however they end. Only the
+/// first who asks after the start does not wait for it.
 pub const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
 /// Time from the first failure to the next attempt, or up to half as long again.
 ///
-/// It doubles with every further failure, up to [`REFRESH_INTERVAL`]. A key that was read before still waits for
-/// [`REFRESH_INTERVAL_MIN`].
+/// It doubles with every further failure: up to [`REFRESH_INTERVAL_MIN`] for a key that was never read, and from there
+/// up to [`REFRESH_INTERVAL`] for one whose last known versions may serve.
 pub const RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
 
 /// Time that the last known versions vouch while a key cannot be read.

@@ -3,8 +3,9 @@
 use std::error::Error as _;
 use std::fmt;
 
-use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
+use reqwest::{Method, Request};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
@@ -22,16 +23,44 @@ pub(super) fn client(
     endpoint: &Url,
     certificates: Option<&[u8]>,
 ) -> Result<reqwest::Client, BuildError> {
-    let failed =
-        |source: Box<dyn std::error::Error + Send + Sync>| BuildError::Client { service, source };
+    let tls = tls(service, certificates)?;
+    build(service, tls, !is_loopback(endpoint))
+}
+
+/// The same for endpoints that are not known yet: one for those elsewhere, and one for those on this machine.
+pub(super) fn clients(
+    service: &'static str,
+    certificates: Option<&[u8]>,
+) -> Result<(reqwest::Client, reqwest::Client), BuildError> {
+    let tls = tls(service, certificates)?;
+    let direct = build(service, tls.clone(), false)?;
+    Ok((build(service, tls, true)?, direct))
+}
+
+fn tls(
+    service: &'static str,
+    certificates: Option<&[u8]>,
+) -> Result<rustls::ClientConfig, BuildError> {
     let mut roots = upstream::platform_roots();
     if let Some(pem) = certificates {
-        roots = upstream::add_certificates(roots, pem)
-            .ok_or_else(|| failed("the CA certificates are not readable".into()))?;
+        roots = upstream::add_certificates(roots, pem).ok_or_else(|| BuildError::Client {
+            service,
+            source: "the CA certificates are not readable".into(),
+        })?;
     }
-    let tls = upstream::tls(roots).map_err(|error| failed(error.into()))?;
+    upstream::tls(roots).map_err(|error| BuildError::Client {
+        service,
+        source: error.into(),
+    })
+}
+
+fn build(
+    service: &'static str,
+    tls: rustls::ClientConfig,
+    may_use_proxies: bool,
+) -> Result<reqwest::Client, BuildError> {
     let mut builder = reqwest::Client::builder();
-    if is_loopback(endpoint) {
+    if !may_use_proxies {
         builder = builder.no_proxy();
     }
     builder
@@ -41,7 +70,10 @@ pub(super) fn client(
         .referer(false)
         .connect_timeout(CONNECT_TIME_MAX)
         .build()
-        .map_err(|error| failed(error.into()))
+        .map_err(|error| BuildError::Client {
+            service,
+            source: error.into(),
+        })
 }
 
 /// Checks that requests to `endpoint` cannot be read or changed on their way.
@@ -82,6 +114,11 @@ pub(super) fn url<'a>(endpoint: &Url, segments: impl Iterator<Item = &'a str>) -
     url
 }
 
+/// `path`, which begins with `/`, under the endpoint.
+pub(super) fn under(endpoint: &Url, path: &str) -> Url {
+    url(endpoint, path.trim_start_matches('/').split('/'))
+}
+
 /// Whom errors are about: the host of `endpoint`, and its port where it is not the scheme's own.
 pub(super) fn host(endpoint: &Url) -> String {
     let host = endpoint.host_str().unwrap_or_default();
@@ -93,27 +130,73 @@ pub(super) fn host(endpoint: &Url) -> String {
 
 /// What a service answered, read to its end.
 pub(super) struct Answer {
-    pub(super) status: StatusCode,
+    pub(super) host: String,
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
-/// Asks for `url`.
+impl Answer {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The body as JSON.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            self.malformed(format!("the answer is not what was asked for: {error}"))
+        })
+    }
+
+    pub(super) fn malformed(&self, reason: impl Into<String>) -> Error {
+        malformed(&self.host, reason)
+    }
+}
+
+pub(super) fn malformed(host: &str, reason: impl Into<String>) -> Error {
+    Error::Malformed {
+        host: host.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+/// Asks for `url`, once.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when there is no complete answer by the deadline, [`Error::Malformed`] when it is too long.
+/// As [`send`].
 pub(super) async fn get(
     client: &reqwest::Client,
     url: Url,
     headers: HeaderMap,
     deadline: Instant,
 ) -> Result<Answer, Error> {
-    let host = host(&url);
+    let mut request = Request::new(Method::GET, url);
+    *request.headers_mut() = headers;
+    send(client, request, deadline).await
+}
+
+/// Sends the request, once. Whatever its status is, an answer is one.
+///
+/// # Errors
+/// [`Error::Unavailable`] when there is no complete answer by the deadline, [`Error::Malformed`] when it is too long.
+pub(super) async fn send(
+    client: &reqwest::Client,
+    request: Request,
+    deadline: Instant,
+) -> Result<Answer, Error> {
+    let host = host(request.url());
     let answer = async {
-        let request = client.get(url).headers(headers).send();
-        let response = request.await.map_err(|error| unreachable(&host, &error))?;
-        let status = response.status();
+        let response = client.execute(request).await;
+        let response = response.map_err(|error| unreachable(&host, &error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let body = read(response, &host).await?;
-        Ok(Answer { status, body })
+        Ok(Answer {
+            host: host.clone(),
+            status,
+            headers,
+            body,
+        })
     };
     match timeout_at(deadline, answer).await {
         Ok(answer) => answer,
@@ -132,10 +215,8 @@ async fn read(mut response: reqwest::Response, host: &str) -> Result<Vec<u8>, Er
         .map_err(|error| unreachable(host, &error))?
     {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(Error::Malformed {
-                host: host.to_owned(),
-                reason: format!("the answer is longer than {ANSWER_BYTES_MAX} bytes"),
-            });
+            let reason = format!("the answer is longer than {ANSWER_BYTES_MAX} bytes");
+            return Err(malformed(host, reason));
         }
         body.extend_from_slice(&chunk);
     }
@@ -160,8 +241,9 @@ fn unreachable(host: &str, error: &reqwest::Error) -> Error {
     }
 }
 
-/// What a service says, fit for a line of a log.
+/// The first characters of what a service says, on one line.
 pub(super) fn shortened(message: &str) -> String {
+    let message = message.trim();
     let printable = message.chars().map(|character| {
         if character.is_control() {
             ' '
@@ -169,15 +251,21 @@ pub(super) fn shortened(message: &str) -> String {
             character
         }
     });
-    printable.take(MESSAGE_CHARS_MAX).collect()
+    let mut short: String = printable.take(MESSAGE_CHARS_MAX).collect();
+    if short.len() < message.len() {
+        short.push('…');
+    }
+    short
 }
 
 impl fmt::Debug for Answer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Answer")
+            .field("host", &self.host)
             .field("status", &self.status)
+            // A login's body is a secret.
             .field("bytes", &self.body.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

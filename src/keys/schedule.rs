@@ -43,17 +43,17 @@ impl Schedule {
             return self.interval.mul_f64(0.9 + 0.2 * jitter);
         };
         let factor = 2_u32.saturating_pow(doublings);
-        // 100 to 150 %, but never later than a fetch that goes well would be repeated.
         let delay = self.retry_delay_min.saturating_mul(factor);
-        let delay = delay
-            .min(self.interval)
-            .mul_f64(1.0 + 0.5 * jitter)
-            .min(self.interval);
-        if was_read {
-            delay.max(self.interval_min)
+        let (least, most) = if was_read {
+            // Never later than a fetch that goes well would be repeated.
+            (self.interval_min, self.interval)
         } else {
-            delay
-        }
+            // Nothing can be admitted until it is read: that must be soon after the service is back.
+            (self.retry_delay_min, self.interval_min)
+        };
+        // 100 to 150 %.
+        let delay = delay.min(most).mul_f64(1.0 + 0.5 * jitter);
+        delay.min(most).max(least)
     }
 }
 
@@ -74,9 +74,9 @@ mod tests {
         let seconds: Vec<u64> = (1..=9)
             .map(|failures| SCHEDULE().delay(failures, false, 0.0).as_secs())
             .collect();
-        assert_eq!(seconds, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+        assert_eq!(seconds, [5, 10, 20, 30, 30, 30, 30, 30, 30]);
         assert_eq!(SCHEDULE().delay(2, false, 1.0).as_secs(), 15);
-        assert_eq!(SCHEDULE().delay(u32::MAX, false, 1.0).as_secs(), 300);
+        assert_eq!(SCHEDULE().delay(u32::MAX, false, 1.0).as_secs(), 30);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant};
 use url::Url;
 
-use super::wire::{self, Answer, Wire};
+use super::rest::{self, Answer};
+use super::wire::Wire;
 use super::{BuildError, Error, KeyService, Reference};
 use crate::policy::KeyVersion;
 use crate::secret::Secret;
@@ -71,7 +72,7 @@ impl Transit {
             None => configured.transpose()?,
         };
         let address = address
-            .map(|url| wire::check_endpoint(SERVICE, url))
+            .map(|url| rest::check_endpoint(SERVICE, &url).map(|()| url))
             .transpose()?;
         let roots = settings.ca_file.as_ref().map(std::fs::read).transpose();
         let roots = roots.map_err(|error| BuildError::Client {
@@ -133,7 +134,7 @@ impl Transit {
         token: Option<Secret>,
         deadline: Instant,
     ) -> Result<Answer, Error> {
-        let url = wire::under(self.address()?, &format!("/v1/{}", self.key_path(key)));
+        let url = rest::under(self.address()?, &format!("/v1/{}", self.key_path(key)));
         let mut request = self.request(Method::GET, url)?;
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(token.expose())
@@ -169,7 +170,7 @@ impl Transit {
         {
             return read_token(file).await.map(Some);
         }
-        if wire::is_loopback(self.address()?) {
+        if rest::is_loopback(self.address()?) {
             return Ok(None);
         }
         Err(refused(
@@ -190,7 +191,7 @@ impl Transit {
         *login = None;
         let jwt = read_token(&kubernetes.token_file).await?;
         let path = format!("/v1/auth/{}/login", kubernetes.mount);
-        let mut request = self.request(Method::POST, wire::under(self.address()?, &path))?;
+        let mut request = self.request(Method::POST, rest::under(self.address()?, &path))?;
         let body = json!({ "role": kubernetes.role, "jwt": jwt.expose() });
         *request.body_mut() = Some(body.to_string().into());
         let json = HeaderValue::from_static("application/json");

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::decision_log::Subject;
 use crate::oci::{Digest, Tag};
 
-use super::{Batch, Error, decisions, schema};
+use super::{Batch, Error, changes, decisions, schema};
 
 /// The name of the database in a data directory.
 pub(crate) const FILE: &str = "state.sqlite3";
@@ -199,6 +199,9 @@ impl Write {
 fn insert(transaction: &Transaction<'_>, batch: &Batch, hint: &mut i64) -> rusqlite::Result<()> {
     for record in &batch.records {
         decisions::insert(transaction, record)?;
+    }
+    for change in &batch.changes {
+        changes::insert(transaction, change)?;
     }
     for (id, pulls) in &batch.counts {
         decisions::add_to_count(transaction, *id, *pulls)?;

@@ -52,6 +52,11 @@ const MIGRATIONS: &[&str] = &["
         repository TEXT NOT NULL, digest TEXT NOT NULL, tag TEXT NOT NULL,
         PRIMARY KEY (repository, digest, tag)
     ) WITHOUT ROWID;
+", "
+    CREATE TABLE changes (
+        row INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL
+    );
+    CREATE INDEX changes_by_thing ON changes (kind, name, row);
 "];
 
 /// How long to wait for another process (a backup, the `sqlite3` program) that holds the database.

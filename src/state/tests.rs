@@ -5,7 +5,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::decision_log::{Outcome, SourceOutcome};
+use crate::decision_log::{ChangeKind, Outcome, SourceOutcome};
 
 fn new_state() -> (TempDir, State) {
     let directory = TempDir::new().unwrap();
@@ -48,6 +48,20 @@ fn record(number: u64) -> Record {
         "timing_ms": {"upstream": 0.0, "discovery": 0.0, "keys": 0.0, "verification": 0.0, "total": 1.5}, "count": 1,
     });
     serde_json::from_value(value).unwrap()
+}
+
+/// A change of a trusted root; tests say of which, and to what.
+fn change(number: u64, name: &str, to: &str) -> Change {
+    Change {
+        id: id(number),
+        time: time(number.cast_signed()),
+        replica: "r".to_owned(),
+        kind: ChangeKind::TrustedRoot,
+        name: Some(name.to_owned()),
+        from: None,
+        to: Some(json!({ "digest": to })),
+        configuration: digest(2),
+    }
 }
 
 fn attempt(outcome: &str, identity: Option<&str>, key: Option<Digest>) -> serde_json::Value {
@@ -124,6 +138,7 @@ async fn rows_are_read_as_written_also_after_a_restart() {
     };
     let batch = Batch {
         records: vec![record(1)],
+        changes: vec![change(1, "private", "a")],
         evidence: vec![(app.clone(), evidence(1))],
         manifests: vec![(app.clone(), manifest_row.clone())],
         parents: vec![(app.clone(), vec![digest(5), digest(6)])],
@@ -273,4 +288,47 @@ async fn writes_that_wait_share_a_transaction() {
         (1..=40).rev().collect::<Vec<_>>()
     );
     assert!(transactions <= 4, "{transactions} transactions");
+}
+
+#[tokio::test]
+async fn changes_are_kept_and_the_last_of_each_thing_is_found() {
+    let (_directory, state) = new_state();
+    let changes = vec![
+        change(1, "a", "1"),
+        change(2, "b", "2"),
+        change(3, "a", "3"),
+    ];
+    let batch = Batch {
+        changes: changes.clone(),
+        ..Batch::default()
+    };
+    state.write(batch).await.unwrap();
+    let find = async |query| state.changes(query).await.unwrap();
+    let all = ChangeQuery {
+        limit: 10,
+        ..ChangeQuery::default()
+    };
+    let [first, second, third] = <[Change; 3]>::try_from(changes).unwrap();
+    let newest_first = [third.clone(), second.clone(), first.clone()];
+    assert_eq!(find(all.clone()).await, newest_first);
+    let one = ChangeQuery {
+        limit: 1,
+        after: Some(third.id),
+        ..ChangeQuery::default()
+    };
+    assert_eq!(find(one).await, std::slice::from_ref(&second));
+    let of_a = ChangeQuery {
+        kind: Some(ChangeKind::TrustedRoot),
+        name: Some("a".to_owned()),
+        ..all.clone()
+    };
+    assert_eq!(find(of_a).await, [third.clone(), first]);
+    let of_keys = ChangeQuery {
+        kind: Some(ChangeKind::Key),
+        ..all
+    };
+    assert_eq!(find(of_keys).await, []);
+    let mut latest = state.last_changes().await.unwrap();
+    latest.sort_by_key(|change| change.id);
+    assert_eq!(latest, [second, third]);
 }

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::{Gauge, GaugeVec, IntCounterVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounterVec, Opts, Registry};
 
 use super::{counters, register};
 use crate::keys::{KeyStatus, Observer, Reference};
 use crate::trust::RootStatus;
-
-/// What a gauge is set to where there is no end.
-const NEVER: f64 = f64::INFINITY;
 
 /// Numbers about keys and trusted roots.
 #[derive(Debug)]
@@ -44,17 +41,17 @@ impl Material {
             )?,
             root_refreshed: gauges(
                 "trusted_root_refreshed_timestamp_seconds",
-                "When the trusted root was last confirmed by its repository.",
+                "When the trusted root was last confirmed by its repository; absent for files and before the first time.",
                 "trusted_root",
             )?,
             root_stale: gauges(
                 "trusted_root_stale_timestamp_seconds",
-                "When the trusted root stops being in force unless it is refreshed.",
+                "When the trusted root stops being in force unless it is refreshed; absent for files.",
                 "trusted_root",
             )?,
             root_metadata_expiry: gauges(
                 "trusted_root_metadata_expiry_timestamp_seconds",
-                "When the TUF metadata of the trusted root expire.",
+                "When the TUF metadata of the trusted root expire; absent where there are none.",
                 "trusted_root",
             )?,
             key_versions: gauges(
@@ -64,12 +61,12 @@ impl Material {
             )?,
             key_read: gauges(
                 "key_read_timestamp_seconds",
-                "When the key was last read.",
+                "When the key was last read; absent before the first time.",
                 "key",
             )?,
             key_serves_until: gauges(
                 "key_serves_until_timestamp_seconds",
-                "When the key stops vouching unless it is read again.",
+                "When the key stops vouching unless it is read again; absent while it is unusable.",
                 "key",
             )?,
         })
@@ -89,19 +86,20 @@ impl Material {
             gauges.reset();
         }
         for root in roots {
-            let of = |gauges: &GaugeVec| gauges.with_label_values(&[root.name.as_str()]);
-            of(&self.root_usable).set(f64::from(u8::from(root.usable)));
-            set_time(&of(&self.root_refreshed), root.refreshed, 0.0);
-            set_time(&of(&self.root_stale), root.stale_at, NEVER);
+            let usable = self.root_usable.with_label_values(&[root.name.as_str()]);
+            usable.set(f64::from(u8::from(root.usable)));
             let expiry = root.metadata.as_ref().map(|metadata| metadata.expires);
-            set_time(&of(&self.root_metadata_expiry), expiry, NEVER);
+            set_time(&self.root_refreshed, &root.name, root.refreshed);
+            set_time(&self.root_stale, &root.name, root.stale_at);
+            set_time(&self.root_metadata_expiry, &root.name, expiry);
         }
         for key in keys {
-            let of = |gauges: &GaugeVec| gauges.with_label_values(&[key.reference.as_str()]);
+            let reference = key.reference.as_str();
             let versions = u32::try_from(key.versions.len()).unwrap_or(u32::MAX);
-            of(&self.key_versions).set(f64::from(versions));
-            set_time(&of(&self.key_read), key.succeeded_at, 0.0);
-            set_time(&of(&self.key_serves_until), key.serves_until, 0.0);
+            let known = self.key_versions.with_label_values(&[reference]);
+            known.set(f64::from(versions));
+            set_time(&self.key_read, reference, key.succeeded_at);
+            set_time(&self.key_serves_until, reference, key.serves_until);
         }
     }
 
@@ -112,9 +110,12 @@ impl Material {
     }
 }
 
-fn set_time(gauge: &Gauge, time: Option<Timestamp>, absent: f64) {
-    let seconds = time.map(|time| time.as_duration().as_secs_f64());
-    gauge.set(seconds.unwrap_or(absent));
+/// Where there is no time there is no sample: neither 0 nor infinity is a time that an alert could be about.
+fn set_time(gauges: &GaugeVec, label: &str, time: Option<Timestamp>) {
+    if let Some(time) = time {
+        let seconds = time.as_duration().as_secs_f64();
+        gauges.with_label_values(&[label]).set(seconds);
+    }
 }
 
 impl Observer for super::Metrics {

@@ -200,6 +200,15 @@ impl Roots {
         entry.refresh(now).await
     }
 
+    /// Refreshes all roots now. What failed is in their status.
+    pub async fn refresh_all(&self, now: Timestamp) {
+        let all = self.entries.values().map(|entry| async move {
+            // The entry keeps the failure.
+            drop(entry.refresh(now).await);
+        });
+        join_all(all).await;
+    }
+
     /// How the roots are, by name.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> Vec<RootStatus> {

@@ -55,6 +55,10 @@ impl HttpUpstream {
         })
     }
 
+    pub(super) fn configured(&self, name: &str) -> Option<&Host> {
+        self.hosts.get(name)
+    }
+
     fn host(&self, repository: &RepositoryName) -> Result<&Host, Error> {
         let host = repository.host();
         self.hosts.get(host).ok_or_else(|| Error::NotConfigured {

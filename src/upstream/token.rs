@@ -144,7 +144,10 @@ impl Grant {
 pub(super) fn pull_scopes(challenged: Option<&str>, repository: &str) -> Vec<String> {
     let words = challenged.unwrap_or_default().split_ascii_whitespace();
     let narrowed: Vec<_> = words.filter_map(narrow).collect();
-    if narrowed.is_empty() {
+    if narrowed.is_empty() && repository.is_empty() {
+        // Asked whether we are let in at all, not for a repository.
+        Vec::new()
+    } else if narrowed.is_empty() {
         vec![format!("repository:{repository}:pull")]
     } else {
         narrowed

@@ -9,6 +9,7 @@ use tokio::process::Command;
 use crate::support::*;
 
 mod demo;
+mod doctor;
 mod parity;
 mod verify_bundle;
 

@@ -122,6 +122,28 @@ const EXTRA: &[(&str, &str, &str)] = &[
         "clock",
         "the refresher of trusted roots runs by itself",
     ),
+    (
+        "admin",
+        "in_force",
+        "the API tells what is in force, and a change of it is asked for there",
+    ),
+    (
+        "admin",
+        "keys",
+        "the API and the metrics tell how old keys are",
+    ),
+    (
+        "admin",
+        "trust",
+        "the API and the metrics tell how old roots are",
+    ),
+    ("admin", "policy", "the API lists the policies in force"),
+    (
+        "telemetry",
+        "keys",
+        "reads of keys are counted where they end",
+    ),
+    ("telemetry", "trust", "gauges tell how old roots are"),
     ("admin", "oci", "a query filters by digest"),
     ("admin", "state", "the API reads the decisions"),
     ("admin", "store", "the API says how full the store is"),

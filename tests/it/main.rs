@@ -37,6 +37,8 @@ mod immunity;
 #[cfg(test)]
 mod index_children;
 #[cfg(test)]
+mod key_services;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod limits;
@@ -66,6 +68,8 @@ mod support;
 mod tags_list;
 #[cfg(test)]
 mod tampering;
+#[cfg(test)]
+mod trusted_roots;
 #[cfg(test)]
 mod upstream_failure;
 #[cfg(test)]

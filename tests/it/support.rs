@@ -11,8 +11,10 @@ pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod replay;
 pub(crate) mod scene;
+pub(crate) mod service;
 pub(crate) mod signing;
 pub(crate) mod store;
+pub(crate) mod tuf;
 
 pub(crate) use assertions::*;
 pub(crate) use canary::Canary;

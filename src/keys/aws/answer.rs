@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::KeyId;
 use crate::keys::Error;
+use crate::keys::rest::{Answer, malformed, shortened};
 use crate::keys::subject_public_key::{self, Kind};
-use crate::keys::wire::{Answer, malformed, shorten};
 use crate::verify::PublicKey;
 
 /// Answer to `DescribeKey`.
@@ -53,7 +53,7 @@ impl Described {
             "Enabled" | "Updating" => Ok(arn),
             state => Err(Error::NotFound {
                 host: host.to_owned(),
-                message: format!("{arn} is not enabled but {}", shorten(state)),
+                message: format!("{arn} is not enabled but {}", shortened(state)),
             }),
         }
     }
@@ -75,7 +75,7 @@ impl Published {
             ));
         }
         let announced = kind_of_spec(&self.key_spec).ok_or_else(|| {
-            let spec = shorten(&self.key_spec);
+            let spec = shortened(&self.key_spec);
             malformed(host, format!("keys of the kind {spec} are not supported"))
         })?;
         let der = BASE64_STANDARD
@@ -116,7 +116,7 @@ pub(super) fn error(answer: &Answer, operation: &str) -> Error {
     // `com.amazonaws.kms#NotFoundException`, and in the header `NotFoundException:http://…`.
     let kind = kind.rsplit_once('#').map_or(kind, |(_, kind)| kind);
     let kind = kind.split_once(':').map_or(kind, |(kind, _)| kind);
-    let said = shorten(format!("{kind}: {}", refusal.message).trim_matches([':', ' ']));
+    let said = shortened(format!("{kind}: {}", refusal.message).trim_matches([':', ' ']));
     let host = answer.host.clone();
     match kind {
         // A key that is disabled or about to be deleted must not vouch, whatever it once was.

@@ -23,7 +23,7 @@ use url::Url;
 
 use super::SERVICE;
 use crate::keys::Error;
-use crate::keys::wire::shorten;
+use crate::keys::rest::shortened;
 
 /// Where credentials and region come from. What expires is remembered until shortly before.
 #[derive(Debug)]
@@ -198,6 +198,6 @@ fn unusable(error: &CredentialsError) -> Error {
     }
     Error::Credentials {
         service: SERVICE,
-        reason: shorten(&reason),
+        reason: shortened(&reason),
     }
 }

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::keys::{ReferenceError, wire};
+use crate::keys::{ReferenceError, rest};
 
 /// A key of AWS KMS, as a reference names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +144,7 @@ fn endpoint_url(host: &str) -> Option<Url> {
     if !is_plain {
         return None;
     }
-    if wire::is_loopback(&secure) {
+    if rest::is_loopback(&secure) {
         return Url::parse(&format!("http://{host}/")).ok();
     }
     Some(secure)

@@ -229,7 +229,7 @@ async fn an_endpoint_in_the_reference_yields_to_the_configured_one() {
     let credentials = Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test");
     let credentials = SharedCredentialsProvider::new(credentials);
     let kms = Kms::with_credentials(None, credentials, Some("us-east-1".to_owned())).unwrap();
-    let text = format!("awskms://{}/{ID}", wire::host_of(&service.url));
+    let text = format!("awskms://{}/{ID}", rest::host(&service.url));
     kms.fetch(&reference(Scheme::Aws, &text), soon())
         .await
         .unwrap();
@@ -335,7 +335,7 @@ async fn the_key_must_be_what_the_service_says() {
         (Reply::ok(json!({ "KeyId": ARN })), "not what was asked for"),
         (Reply::ok("<html>"), "not what was asked for"),
         (
-            Reply::ok(" ".repeat(wire::ANSWER_BYTES_MAX + 1)),
+            Reply::ok(" ".repeat(crate::keys::limits::ANSWER_BYTES_MAX + 1)),
             "longer than",
         ),
         (

@@ -7,8 +7,8 @@ use url::Url;
 
 use super::KeyId;
 use crate::keys::Error;
+use crate::keys::rest::{Answer, host as host_of, malformed, shortened};
 use crate::keys::subject_public_key::{self, Kind};
-use crate::keys::wire::{Answer, host_of, malformed, shorten};
 use crate::verify::PublicKey;
 
 /// The key that was asked for, and where.
@@ -127,7 +127,7 @@ impl Bundle {
         if expected.version_in(&key.kid) != Some(version) {
             return Err(malformed(
                 host,
-                format!("it sent another key: {}", shorten(&key.kid)),
+                format!("it sent another key: {}", shortened(&key.kid)),
             ));
         }
         if !attributes.is_usable(now) {
@@ -157,7 +157,9 @@ impl JsonWebKey {
                     "P-256" => Kind::P256,
                     "P-384" => Kind::P384,
                     "P-521" => Kind::P521,
-                    curve => return Err(format!("the curve {} is not supported", shorten(curve))),
+                    curve => {
+                        return Err(format!("the curve {} is not supported", shortened(curve)));
+                    }
                 };
                 let (x, y) = (number("x", self.x.as_ref())?, number("y", self.y.as_ref())?);
                 subject_public_key::from_point(kind, &x, &y).ok_or_else(|| {
@@ -170,7 +172,7 @@ impl JsonWebKey {
             }
             kind => Err(format!(
                 "keys of the kind {} are not supported",
-                shorten(kind)
+                shortened(kind)
             )),
         }
     }
@@ -195,7 +197,7 @@ impl Page {
         let mut usable = Vec::new();
         for Item { kid, attributes } in self.value {
             let version = expected.version_in(&kid).ok_or_else(|| {
-                malformed(host, format!("it listed another key: {}", shorten(&kid)))
+                malformed(host, format!("it listed another key: {}", shortened(&kid)))
             })?;
             if attributes.is_usable(now) {
                 usable.push((attributes.created.unwrap_or_default(), version.to_owned()));
@@ -236,7 +238,7 @@ pub(super) fn error(answer: &Answer) -> Error {
         innererror,
     } = refusal.error;
     let inner = innererror.map(|inner| inner.code).unwrap_or_default();
-    let said = shorten(&format!("{code}: {message}"));
+    let said = shortened(&format!("{code}: {message}"));
     let host = answer.host.clone();
     // A disabled or expired key must not vouch, whatever it once was.
     if matches!(

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::SERVICE;
 use super::key_id::Cloud;
 use crate::keys::Error;
-use crate::keys::wire::shorten;
+use crate::keys::rest::shortened;
 use crate::secret::Secret;
 
 /// Where credentials come from: by default nowhere but the managed identity of the machine.
@@ -176,5 +176,5 @@ fn refused(reason: &str) -> Error {
 }
 
 fn unusable(error: &azure_core::Error) -> Error {
-    refused(&shorten(&error.to_string()))
+    refused(&shortened(&error.to_string()))
 }

@@ -365,7 +365,7 @@ async fn believes_only_what_was_asked_for() {
         (changed("/attributes", json!({})), "not what was asked for"),
         (Reply::ok("<html>"), "not what was asked for"),
         (
-            Reply::ok(" ".repeat(wire::ANSWER_BYTES_MAX + 1)),
+            Reply::ok(" ".repeat(crate::keys::limits::ANSWER_BYTES_MAX + 1)),
             "longer than",
         ),
         (

@@ -6,7 +6,7 @@ use futures::TryStreamExt as _;
 
 use super::SERVICE;
 use crate::keys::BuildError;
-use crate::keys::wire::ANSWER_BYTES_MAX;
+use crate::keys::limits::ANSWER_BYTES_MAX;
 
 /// Reads at most [`ANSWER_BYTES_MAX`] of an answer.
 #[derive(Debug)]

@@ -102,7 +102,7 @@ impl ListedVersion {
 /// What an answer that is not a success means. `grant` is what a caller that is refused lacks.
 pub(super) fn refused(host: &str, answer: &Answer, grant: &str) -> Error {
     let host = host.to_owned();
-    let status = answer.status.as_u16();
+    let status = answer.status;
     let said: ErrorAnswer = serde_json::from_slice(&answer.body).unwrap_or_default();
     let Status {
         message: said,

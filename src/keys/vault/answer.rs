@@ -8,8 +8,8 @@ use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::keys::rest::{Answer, malformed, shortened};
 use crate::keys::subject_public_key::{self, Kind};
-use crate::keys::wire::{Answer, malformed, shorten};
 use crate::keys::{Error, VERSIONS_MAX};
 use crate::policy::KeyVersion;
 
@@ -61,11 +61,11 @@ impl TransitKey {
         if data.name != name {
             return Err(malformed(
                 host,
-                format!("it sent another key: {}", shorten(&data.name)),
+                format!("it sent another key: {}", shortened(&data.name)),
             ));
         }
         let kind = kind_of_type(&data.kind).ok_or_else(|| {
-            let kind = shorten(&data.kind);
+            let kind = shortened(&data.kind);
             malformed(host, format!("keys of the kind {kind} do not sign"))
         })?;
         let mut numbered = Vec::new();
@@ -139,7 +139,7 @@ fn kind_of_type(kind: &str) -> Option<Kind> {
 /// What a refusal says.
 pub(super) fn errors(answer: &Answer) -> String {
     let refusal: Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
-    shorten(&refusal.errors.join("; "))
+    shortened(&refusal.errors.join("; "))
 }
 
 /// What a refusal to read the key at `path` means.

@@ -27,6 +27,8 @@ pub(crate) struct Proxy {
     configuration: Mutex<Configuration>,
     child: Mutex<Option<Child>>,
     directory: TempDir,
+    /// Variables of its environment that are not the test's own; an absent value removes one.
+    variables: Mutex<Vec<(&'static str, Option<String>)>>,
 }
 
 impl Proxy {
@@ -45,7 +47,39 @@ impl Proxy {
             configuration: Mutex::new(configuration),
             child: Mutex::new(None),
             directory: TempDir::with_prefix("countersign-it-").unwrap(),
+            variables: Mutex::default(),
         }
+    }
+
+    /// Sets a variable of its environment for the next start.
+    pub(crate) fn set_variable(&self, name: &'static str, value: &str) {
+        let value = Some(value.to_owned());
+        self.variables.lock().unwrap().push((name, value));
+    }
+
+    /// Nothing in its environment says who we are to any cloud, from the next start on.
+    pub(crate) fn without_credentials(&self) {
+        let mut variables = self.variables.lock().unwrap();
+        for name in [
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "GCE_METADATA_HOST",
+            "AWS_PROFILE",
+            "AWS_REGION",
+            "AWS_DEFAULT_REGION",
+            "AWS_SESSION_TOKEN",
+            "AZURE_CLIENT_SECRET",
+            "AZURE_FEDERATED_TOKEN_FILE",
+            "IDENTITY_ENDPOINT",
+            "MSI_ENDPOINT",
+            "VAULT_ADDR",
+            "VAULT_NAMESPACE",
+            "VAULT_K8S_ROLE",
+            "KUBERNETES_SERVICE_HOST",
+        ] {
+            variables.push((name, None));
+        }
+        let home = self.directory.path().to_string_lossy().into_owned();
+        variables.push(("HOME", Some(home)));
     }
 
     /// Starts the process and waits until it is ready.
@@ -69,8 +103,15 @@ impl Proxy {
         self.write_configuration();
         let mut child = self.child.lock().unwrap();
         assert!(child.is_none(), "it is running");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        for (name, value) in self.variables.lock().unwrap().iter() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         *child = Some(
-            Command::new(env!("CARGO_BIN_EXE_countersign"))
+            command
                 .args(["serve", "--config"])
                 .arg(self.config_path())
                 .current_dir(self.directory.path())
@@ -107,7 +148,8 @@ impl Proxy {
             .unwrap()
     }
 
-    fn config_path(&self) -> PathBuf {
+    /// The configuration file, once it was started.
+    pub(crate) fn config_path(&self) -> PathBuf {
         self.directory.path().join("config.yaml")
     }
 

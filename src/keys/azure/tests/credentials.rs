@@ -281,8 +281,8 @@ async fn a_silent_metadata_server_does_not_outlast_the_deadline() {
 #[tokio::test]
 async fn reads_no_more_of_a_token_than_allowed() {
     for (length, is_read) in [
-        (wire::ANSWER_BYTES_MAX, true),
-        (wire::ANSWER_BYTES_MAX + 1, false),
+        (crate::keys::limits::ANSWER_BYTES_MAX, true),
+        (crate::keys::limits::ANSWER_BYTES_MAX + 1, false),
     ] {
         let service = FakeService::start(move |_| Reply::ok("x".repeat(length))).await;
         let transport = transport::Bounded::new(reqwest::Client::new()).unwrap();
