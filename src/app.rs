@@ -172,17 +172,7 @@ impl Engine {
             Arc::clone(&metrics) as _,
         )?;
         let upstream: Arc<dyn Upstream> = Arc::new(upstream);
-        let path = || config.data_dir.clone();
-        let store = Store::open(&config.data_dir, limits.store_bytes_max, &tasks)
-            .await
-            .map_err(|source| Error::Store {
-                path: path(),
-                source,
-            })?;
-        let state = State::open(&config.data_dir).map_err(|source| Error::State {
-            path: path(),
-            source,
-        })?;
+        let (store, state) = open(config, &tasks).await?;
         let manifests = Manifests::new(
             store.clone(),
             state.clone(),
@@ -412,6 +402,23 @@ async fn write_counts(admission: &Admission) {
             "Could not write how often decisions were reused"
         );
     }
+}
+
+/// Content and state, where the configuration keeps them.
+async fn open(config: &Config, tasks: &TaskTracker) -> Result<(Store, State), Error> {
+    let path = || config.data_dir.clone();
+    let bytes_max = config.limits.store_bytes_max;
+    let store = Store::open(&config.data_dir, bytes_max, tasks)
+        .await
+        .map_err(|source| Error::Store {
+            path: path(),
+            source,
+        })?;
+    let state = State::open(&config.data_dir).map_err(|source| Error::State {
+        path: path(),
+        source,
+    })?;
+    Ok((store, state))
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

@@ -61,6 +61,9 @@ impl Files {
 
     /// Loads the configuration. Files that change while they are read are read again, so that no configuration is made
     /// of halves.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
     pub fn load(&mut self) -> Result<Config, Problems> {
         let mut reading = 0;
         loop {

@@ -16,10 +16,8 @@ fn until(seconds: i64) -> String {
 #[tokio::test]
 async fn an_exception_serves_with_a_warning_until_it_ends() {
     let scene = Scene::start().await;
-    let (image, other) = (
-        scene.unsigned("apps/web", "v1"),
-        scene.unsigned("apps/other", "v1"),
-    );
+    let image = scene.unsigned("apps/web", "v1");
+    scene.unsigned("apps/other", "v1");
     assert_denied(&scene.manifest("apps/web", "v1").await, "unsigned");
     let name = scene.repository("apps/web");
     let end = until(20);
