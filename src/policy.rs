@@ -3,6 +3,7 @@
 pub mod condition;
 pub mod coverage;
 mod hash;
+pub mod kyverno;
 pub mod matcher;
 pub mod material;
 pub mod pattern;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::yaml::Value;
 use crate::config::yaml::{Node, parse};
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
