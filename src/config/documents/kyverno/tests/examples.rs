@@ -1,0 +1,59 @@
+//! The documents that Kyverno publishes as samples and as tests.
+
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, Deserialize)]
+struct Table {
+    cases: Vec<Case>,
+}
+
+/// Either how many policies a file is, or which problems keep it from being one: the end of the key, and what is said.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+struct Case {
+    file: String,
+    policies: usize,
+    #[serde(default)]
+    refused: Vec<String>,
+}
+
+fn outcome(folder: &str, path: &Path) -> Case {
+    let text = std::fs::read_to_string(path).unwrap();
+    let (policies, reader) = load_with(&text, DefaultAction::Deny);
+    let refused = reader.problems.iter().map(|problem| {
+        let key = problem
+            .key
+            .rsplit_once("verifyImages")
+            .map_or("", |(_, end)| end);
+        format!("{key}: {}", problem.message)
+    });
+    Case {
+        file: format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap()),
+        policies: policies.len(),
+        refused: refused.collect(),
+    }
+}
+
+#[test]
+fn every_published_document_loads_or_is_refused_by_name() {
+    let text = std::fs::read_to_string(format!("{FIXTURES}/examples.json")).unwrap();
+    let table: Table = serde_json::from_str(&text).unwrap();
+    let mut found = Vec::new();
+    for folder in ["policies", "conformance"] {
+        let files = std::fs::read_dir(format!("{FIXTURES}/{folder}")).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        found.extend(files.iter().map(|path| outcome(folder, path)));
+    }
+    if std::env::var_os("PRINT").is_some() {
+        for case in &found {
+            println!(
+                "{}",
+                serde_json::json!({"file": case.file, "policies": case.policies, "refused": case.refused})
+            );
+        }
+    }
+    assert_eq!(found.len(), 72);
+    assert_eq!(found, table.cases);
+}

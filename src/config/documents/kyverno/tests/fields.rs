@@ -1,0 +1,461 @@
+//! What is understood, what is reported, and what is refused.
+
+use super::*;
+
+const SIGNER: &str = "attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]";
+
+#[test]
+fn what_constrains_nobody_or_cannot_be_is_refused() {
+    for (entry, expected) in [
+        (
+            "",
+            ": the entry requires no signature: neither `attestors` nor `attestations`",
+        ),
+        (
+            "attestors: []",
+            "attestors: an empty list of attestors lets nobody vouch, or anybody",
+        ),
+        ("attestors: [{}]", "attestors[0]: `entries` is missing"),
+        (
+            "attestors: [{entries: []}]",
+            "attestors[0].entries: an empty list of attestors lets nobody vouch, or anybody",
+        ),
+        (
+            "attestors: [{entries: [{}]}]",
+            "attestors[0].entries[0]: an entry is one of `keys`, `keyless`, `certificates` and `attestor`: without one of them it lets anybody vouch",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: s, issuer: i}, keys: {kms: 'awskms:///alias/k'}}]}]",
+            "attestors[0].entries[0]: an entry is one of `keys`, `keyless`, `certificates` and `attestor`: without one of them it lets anybody vouch",
+        ),
+        (
+            "attestors: [{count: 2, entries: [{keyless: {subject: s, issuer: i}}]}]",
+            "attestors[0].count: 2 of 1 entries cannot be",
+        ),
+        (
+            "attestors: [{count: -1, entries: [{keyless: {subject: s, issuer: i}}]}]",
+            "attestors[0].count: `-1`: invalid digit found in string",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: s}}]}]",
+            "attestors[0].entries[0].keyless: no `issuer`: anybody may get a certificate from some issuer, so both `subject` and `issuer` are needed",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {issuerRegExp: i}}]}]",
+            "attestors[0].entries[0].keyless: no `subject`: anybody may get a certificate from some issuer, so both `subject` and `issuer` are needed",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: '*', issuer: i}}]}]",
+            "attestors[0].entries[0].keyless.subject: `*` lets anybody vouch",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: s, subjectRegExp: '.*', issuer: i}}]}]",
+            "attestors[0].entries[0].keyless.subject: `s or .*` lets anybody vouch",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: s, issuer: 'https://*'}}]}]",
+            "attestors[0].entries[0].keyless.issuer: `https://*` lets anybody vouch",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: '', issuer: i}}]}]",
+            "attestors[0].entries[0].keyless.subject: empty",
+        ),
+        (
+            "subject: s",
+            ": no `issuer`: anybody may get a certificate from some issuer, so both `subject` and `issuer` are needed",
+        ),
+        (
+            "attestations: [{type: t}]",
+            "attestations[0]: an attestation without `attestors`: Kyverno would let anybody with a certificate vouch",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]\nattestations: [{type: t}]",
+            "attestations[0]: an attestation without `attestors`: Kyverno would let anybody with a certificate vouch",
+        ),
+        (
+            "attestations: []",
+            "attestations: an empty list of attestations demands none",
+        ),
+        (
+            "attestations: [{attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]}]",
+            "attestations[0]: `type` is missing",
+        ),
+        (
+            "attestations: [{type: t, predicateType: u, attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]}]",
+            "attestations[0].predicateType: another type than `type: t`",
+        ),
+    ] {
+        let found = problems(&format!("imageReferences: ['ghcr.io/org/*']\n{entry}"));
+        assert_eq!(found, [expected], "{entry}");
+    }
+}
+
+#[test]
+fn what_would_admit_more_if_it_were_ignored_is_refused() {
+    for (entry, expected) in [
+        (
+            "type: Notary",
+            "type: signatures of Notary are not verified here",
+        ),
+        (
+            "roots: x",
+            "roots: certificates under `roots` are not supported in imported policies",
+        ),
+        (
+            "validate: {deny: {}}",
+            "validate: `validate.deny` compares several attestations, which is not supported",
+        ),
+        ("unknown: 1", "unknown: unknown key"),
+        (
+            "repository: ghcr.io",
+            "repository: `ghcr.io` is no full name of a repository",
+        ),
+        (
+            "repository: other.example/x",
+            "repository: the host of `other.example/x` is not among the upstreams",
+        ),
+        (
+            "annotations: {a: '{{ x }}'}",
+            "annotations.a: variables are not known at a pull",
+        ),
+        ("failureAction2: x", "failureAction2: unknown key"),
+    ] {
+        let entry = format!("imageReferences: ['ghcr.io/org/*']\n{SIGNER}\n{entry}");
+        assert_eq!(problems(&entry), [expected], "{entry}");
+    }
+    for (keyless, expected) in [
+        (
+            "roots: x",
+            ".roots: certificates under `roots` are not supported in imported policies",
+        ),
+        (
+            "rekor: {pubkey: x}",
+            ".rekor.pubkey: `rekor.pubkey` is not supported in imported policies",
+        ),
+        (
+            "ctlog: {pubkey: x}",
+            ".ctlog.pubkey: `ctlog.pubkey` is not supported in imported policies",
+        ),
+        (
+            "ctlog: {tsaCertChain: x}",
+            ".ctlog.tsaCertChain: `ctlog.tsaCertChain` is not supported in imported policies",
+        ),
+        (
+            "additionalExtensions: {other: x}",
+            ".additionalExtensions.other: no certificate extension of this name is known to Kyverno",
+        ),
+        (
+            "rekor: {ignoreTlog: yes}",
+            ".rekor.ignoreTlog: `yes` is not known here",
+        ),
+        (
+            "subjectRegExp: '('",
+            ".subjectRegExp: not a regular expression: unclosed group",
+        ),
+    ] {
+        let entry = format!(
+            "imageReferences: ['ghcr.io/org/*']\nattestors: [{{entries: [{{keyless: {{subject: s, issuer: i, {keyless}}}}}]}}]"
+        );
+        let expected = format!("attestors[0].entries[0].keyless{expected}");
+        assert_eq!(problems(&entry), [expected], "{keyless}");
+    }
+    for (keys, expected) in [
+        (
+            "publicKeys: cosign.pub",
+            ".publicKeys: neither a PEM text nor the reference of a key service",
+        ),
+        (
+            "publicKeys: '{{ keys.data.org }}'",
+            ".publicKeys: variables are not known at a pull",
+        ),
+        (
+            "kms: x",
+            ".kms: the scheme is none of gcpkms://, awskms://, azurekms://, hashivault:// and k8s://",
+        ),
+        (
+            "kms: 'awskms:///alias/k', secret: {name: n, namespace: s}",
+            ": keys are one of `publicKeys`, `kms` and `secret`",
+        ),
+        (
+            "rekor: {ignoreTlog: true}",
+            ": keys are one of `publicKeys`, `kms` and `secret`",
+        ),
+        ("secret: {name: n}", ".secret: `namespace` is missing"),
+        (
+            "kms: 'awskms:///alias/k', signatureAlgorithm: sha224",
+            ".signatureAlgorithm: SHA-224 is not supported",
+        ),
+    ] {
+        let entry = format!(
+            "imageReferences: ['ghcr.io/org/*']\nattestors: [{{entries: [{{keys: {{{keys}}}}}]}}]"
+        );
+        let expected = format!("attestors[0].entries[0].keys{expected}");
+        assert_eq!(problems(&entry), [expected], "{keys}");
+    }
+    let certificates =
+        "imageReferences: ['ghcr.io/org/*']\nattestors: [{entries: [{certificates: {cert: x}}]}]";
+    assert_eq!(
+        problems(certificates),
+        [
+            "attestors[0].entries[0].certificates: certificates under `certificates` are not supported in imported policies"
+        ]
+    );
+}
+
+#[test]
+fn conditions_that_a_pull_cannot_evaluate_are_refused() {
+    for (conditions, expected) in [
+        (
+            "[{}]",
+            "[0]: neither `any` nor `all`: nothing would be demanded",
+        ),
+        ("[{all: []}]", "[0].all: an empty list of conditions"),
+        (
+            "[{all: [{key: 1, operator: equals, value: 1}]}]",
+            "[0].all[0].operator: `equals`: no operator of this name is known",
+        ),
+        (
+            "[{all: [{key: 1, operator: Equals}]}]",
+            "[0].all[0]: `value` is missing",
+        ),
+        (
+            "[{all: [{key: '{{ request.x }}', operator: Equals, value: 1}]}]",
+            "[0].all[0].key: the variable `request` is not known at a pull; a condition sees the fields of the predicate",
+        ),
+        (
+            "[{all: [{key: '{{ time_since(`a`, `b`, ``) }}', operator: Equals, value: 1}]}]",
+            "[0].all[0].key: the function `time_since` needs the time of day, which a condition over what was signed does not have",
+        ),
+        (
+            "[{any: [{key: '{{ x }}', operator: AnyIn, value: 1-10}]}]",
+            "[0].any[0].value: ranges are not supported",
+        ),
+        (
+            "[{any: [{key: '{{ x }}', operator: Equals, value: on}]}]",
+            "[0].any[0].value: `on` is not the same in every version of YAML",
+        ),
+        (
+            "[{any: [{key: '{{ x }}', operator: Equals, value: 0777}]}]",
+            "[0].any[0].value: `0777` is not the same in every version of YAML",
+        ),
+    ] {
+        let entry = format!(
+            "imageReferences: ['ghcr.io/org/*']
+attestations: [{{type: t, attestors: [{{entries: [{{keyless: {{subject: s, issuer: i}}}}]}}], conditions: {conditions}}}]"
+        );
+        let found = problems(&entry);
+        assert_eq!(
+            found,
+            [format!("attestations[0].conditions{expected}")],
+            "{conditions}"
+        );
+    }
+}
+
+#[test]
+fn an_entry_that_covers_nothing_is_refused() {
+    for (images, expected) in [
+        ("mutateDigest: false", ": the entry covers no image"),
+        ("image: ''", "image: empty"),
+        ("imageReferences: ['']", "imageReferences[0]: empty"),
+        (
+            "imageReferences: ['{{ x }}']",
+            "imageReferences[0]: variables are not known at a pull",
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nskipImageReferences: ['']",
+            "skipImageReferences[0]: empty",
+        ),
+    ] {
+        assert_eq!(
+            problems(&format!("{images}\n{SIGNER}")),
+            [expected],
+            "{images}"
+        );
+    }
+}
+
+#[test]
+fn says_what_its_author_may_not_expect() {
+    for (entry, words) in [
+        (
+            "imageReferences: ['ghcr.io/org/app:v1*']",
+            &["`ghcr.io/org/app:v1*`", "without a known tag is covered"][..],
+        ),
+        (
+            "imageReferences: ['ghcr.io/org/app']",
+            &["covers nothing", "end with a tag"],
+        ),
+        (
+            "imageReferences: ['nginx:*']",
+            &["covers nothing", "begin with a registry"],
+        ),
+        (
+            "imageReferences: ['quay.io/org/*']",
+            &["covers nothing", "quay.io is not among the upstreams"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nmutateDigest: true",
+            &["`mutateDigest`"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nverifyDigest: true",
+            &["`verifyDigest`"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nrequired: false",
+            &["`required`", "refused here"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nuseCache: false",
+            &["`useCache`"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\ncosignOCI11: false",
+            &["`cosignOCI11`"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nimageRegistryCredentials: {secrets: [x]}",
+            &["under `upstreams`"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\ntype: SigstoreBundle",
+            &["older form"],
+        ),
+    ] {
+        assert_warns(&format!("{entry}\n{SIGNER}"), words);
+    }
+}
+
+#[test]
+fn shows_an_identity_that_is_also_accepted() {
+    for (keyless, words) in [
+        (
+            "subject: 'https://github.com/org*'",
+            &["also accepts `https://github.com/org-evil/"][..],
+        ),
+        (
+            "subject: 'https://github.com/*'",
+            &["also accepts `https://github.com/somebody-else/"],
+        ),
+        (
+            "subjectRegExp: 'https://github\\.com/org/.+'",
+            &["also accepts `https://evil.example/?https://github.com/org/x`"],
+        ),
+        (
+            "subjectRegExp: '^https://github.com/org/app'",
+            &["also accepts `https://github.com/org/app-evil`"],
+        ),
+        (
+            "subjectRegExp: 'https://(a|b)/'",
+            &["accepts any text around"],
+        ),
+        (
+            "subject: s, rekor: {url: 'https://rekor.example'}",
+            &["no log is asked online"],
+        ),
+        (
+            "subject: s, rekor: {ignoreTlog: true}",
+            &["in no transparency log"],
+        ),
+        (
+            "subject: s, rekor: {ignoreTlog: true}",
+            &["a signed timestamp is required"],
+        ),
+    ] {
+        let entry = format!(
+            "imageReferences: ['ghcr.io/org/*']\nattestors: [{{entries: [{{keyless: {{issuer: i, {keyless}}}}}]}}]"
+        );
+        assert_warns(&entry, words);
+    }
+    let quiet = "imageReferences: ['ghcr.io/org/*']
+attestors: [{entries: [{keyless: {issuer: 'https://i.example', subject: 'https://github.com/org/*', subjectRegExp: '^https://github[.]com/o$'}}]}]";
+    let (_, reader) = load(&policy_with(quiet));
+    assert_eq!(reader.warnings, [], "nothing to say");
+}
+
+#[test]
+fn what_a_pull_does_not_know_covers_every_pull_and_is_said() {
+    let text = "apiVersion: kyverno.io/v1
+kind: Policy
+metadata: {name: p, namespace: n}
+spec:
+  validationFailureAction: Enforce
+  background: true
+  webhookTimeoutSeconds: 30
+  failurePolicy: Ignore
+  applyRules: One
+  admission: false
+  rules:
+    - name: r
+      context: [{name: c, configMap: {name: m}}]
+      match:
+        any: [{resources: {kinds: [Pod, Task], namespaces: [a]}}]
+        subjects: [x]
+      exclude: {any: []}
+      preconditions: {all: []}
+      imageExtractors: {Task: []}
+      verifyImages:
+        - imageReferences: ['ghcr.io/org/*']
+          attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]
+    - name: other
+      validate: {}
+";
+    let (policies, reader) = load(text);
+    assert!(reader.problems.is_empty(), "{:#?}", reader.problems);
+    assert_eq!(policies.len(), 1);
+    let warned: Vec<_> = reader.warnings.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(
+        warned,
+        [
+            "metadata.namespace",
+            "spec.background",
+            "spec.webhookTimeoutSeconds",
+            "spec.failurePolicy",
+            "spec.applyRules",
+            "spec.admission",
+            "spec.rules[0].match.any[0].resources.namespaces",
+            "spec.rules[0].match.any[0].resources.kinds[1]",
+            "spec.rules[0].match.subjects",
+            "spec.rules[0].exclude",
+            "spec.rules[0].preconditions",
+            "spec.rules[0].imageExtractors",
+            "spec.rules[0].context",
+            "spec.rules[1]",
+        ]
+    );
+}
+
+#[test]
+fn policies_are_named_by_policy_rule_and_entry_and_know_their_line() {
+    let one = loaded(&format!(
+        "imageReferences: ['ghcr.io/org/*']\nrepository: ghcr.io/org/sigs\n{SIGNER}"
+    ));
+    assert_eq!(one.name, "p/r");
+    assert_eq!(one.origin.as_ref().unwrap().to_string(), "p.yaml:9");
+    assert_eq!(
+        one.signature_repositories,
+        ["ghcr.io/org/sigs".parse().unwrap()]
+    );
+    let two = policy_with(&format!("imageReferences: ['ghcr.io/a/*']\n{SIGNER}"))
+        + "        - imageReferences: ['ghcr.io/b/*']
+          failureAction: Audit
+          attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]
+";
+    let (policies, _) = load(&two);
+    let names: Vec<_> = policies.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["p/r#1", "p/r#2"]);
+}
+
+#[test]
+fn several_mistakes_are_all_reported() {
+    let found = problems(
+        "imageReferences: ['']
+type: Notary
+roots: x
+unknown: 1
+attestors: [{count: 9, entries: [{keyless: {subject: s, issuer: i}}]}]
+attestations: [{type: t}]",
+    );
+    assert!(found.len() >= 6, "{found:#?}");
+}
