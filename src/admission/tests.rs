@@ -10,6 +10,7 @@ mod failures;
 mod forge;
 mod house;
 mod identities;
+mod kyverno;
 mod material;
 mod mutation;
 mod outcomes;

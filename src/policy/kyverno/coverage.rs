@@ -25,6 +25,14 @@ impl ImageCoverage {
         Self { images, skip }
     }
 
+    /// Whether `pattern` can match the name of an image in the registry `host`.
+    #[must_use]
+    pub fn can_name(pattern: &str, host: &str) -> bool {
+        let names = spellings(&format!("{host}/"));
+        let mut names = names.iter();
+        names.any(|name| wildcard::can_begin(pattern, name))
+    }
+
     /// Whether it covers names that have nothing in common, as `*` does.
     #[must_use]
     pub fn covers_everything(&self) -> bool {

@@ -9,6 +9,14 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     places.at_end()
 }
 
+/// Whether some text matches that begins with `prefix`.
+#[must_use]
+pub(super) fn can_begin(pattern: &str, prefix: &str) -> bool {
+    let mut places = Places::new(pattern);
+    places.read(prefix);
+    places.reached.contains(&true)
+}
+
 /// Whether some text matches that begins with `prefix` and goes on with a tag (`:v1`) or with a digest (`@sha256:…`).
 #[must_use]
 pub(super) fn can_continue(pattern: &str, prefix: &str, suffix: Suffix) -> bool {

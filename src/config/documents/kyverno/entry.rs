@@ -264,28 +264,13 @@ fn note_pattern(
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
 ) {
-    let (host, last) = match pattern.split_once('/') {
-        Some((host, rest)) => (host, rest.rsplit('/').next().unwrap_or(rest)),
-        None => ("", pattern),
-    };
-    let host = host
-        .strip_prefix("index.")
-        .filter(|it| *it == "docker.io")
-        .unwrap_or(host);
-    if !pattern
-        .split('/')
-        .next()
-        .is_some_and(|it| it.contains(['*', '?']))
-        && !surroundings.hosts.contains(&host)
-    {
-        let message = if host.contains(['.', ':']) || host == "localhost" {
-            format!("`{pattern}` covers nothing: {host} is not among the upstreams")
-        } else {
-            format!(
-                "`{pattern}` covers nothing: it is compared with names that begin with a registry"
-            )
-        };
-        reader.warn(field, message);
+    let last = pattern.rsplit('/').next().unwrap_or(pattern);
+    let mut hosts = surroundings.hosts.iter();
+    if !hosts.any(|host| ImageCoverage::can_name(pattern, host)) {
+        reader.warn(
+            field,
+            format!("`{pattern}` covers nothing: it begins with no registry among the upstreams"),
+        );
     }
     if !last.contains(['*', '?', ':', '@']) {
         reader.warn(
@@ -342,17 +327,14 @@ fn read_requirement(
     let mut required = Vec::new();
     if let Some(field) = section.get("attestors") {
         let target = Target::Signature;
-        required.extend(attestors::read_sets(&field, &target, scope, reader)?);
+        required.push(attestors::read_sets(&field, &target, scope, reader));
     }
     if let Some(field) = section.get("attestations") {
-        required.extend(attestations::read(&field, section, older, scope, reader)?);
+        required.push(attestations::read(&field, section, older, scope, reader));
     } else if older {
-        required.push(attestors::read_older(
-            section,
-            &Target::Signature,
-            scope,
-            reader,
-        )?);
+        let older = attestors::read_older(section, &Target::Signature, scope, reader);
+        required.push(older.map(|requirement| vec![requirement]));
     }
-    Some(Requirement::all(required))
+    let required: Option<Vec<_>> = required.into_iter().collect();
+    Some(Requirement::all(required?.into_iter().flatten().collect()))
 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::config::trusted_roots::TrustedRoots;
 use crate::config::yaml::{Source, parse_documents};
-use crate::policy::DefaultAction;
+use crate::policy::{AuthoritySigner, DefaultAction, Quantifier, Requirement};
 
 mod actions;
 mod attestors;
@@ -99,4 +99,41 @@ fn assert_warns(entry: &str, words: &[&str]) {
     let said = |message: &str| words.iter().all(|word| message.contains(word));
     let found = reader.warnings.iter().filter(|it| said(&it.message));
     assert_eq!(found.count(), 1, "{words:?} in {:#?}", reader.warnings);
+}
+
+/// The requirement in one line: `all(…)`, `any(…)`, `2 of (…)`, `key`, `identity`, `attested …`.
+fn words(requirement: &Requirement) -> String {
+    let list = |of: &[Requirement]| of.iter().map(words).collect::<Vec<_>>().join(" ");
+    let signer = |signer: &AuthoritySigner| match signer {
+        AuthoritySigner::Key { reference, .. } => reference.clone(),
+        AuthoritySigner::Identity(it) => {
+            format!("{}@{}", it.identity.source(), it.oidc_issuer.source())
+        }
+    };
+    match requirement {
+        Requirement::Signature(it) => {
+            let annotations: Vec<_> = it
+                .annotations
+                .iter()
+                .map(|(k, v)| format!("+{k}={v}"))
+                .collect();
+            format!("{}{}", signer(&it.authority.signer), annotations.concat())
+        }
+        Requirement::Attestation(it) => {
+            assert_eq!(it.quantifier, Quantifier::All);
+            assert_eq!(it.authorities.len(), 1);
+            let condition = if it.condition.is_some() { "?" } else { "" };
+            format!(
+                "{}{condition} by {}",
+                it.predicate_type,
+                signer(&it.authorities[0].signer)
+            )
+        }
+        Requirement::All(of) => format!("all({})", list(of)),
+        Requirement::Any(of) => format!("any({})", list(of)),
+        Requirement::AtLeast { count, of } => format!("{count} of ({})", list(of)),
+        Requirement::Signers { .. } | Requirement::Nothing | Requirement::Refusal { .. } => {
+            panic!("Kyverno has no {requirement:?}")
+        }
+    }
 }
