@@ -54,8 +54,8 @@ pub(super) fn read(
     document: &Document<'_>,
     reader: &mut Reader,
 ) -> Option<Policy> {
-    let section = field.section(KEYS, reader);
     let known_problems = reader.problems.len();
+    let section = field.section(KEYS, reader);
     note_what_has_no_meaning(&section, reader);
     refuse_unsupported(&section, reader);
     let coverage = read_coverage(&section, document.surroundings, reader);
