@@ -7,6 +7,7 @@
 mod attestations;
 mod attestors;
 mod entry;
+mod identity;
 mod lookalike;
 mod matching;
 mod plain;

@@ -9,6 +9,7 @@ mod actions;
 mod attestors;
 mod examples;
 mod fields;
+mod warnings;
 
 const FIXTURES: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
