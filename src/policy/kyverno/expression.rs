@@ -34,7 +34,7 @@ pub enum SyntaxError {
     /// A backslash before `{{`.
     #[error("escaped braces are not supported")]
     Escaped,
-    /// No expression of JMESPath.
+    /// No expression of `JMESPath`.
     #[error("not a JMESPath expression: {0}")]
     Expression(String),
     /// A function that is not known here.
@@ -103,11 +103,12 @@ impl Template {
                 rest = after;
                 continue;
             }
-            if in_expression && braces == 0 {
-                if let Some(after) = rest.strip_prefix("}}") {
-                    parts.push(Part::Text(text));
-                    return Ok((Self { parts }, after));
-                }
+            if in_expression
+                && braces == 0
+                && let Some(after) = rest.strip_prefix("}}")
+            {
+                parts.push(Part::Text(text));
+                return Ok((Self { parts }, after));
             }
             match character {
                 '{' if in_expression => braces += 1,
@@ -172,7 +173,11 @@ impl Template {
                 Part::Text(text) => resolved.push_str(text),
                 Part::Expression(expression) => match expression.search(predicate, runtime)? {
                     Value::String(text) => resolved.push_str(&text),
-                    other => resolved.push_str(&other.to_string()),
+                    other @ (Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::Array(_)
+                    | Value::Object(_)) => resolved.push_str(&other.to_string()),
                 },
             }
         }

@@ -1,4 +1,4 @@
-//! The functions that Kyverno adds to JMESPath, as far as they depend on nothing but their arguments.
+//! The functions that Kyverno adds to `JMESPath`, as far as they depend on nothing but their arguments.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
@@ -88,7 +88,7 @@ const FUNCTIONS: [TextFunction; 17] = [
     }),
 ];
 
-/// JMESPath with its own functions and these.
+/// `JMESPath` with its own functions and these.
 pub(super) fn runtime() -> Runtime {
     let mut runtime = Runtime::new();
     runtime.register_builtin_functions();

@@ -122,7 +122,11 @@ impl Operator {
             Self::Equals => equals(key, value) == Some(true),
             Self::NotEquals => match key {
                 Value::Null => false,
-                _ => equals(key, value) != Some(true),
+                Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_) => equals(key, value) != Some(true),
             },
             Self::In => listed(key, value, Listing::Exact).is_some_and(|it| it.all),
             Self::NotIn => listed(key, value, Listing::Exact).is_some_and(|it| !it.all),

@@ -63,7 +63,7 @@ pub(super) fn read_older(
             }
         }
         let signers = read_public_keys(&field, reader)?;
-        return name_all("key", signers, proofs, scope, field, reader);
+        return name_all("key", signers, proofs, scope, &field, reader);
     }
     let identity = identity::read(section, None, reader)?;
     let name = "keyless".to_owned();
@@ -107,14 +107,7 @@ pub(super) fn read_keys(
             return None;
         }
     };
-    name_all(
-        short(&field.key),
-        signers,
-        proofs,
-        scope,
-        field.clone(),
-        reader,
-    )
+    name_all(short(&field.key), signers, proofs, scope, field, reader)
 }
 
 pub(super) fn read_keyless(
@@ -166,7 +159,7 @@ fn name_all(
     signers: Vec<AuthoritySigner>,
     proofs: Proofs,
     scope: &Scope<'_>,
-    field: Field<'_>,
+    field: &Field<'_>,
     reader: &mut Reader,
 ) -> Option<Vec<Authority>> {
     let several = signers.len() > 1;
@@ -176,7 +169,7 @@ fn name_all(
         } else {
             name.to_owned()
         };
-        authority(name, signer, proofs, scope, &field, reader)
+        authority(name, signer, proofs, scope, field, reader)
     });
     authorities.collect()
 }

@@ -45,6 +45,7 @@ fn holds(key: Value, operator: &str, value: Value) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn operators_compare_as_kyverno_does() {
     for (key, operator, value, expected) in [
         (

@@ -5,6 +5,7 @@ use super::*;
 const SIGNER: &str = "attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_constrains_nobody_or_cannot_be_is_refused() {
     for (entry, expected) in [
         (
