@@ -171,7 +171,7 @@ fn what_would_admit_more_if_it_were_ignored_is_refused() {
         ),
         (
             "kms: x",
-            ".kms: the scheme is none of gcpkms://, awskms://, azurekms://, hashivault:// and k8s://",
+            ".kms: the scheme is none of gcpkms://, awskms://, azurekms://, hashivault:// and k8s://; a reference looks like `gcpkms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY[/versions/NUMBER]`",
         ),
         (
             "kms: 'awskms:///alias/k', secret: {name: n, namespace: s}",
