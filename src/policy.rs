@@ -4,6 +4,7 @@ pub mod condition;
 pub mod coverage;
 pub mod exception;
 mod hash;
+pub mod kyverno;
 pub mod matcher;
 pub mod material;
 pub mod pattern;

@@ -16,6 +16,7 @@ mod groups;
 mod house;
 mod identities;
 mod keys_and_roots;
+mod kyverno;
 mod material;
 mod mutation;
 mod outcomes;

@@ -4,6 +4,8 @@
 //! cannot honour is reported: with what it means here, or, where leaving it out would admit more than its author meant,
 //! as a problem. Nothing is left out silently.
 
+mod kyverno;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,17 +52,24 @@ pub(super) fn read_documents(
 
 fn read_document(
     document: &Field<'_>,
-    _surroundings: &Surroundings<'_>,
+    surroundings: &Surroundings<'_>,
     reader: &mut Reader,
 ) -> Vec<Arc<Policy>> {
     let kind = text_under(document, "kind").unwrap_or_default();
     let version = text_under(document, "apiVersion").unwrap_or_default();
-    reader.problem(
-        document,
-        format!("`{version}` `{kind}` is no policy that is understood here"),
-        format!("known: {KINDS}"),
-    );
-    Vec::new()
+    match (version, kind) {
+        ("kyverno.io/v1" | "kyverno.io/v2beta1", "ClusterPolicy" | "Policy") => {
+            kyverno::read(document, surroundings, reader)
+        }
+        _ => {
+            reader.problem(
+                document,
+                format!("`{version}` `{kind}` is no policy that is understood here"),
+                format!("known: {KINDS}"),
+            );
+            Vec::new()
+        }
+    }
 }
 
 /// The text under a key of a document whose keys are not known yet.

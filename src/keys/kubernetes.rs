@@ -78,6 +78,10 @@ struct Metadata {
 #[derive(Debug, Default, Deserialize)]
 struct Status {
     #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
     message: String,
 }
 
@@ -259,7 +263,14 @@ fn refused(host: String, answer: &Answer, secret: &SecretName) -> Error {
     };
     let SecretName { namespace, name } = secret;
     match status {
-        404 => Error::NotFound { host, message },
+        404 if said.kind == "Status" && said.reason == "NotFound" => {
+            Error::NotFound { host, message }
+        }
+        // Whoever said that, it was not the API server: a gateway that does not know the way says it too.
+        404 => Error::Unavailable {
+            host,
+            reason: message,
+        },
         403 => Error::Denied {
             host,
             status,

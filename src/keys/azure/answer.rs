@@ -251,6 +251,13 @@ pub(super) fn error(answer: &Answer) -> Error {
         };
     }
     let advice = match answer.status {
+        // Whoever said that, it was not the vault: a gateway that does not know the way says it too.
+        404 if code.is_empty() => {
+            return Error::Unavailable {
+                host,
+                reason: "HTTP status 404 without the vault's own error".to_owned(),
+            };
+        }
         404 => {
             return Error::NotFound {
                 host,

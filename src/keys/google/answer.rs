@@ -116,7 +116,12 @@ pub(super) fn refused(host: &str, answer: &Answer, grant: &str) -> Error {
     };
     match (status, code.as_str()) {
         // A version that is not enabled, or a key that has no public half: an answer about the key, not about us.
-        (404, _) | (400, "FAILED_PRECONDITION") => Error::NotFound { host, message },
+        (404, "NOT_FOUND") | (400, "FAILED_PRECONDITION") => Error::NotFound { host, message },
+        // Whoever said that, it was not the service: a gateway that does not know the way says it too.
+        (404, _) => Error::Unavailable {
+            host,
+            reason: message,
+        },
         (403, _) if is_service_disabled(&details) => Error::Denied {
             host,
             status,

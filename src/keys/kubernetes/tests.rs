@@ -172,13 +172,17 @@ async fn statuses_are_told_apart() {
         (503, unavailable),
     ] {
         let bench = Bench::new(move |_asked| {
-            Reply::Json(status, json!({"kind": "Status", "message": "told"}))
+            let reason = if status == 404 { "NotFound" } else { "Other" };
+            Reply::Json(status, json!({"kind": "Status", "reason": reason, "message": "told"}))
         })
         .await;
         let error = bench.fetch().await.unwrap_err();
         assert!(is(&error), "{status}: {error}");
         assert!(error.to_string().contains("told"), "{error}");
     }
+    // A gateway that does not know the way says nothing about the key.
+    let bench = Bench::new(|_asked| Reply::Json(404, json!({"message": "default backend"}))).await;
+    assert!(unavailable(&bench.fetch().await.unwrap_err()));
 }
 
 #[tokio::test]

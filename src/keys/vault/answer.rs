@@ -142,11 +142,22 @@ pub(super) fn errors(answer: &Answer) -> String {
     shortened(&refusal.errors.join("; "))
 }
 
+/// Whether it has the list of errors that Vault always sends, be it empty.
+fn is_vaults_own(answer: &Answer) -> bool {
+    let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    said.get("errors").is_some_and(serde_json::Value::is_array)
+}
+
 /// What a refusal to read the key at `path` means.
 pub(super) fn error(answer: &Answer, path: &str) -> Error {
     let host = answer.host.clone();
     let said = errors(answer);
     match answer.status {
+        // Whoever said that, it was not Vault: a gateway that does not know the way says it too.
+        404 if !is_vaults_own(answer) => Error::Unavailable {
+            host,
+            reason: "HTTP status 404 without Vault's own error".to_owned(),
+        },
         404 => Error::NotFound {
             host,
             message: format!("nothing at {path} {said}").trim_end().to_owned(),

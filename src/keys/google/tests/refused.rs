@@ -39,7 +39,7 @@ async fn statuses_are_told_apart() {
         (status(400, "INVALID_ARGUMENT", "what?"), denied),
         (status(400, "FAILED_PRECONDITION", "off"), not_found),
         (status(404, "NOT_FOUND", "where?"), not_found),
-        (Reply::Text(404, "<html>".to_owned()), not_found),
+        (Reply::Text(404, "<html>".to_owned()), unavailable),
         (status(429, "RESOURCE_EXHAUSTED", "quota"), unavailable),
         (status(500, "INTERNAL", "oops"), unavailable),
         (Reply::Text(502, "<html>".to_owned()), unavailable),

@@ -1,0 +1,201 @@
+//! Kyverno's `ClusterPolicy` and `Policy`, as far as they verify images.
+//!
+//! Each entry of `verifyImages` becomes one policy. A pull knows names, tags and digests, and nothing of Pods,
+//! namespaces and users: what a policy says of those is left out where that tightens it, with a warning, and is a
+//! problem where it would admit more.
+
+mod attestations;
+mod attestors;
+mod entry;
+mod identity;
+mod lookalike;
+mod matching;
+mod plain;
+mod rule;
+mod signers;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::super::policies::Surroundings;
+use super::super::reader::{Field, Reader, Section};
+use crate::policy::{Mode, Policy};
+
+const KEYS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
+
+const SPEC_KEYS: &[&str] = &[
+    "rules",
+    "applyRules",
+    "failurePolicy",
+    "validationFailureAction",
+    "validationFailureActionOverrides",
+    "emitWarning",
+    "admission",
+    "background",
+    "schemaValidation",
+    "webhookTimeoutSeconds",
+    "webhookConfiguration",
+    "mutateExistingOnPolicyUpdate",
+    "generateExisting",
+    "generateExistingOnPolicyUpdate",
+    "useServerSideApply",
+];
+
+const OVERRIDE_KEYS: &[&str] = &["action", "namespaces", "namespaceSelector"];
+
+/// What is about Kyverno's webhook and controllers, and decides nothing.
+const WITHOUT_MEANING: [&str; 9] = [
+    "emitWarning",
+    "background",
+    "schemaValidation",
+    "webhookTimeoutSeconds",
+    "webhookConfiguration",
+    "mutateExistingOnPolicyUpdate",
+    "generateExisting",
+    "generateExistingOnPolicyUpdate",
+    "useServerSideApply",
+];
+
+/// What a rule takes from its policy.
+#[derive(Debug)]
+struct Document<'a> {
+    name: &'a str,
+    surroundings: &'a Surroundings<'a>,
+    /// The action of entries that have none; absent where the policy has none either.
+    action: Option<Mode>,
+    /// Whether it is enforced in some namespace.
+    enforced_somewhere: bool,
+}
+
+/// The policies of one document; what keeps one from being used has been reported.
+pub(super) fn read(
+    document: &Field<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Vec<Arc<Policy>> {
+    let section = document.section(KEYS, reader);
+    let help = "name the policy under metadata.name: the name is in every refusal and in the log";
+    let Some(name) = section
+        .required("metadata", help, reader)
+        .and_then(|metadata| read_name(&metadata, help, reader))
+    else {
+        return Vec::new();
+    };
+    let Some(spec) = section.required("spec", "a policy has its rules under `spec`", reader) else {
+        return Vec::new();
+    };
+    let spec = spec.section(SPEC_KEYS, reader);
+    note_what_has_no_meaning(&spec, reader);
+    let document = Document {
+        name,
+        surroundings,
+        action: spec
+            .get("validationFailureAction")
+            .and_then(|field| read_action(&field, reader)),
+        enforced_somewhere: read_overrides(&spec, reader),
+    };
+    let rules = spec.required("rules", "a policy has rules", reader);
+    let rules = rules.map(|field| field.items(reader)).unwrap_or_default();
+    rules
+        .iter()
+        .flat_map(|field| rule::read(field, &document, reader))
+        .map(|policy| Arc::new(policy.with_hash()))
+        .collect()
+}
+
+fn read_name<'n>(metadata: &Field<'n>, help: &str, reader: &mut Reader) -> Option<&'n str> {
+    let entries = metadata.entries(reader);
+    if let Some((_, namespace)) = entries.iter().find(|(key, _)| key.name == "namespace") {
+        reader.warn(
+            namespace,
+            "namespaces are not known at a pull: the policy covers the pulls of all",
+        );
+    }
+    let name = entries.iter().find(|(key, _)| key.name == "name");
+    let name = name.and_then(|(_, field)| field.text(reader));
+    if name.is_none_or(str::is_empty) {
+        reader.problem(metadata, "`name` is missing", help);
+        return None;
+    }
+    name
+}
+
+fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
+    for key in WITHOUT_MEANING {
+        if let Some(field) = spec.get(key) {
+            reader.warn(
+                &field,
+                format!("`{key}` is about Kyverno's own work and changes nothing at a pull"),
+            );
+        }
+    }
+    if let Some(field) = spec.get("failurePolicy") {
+        let words = [("Fail", false), ("Ignore", true)];
+        if field.choice(&words, reader) == Some(true) {
+            reader.warn(
+                &field,
+                "an image that cannot be verified is refused here whatever `failurePolicy` says",
+            );
+        }
+    }
+    if let Some(field) = spec.get("applyRules") {
+        let words = [("All", false), ("One", true)];
+        if field.choice(&words, reader) == Some(true) {
+            reader.warn(
+                &field,
+                "here every rule that covers an image must be satisfied, not only the first",
+            );
+        }
+    }
+    if let Some(field) = spec.get("admission")
+        && plain::boolean(&field, reader) == Some(false)
+    {
+        reader.warn(
+            &field,
+            "Kyverno would only report in the background; here the policy decides about pulls",
+        );
+    }
+}
+
+/// `Enforce` or `Audit`, in either case.
+fn read_action(field: &Field<'_>, reader: &mut Reader) -> Option<Mode> {
+    let words = [
+        ("Enforce", Mode::Enforce),
+        ("enforce", Mode::Enforce),
+        ("Audit", Mode::Audit),
+        ("audit", Mode::Audit),
+    ];
+    field.choice(&words, reader)
+}
+
+/// Whether the policy is enforced in some namespace. Which one a pull is for is not known.
+fn read_overrides(spec: &Section<'_>, reader: &mut Reader) -> bool {
+    let Some(field) = spec.get("validationFailureActionOverrides") else {
+        return false;
+    };
+    let mut enforced = false;
+    for item in field.items(reader) {
+        let section = item.section(OVERRIDE_KEYS, reader);
+        let help = "write Enforce or Audit";
+        let action = section
+            .required("action", help, reader)
+            .and_then(|field| read_action(&field, reader));
+        match action {
+            Some(Mode::Enforce) => {
+                enforced = true;
+                reader.warn(
+                    &item,
+                    "namespaces are not known at a pull: what is enforced in one is enforced for all pulls",
+                );
+            }
+            Some(Mode::Audit) => reader.warn(
+                &item,
+                "namespaces are not known at a pull: an exception for some is ignored",
+            ),
+            None => {}
+        }
+    }
+    enforced
+}

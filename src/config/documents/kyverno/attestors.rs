@@ -1,0 +1,230 @@
+//! `attestors`: sets of which all must be satisfied, each by so many of its entries.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::super::reader::{Field, Reader, Section};
+use super::entry::Scope;
+use super::{plain, signers};
+use crate::policy::{
+    AttestationRequirement, Authority, Quantifier, Requirement, Rule, SignatureRequirement,
+};
+
+const SET_KEYS: &[&str] = &["count", "entries"];
+const ENTRY_KEYS: &[&str] = &[
+    "keys",
+    "certificates",
+    "keyless",
+    "attestor",
+    "annotations",
+    "repository",
+    "signatureAlgorithm",
+];
+
+/// How deep sets may be nested. Nobody understands more.
+const DEPTH_MAX: usize = 8;
+
+/// What an attestor vouches with.
+#[derive(Debug)]
+pub(super) enum Target {
+    Signature,
+    Attestation {
+        predicate_type: String,
+        condition: Option<Arc<dyn Rule>>,
+    },
+}
+
+impl Target {
+    fn requirement(
+        &self,
+        authority: Authority,
+        annotations: &BTreeMap<String, String>,
+    ) -> Requirement {
+        let authority = Arc::new(authority);
+        match self {
+            Self::Signature => Requirement::Signature(SignatureRequirement {
+                authority,
+                annotations: annotations.clone(),
+            }),
+            Self::Attestation {
+                predicate_type,
+                condition,
+            } => Requirement::Attestation(AttestationRequirement {
+                predicate_type: predicate_type.clone(),
+                authorities: vec![authority],
+                // Kyverno checks every verified statement of the type.
+                quantifier: Quantifier::All,
+                condition: condition.clone(),
+            }),
+        }
+    }
+}
+
+/// What each of the sets requires; `None` when one is not usable, which has been reported.
+pub(super) fn read_sets(
+    field: &Field<'_>,
+    target: &Target,
+    scope: &mut Scope<'_>,
+    reader: &mut Reader,
+) -> Option<Vec<Requirement>> {
+    let items = field.items(reader);
+    if items.is_empty() {
+        refuse_empty(field, reader);
+        return None;
+    }
+    let sets: Vec<_> = items
+        .iter()
+        .map(|item| read_set(item, target, 0, scope, reader))
+        .collect();
+    sets.into_iter().collect()
+}
+
+/// The signer of the older spelling: `key`, or `issuer` and `subject`, of the entry itself.
+pub(super) fn read_older(
+    section: &Section<'_>,
+    target: &Target,
+    scope: &Scope<'_>,
+    reader: &mut Reader,
+) -> Option<Requirement> {
+    let authorities = signers::read_older(section, scope, reader)?;
+    let members = authorities.into_iter();
+    let members = members.map(|authority| target.requirement(authority, &scope.annotations));
+    Some(Requirement::all(members.collect()))
+}
+
+pub(super) fn read_annotations(field: &Field<'_>, reader: &mut Reader) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::new();
+    for (key, value) in field.entries(reader) {
+        if let Some(text) = plain::literal(&value, reader) {
+            annotations.insert(key.name.clone(), text.to_owned());
+        }
+    }
+    annotations
+}
+
+/// Certificates of one's own: they would have to be trusted beside, or instead of, the trusted root.
+pub(super) fn refuse_own_roots(field: &Field<'_>, key: &str, reader: &mut Reader) {
+    reader.problem(
+        field,
+        format!("certificates under `{key}` are not supported in imported policies"),
+        "name them in a `trusted_root` file, and write the policy under `policies` with that `trusted_root`",
+    );
+}
+
+fn refuse_empty(field: &Field<'_>, reader: &mut Reader) {
+    reader.problem(
+        field,
+        "an empty list of attestors lets nobody vouch, or anybody",
+        "add keys, or an identity with its issuer",
+    );
+}
+
+fn read_set(
+    field: &Field<'_>,
+    target: &Target,
+    depth: usize,
+    scope: &mut Scope<'_>,
+    reader: &mut Reader,
+) -> Option<Requirement> {
+    if depth == DEPTH_MAX {
+        reader.problem(
+            field,
+            format!("attestors are nested more than {DEPTH_MAX} deep"),
+            "make several rules of it: all that cover an image must be satisfied",
+        );
+        return None;
+    }
+    let section = field.section(SET_KEYS, reader);
+    let entries = section.required("entries", "list who may vouch", reader)?;
+    let items = entries.items(reader);
+    if items.is_empty() {
+        refuse_empty(&entries, reader);
+        return None;
+    }
+    let members: Vec<_> = items
+        .iter()
+        .map(|item| read_entry(item, target, depth, scope, reader))
+        .collect();
+    let members: Option<Vec<_>> = members.into_iter().collect();
+    let count = match section.get("count") {
+        Some(field) => {
+            let help = "write how many of the entries are needed; 0, or no `count`, means all";
+            Some((field.parse::<usize>(help, reader)?, field))
+        }
+        None => None,
+    };
+    // Each of several PEM blocks counts as an entry of its own.
+    let members: Vec<_> = members?.into_iter().flatten().collect();
+    match count {
+        None | Some((0, _)) => Some(Requirement::all(members)),
+        Some((count, field)) if count > members.len() => {
+            reader.problem(
+                &field,
+                format!("{count} of {} entries cannot be", members.len()),
+                "write at most the number of entries",
+            );
+            None
+        }
+        Some((count, _)) if count == members.len() => Some(Requirement::all(members)),
+        Some((1, _)) => Some(Requirement::Any(members)),
+        Some((count, _)) => Some(Requirement::AtLeast { count, of: members }),
+    }
+}
+
+fn read_entry(
+    field: &Field<'_>,
+    target: &Target,
+    depth: usize,
+    scope: &mut Scope<'_>,
+    reader: &mut Reader,
+) -> Option<Vec<Requirement>> {
+    let section = field.section(ENTRY_KEYS, reader);
+    let kinds = ["keys", "certificates", "keyless", "attestor"];
+    let kinds = kinds
+        .into_iter()
+        .filter_map(|key| section.get(key).map(|field| (key, field)));
+    let kinds: Vec<_> = kinds.collect();
+    if let Some(field) = section.get("repository") {
+        scope.add_repository(&field, reader);
+    }
+    signers::check_algorithm(&section, reader);
+    // As in Kyverno, an entry's own annotations replace those of the rule.
+    let annotations = match section.get("annotations") {
+        Some(field) => read_annotations(&field, reader),
+        None => scope.annotations.clone(),
+    };
+    if let Target::Attestation { .. } = target
+        && !annotations.is_empty()
+    {
+        reader.warn(
+            field,
+            "annotations are not looked for on attestations, as in Kyverno",
+        );
+    }
+    let authorities = match kinds.as_slice() {
+        [("keys", keys)] => signers::read_keys(keys, scope, reader)?,
+        [("keyless", keyless)] => vec![signers::read_keyless(keyless, scope, reader)?],
+        [("certificates", certificates)] => {
+            refuse_own_roots(certificates, "certificates", reader);
+            return None;
+        }
+        [("attestor", nested)] => {
+            return read_set(nested, target, depth + 1, scope, reader).map(|set| vec![set]);
+        }
+        _ => {
+            reader.problem(
+                field,
+                "an entry is one of `keys`, `keyless`, `certificates` and `attestor`: without one of them it lets \
+                 anybody vouch",
+                "keep one of them in each entry",
+            );
+            return None;
+        }
+    };
+    let members = authorities.into_iter();
+    Some(
+        members
+            .map(|it| target.requirement(it, &annotations))
+            .collect(),
+    )
+}

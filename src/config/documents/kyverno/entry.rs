@@ -1,0 +1,340 @@
+//! One entry of `verifyImages`: which images, and what they need.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::super::policies::Surroundings;
+use super::super::super::reader::{Field, Reader, Section};
+use super::attestors::{self, Target};
+use super::{Document, attestations, plain, read_action};
+use crate::oci::{Digest, RepositoryName};
+use crate::policy::kyverno::ImageCoverage;
+use crate::policy::{Coverage, DefaultAction, Mode, Policy, Requirement};
+
+const KEYS: &[&str] = &[
+    "failureAction",
+    "type",
+    "image",
+    "imageReferences",
+    "skipImageReferences",
+    "key",
+    "roots",
+    "subject",
+    "issuer",
+    "additionalExtensions",
+    "attestors",
+    "attestations",
+    "annotations",
+    "repository",
+    "cosignOCI11",
+    "mutateDigest",
+    "verifyDigest",
+    "validate",
+    "required",
+    "imageRegistryCredentials",
+    "useCache",
+];
+
+/// What the attestors of an entry are read against, and what they add to it.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    pub(super) surroundings: &'a Surroundings<'a>,
+    /// Names of variables that the rule defines.
+    pub(super) context: &'a BTreeSet<String>,
+    /// Annotations that every signature must carry unless its attestor has its own.
+    pub(super) annotations: BTreeMap<String, String>,
+    /// Where signatures are looked for besides.
+    pub(super) repositories: Vec<RepositoryName>,
+}
+
+/// The policy that an entry is; what keeps it from being one has been reported.
+pub(super) fn read(
+    name: String,
+    field: &Field<'_>,
+    context: &BTreeSet<String>,
+    document: &Document<'_>,
+    reader: &mut Reader,
+) -> Option<Policy> {
+    let known_problems = reader.problems.len();
+    let section = field.section(KEYS, reader);
+    note_what_has_no_meaning(&section, reader);
+    refuse_unsupported(&section, reader);
+    let coverage = read_coverage(&section, document.surroundings, reader);
+    let mode = read_mode(&section, document, reader);
+    if let Some(coverage) = &coverage {
+        refuse_audit_of_everything(&section, coverage, mode, document, reader);
+    }
+    let mut scope = Scope {
+        surroundings: document.surroundings,
+        context,
+        annotations: section
+            .get("annotations")
+            .map(|field| attestors::read_annotations(&field, reader))
+            .unwrap_or_default(),
+        repositories: Vec::new(),
+    };
+    if let Some(field) = section.get("repository") {
+        scope.add_repository(&field, reader);
+    }
+    let requirement = read_requirement(&section, &mut scope, reader);
+    if reader.problems.len() > known_problems {
+        return None;
+    }
+    Some(Policy {
+        name,
+        hash: Digest::sha256(b""),
+        origin: Some(field.node.position.origin()),
+        coverage: Coverage::Imported(std::sync::Arc::new(coverage?)),
+        mode,
+        requirement: requirement?,
+        signature_repositories: scope.repositories,
+        signed_name_must_match: false,
+        max_signature_age: None,
+    })
+}
+
+impl Scope<'_> {
+    /// One more repository in which signatures are looked for.
+    pub(super) fn add_repository(&mut self, field: &Field<'_>, reader: &mut Reader) {
+        let Some(text) = plain::non_empty(field, reader) else {
+            return;
+        };
+        let help = "write host/repository, such as ghcr.io/org/signatures";
+        let Ok(name) = text.parse::<RepositoryName>() else {
+            reader.problem(
+                field,
+                format!("`{text}` is no full name of a repository"),
+                help,
+            );
+            return;
+        };
+        if !self.surroundings.hosts.contains(&name.host()) {
+            reader.problem(
+                field,
+                format!("the host of `{text}` is not among the upstreams"),
+                "add it under `upstreams` of the configuration",
+            );
+            return;
+        }
+        if !self.repositories.contains(&name) {
+            self.repositories.push(name);
+        }
+    }
+}
+
+fn note_what_has_no_meaning(section: &Section<'_>, reader: &mut Reader) {
+    let notes = [
+        (
+            "mutateDigest",
+            true,
+            "nothing is rewritten: what was verified is what is served, by tag and by digest",
+        ),
+        (
+            "verifyDigest",
+            true,
+            "pulls by tag are not refused: the digest that a tag stands for is verified and served",
+        ),
+        (
+            "required",
+            false,
+            "an image that the entry covers is refused here unless it is verified",
+        ),
+        (
+            "useCache",
+            false,
+            "a decision is kept per digest until anything that it depends on changes",
+        ),
+        (
+            "cosignOCI11",
+            false,
+            "signatures are found wherever cosign puts them",
+        ),
+    ];
+    for (key, noted, note) in notes {
+        if let Some(field) = section.get(key)
+            && plain::boolean(&field, reader) == Some(noted)
+        {
+            reader.warn(&field, format!("`{key}`: {note}"));
+        }
+    }
+    if let Some(field) = section.get("imageRegistryCredentials") {
+        reader.warn(
+            &field,
+            "credentials, and whether a registry is reached without TLS, are set under `upstreams`",
+        );
+    }
+}
+
+fn refuse_unsupported(section: &Section<'_>, reader: &mut Reader) {
+    if let Some(field) = section.get("type") {
+        let words = [
+            ("Cosign", "Cosign"),
+            ("SigstoreBundle", "SigstoreBundle"),
+            ("Notary", "Notary"),
+        ];
+        match field.choice(&words, reader) {
+            Some("Notary") => reader.problem(
+                &field,
+                "signatures of Notary are not verified here",
+                "sign with cosign, and name a key or an identity",
+            ),
+            Some("SigstoreBundle") => reader.warn(
+                &field,
+                "a signature in cosign's older form by the same signer counts as well",
+            ),
+            _ => {}
+        }
+    }
+    if let Some(field) = section.get("roots") {
+        attestors::refuse_own_roots(&field, "roots", reader);
+    }
+    let deny = section.get("validate").filter(|it| it.has("deny"));
+    if let Some(field) = deny {
+        reader.problem(
+            &field,
+            "`validate.deny` compares several attestations, which is not supported",
+            "write `conditions` under the attestations",
+        );
+    }
+}
+
+/// The action, or the stricter one where namespaces differ. Kyverno's default is to audit.
+fn read_mode(section: &Section<'_>, document: &Document<'_>, reader: &mut Reader) -> Mode {
+    let own = section
+        .get("failureAction")
+        .and_then(|field| read_action(&field, reader));
+    if document.enforced_somewhere {
+        return Mode::Enforce;
+    }
+    own.or(document.action).unwrap_or_else(|| {
+        reader.warn(
+            section.field(),
+            "neither `failureAction` nor `validationFailureAction`: Kyverno's default is Audit, so refusals are \
+             logged and the images served",
+        );
+        Mode::Audit
+    })
+}
+
+fn read_coverage(
+    section: &Section<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Option<ImageCoverage> {
+    let mut fields: Vec<Field<'_>> = Vec::new();
+    for key in ["imageReferences", "skipImageReferences"] {
+        let list = section.get(key);
+        let items = list.map(|it| it.items(reader)).unwrap_or_default();
+        let patterns: Option<Vec<_>> = items
+            .iter()
+            .map(|it| plain::non_empty(it, reader))
+            .collect();
+        patterns?;
+        if key == "imageReferences" {
+            fields = items;
+        }
+    }
+    fields.extend(section.get("image"));
+    if fields.is_empty() {
+        reader.problem(
+            section.field(),
+            "the entry covers no image",
+            "list patterns under `imageReferences`, such as ghcr.io/org/*",
+        );
+        return None;
+    }
+    let mut images = Vec::new();
+    for field in &fields {
+        let pattern = plain::non_empty(field, reader)?;
+        note_pattern(pattern, field, surroundings, reader);
+        images.push(pattern.to_owned());
+    }
+    let skip = section.get("skipImageReferences");
+    let skip = skip.map(|it| it.items(reader)).unwrap_or_default();
+    let skip = skip
+        .iter()
+        .filter_map(|it| it.text(reader))
+        .map(ToOwned::to_owned);
+    Some(ImageCoverage::new(images, skip.collect()))
+}
+
+/// What its author may not expect of a pattern.
+fn note_pattern(
+    pattern: &str,
+    field: &Field<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) {
+    let last = pattern.rsplit('/').next().unwrap_or(pattern);
+    let mut hosts = surroundings.hosts.iter();
+    if !hosts.any(|host| ImageCoverage::can_name(pattern, host)) {
+        reader.warn(
+            field,
+            format!("`{pattern}` covers nothing: it begins with no registry among the upstreams"),
+        );
+    }
+    if !last.contains(['*', '?', ':', '@']) {
+        reader.warn(
+            field,
+            format!("`{pattern}` covers nothing: it is compared with names that end with a tag or a digest"),
+        );
+    } else if last.contains(':') && !last.contains('@') {
+        reader.warn(
+            field,
+            format!(
+                "the tag in `{pattern}` is compared with the tags through which a digest was asked for; a digest \
+                 without a known tag is covered, which Kyverno does not do"
+            ),
+        );
+    }
+}
+
+/// An audit policy waives its own refusals, but a name without any policy is refused: auditing everything would undo
+/// `default: deny` without saying so.
+fn refuse_audit_of_everything(
+    section: &Section<'_>,
+    coverage: &ImageCoverage,
+    mode: Mode,
+    document: &Document<'_>,
+    reader: &mut Reader,
+) {
+    if coverage.covers_everything()
+        && mode == Mode::Audit
+        && document.surroundings.default == DefaultAction::Deny
+    {
+        reader.problem(
+            section.field(),
+            "the entry covers every image and only audits: nothing would be refused any more",
+            "name the repositories, or say `default: audit` in the configuration as well",
+        );
+    }
+}
+
+fn read_requirement(
+    section: &Section<'_>,
+    scope: &mut Scope<'_>,
+    reader: &mut Reader,
+) -> Option<Requirement> {
+    let has = |key: &'static str| section.get(key).is_some();
+    let older = has("key") || has("issuer") || has("subject") || has("additionalExtensions");
+    if !older && !has("attestors") && !has("attestations") {
+        reader.problem(
+            section.field(),
+            "the entry requires no signature: neither `attestors` nor `attestations`",
+            "say who must have signed, or remove the entry",
+        );
+        return None;
+    }
+    let mut required = Vec::new();
+    if let Some(field) = section.get("attestors") {
+        let target = Target::Signature;
+        required.push(attestors::read_sets(&field, &target, scope, reader));
+    }
+    if let Some(field) = section.get("attestations") {
+        required.push(attestations::read(&field, section, older, scope, reader));
+    } else if older {
+        let older = attestors::read_older(section, &Target::Signature, scope, reader);
+        required.push(older.map(|requirement| vec![requirement]));
+    }
+    let required: Option<Vec<_>> = required.into_iter().collect();
+    Some(Requirement::all(required?.into_iter().flatten().collect()))
+}

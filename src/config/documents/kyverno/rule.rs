@@ -1,0 +1,98 @@
+//! One rule.
+
+use std::collections::BTreeSet;
+
+use super::super::super::reader::{Field, Reader, Section};
+use super::{Document, entry, matching};
+use crate::policy::Policy;
+
+const KEYS: &[&str] = &[
+    "name",
+    "context",
+    "reportProperties",
+    "match",
+    "exclude",
+    "imageExtractors",
+    "preconditions",
+    "celPreconditions",
+    "mutate",
+    "validate",
+    "generate",
+    "verifyImages",
+    "skipBackgroundRequests",
+];
+
+/// The policies of one rule.
+pub(super) fn read(field: &Field<'_>, document: &Document<'_>, reader: &mut Reader) -> Vec<Policy> {
+    let section = field.section(KEYS, reader);
+    let help = "name the rule: the name is in every refusal and in the log";
+    let name = section
+        .required("name", help, reader)
+        .and_then(|field| field.text(reader));
+    let Some(entries) = section.get("verifyImages") else {
+        reader.warn(field, "the rule verifies no images and is ignored");
+        return Vec::new();
+    };
+    note_conditions(&section, reader);
+    let context = read_context(&section, reader);
+    let entries = entries.items(reader);
+    let Some(name) = name else {
+        return Vec::new();
+    };
+    let policies = entries.iter().enumerate().filter_map(|(index, field)| {
+        let name = if entries.len() == 1 {
+            format!("{}/{name}", document.name)
+        } else {
+            format!("{}/{name}#{}", document.name, index + 1)
+        };
+        entry::read(name, field, &context, document, reader)
+    });
+    policies.collect()
+}
+
+/// What would leave some pulls out, and cannot at a pull.
+fn note_conditions(section: &Section<'_>, reader: &mut Reader) {
+    if let Some(field) = section.get("match") {
+        matching::note(&field, reader);
+    }
+    for key in ["exclude", "preconditions", "celPreconditions"] {
+        if let Some(field) = section.get(key) {
+            reader.warn(
+                &field,
+                format!("`{key}` is about requests to a cluster: the rule covers every pull of its images"),
+            );
+        }
+    }
+    if let Some(field) = section.get("imageExtractors") {
+        reader.warn(
+            &field,
+            "where a resource names its images is not known at a pull: the rule covers every pull of its images",
+        );
+    }
+    for key in ["mutate", "validate", "generate"] {
+        if let Some(field) = section.get(key) {
+            reader.warn(
+                &field,
+                format!("`{key}` has no meaning at a pull and is ignored"),
+            );
+        }
+    }
+}
+
+/// The names of the variables that the rule defines; using one is a problem where it is used.
+fn read_context(section: &Section<'_>, reader: &mut Reader) -> BTreeSet<String> {
+    let Some(field) = section.get("context") else {
+        return BTreeSet::new();
+    };
+    reader.warn(
+        &field,
+        "variables are not known at a pull: `context` is not read",
+    );
+    let items = field.items(reader);
+    let names = items.iter().filter_map(|item| {
+        let entries = item.entries(reader);
+        let (_, name) = entries.iter().find(|(key, _)| key.name == "name")?;
+        name.text(reader).map(ToOwned::to_owned)
+    });
+    names.collect()
+}

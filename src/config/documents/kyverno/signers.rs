@@ -1,0 +1,331 @@
+//! `keys` and `keyless`: one signer, or one for each of several keys.
+
+use std::sync::Arc;
+
+use super::super::super::authorities;
+use super::super::super::reader::{Field, Reader, Section, describe};
+use super::super::super::trusted_roots::PUBLIC_GOOD;
+use super::entry::Scope;
+use super::{attestors, identity, plain};
+use crate::policy::{Authority, AuthoritySigner, KeySet};
+use crate::verify::PublicKey;
+
+const KEYS_KEYS: &[&str] = &[
+    "publicKeys",
+    "signatureAlgorithm",
+    "kms",
+    "secret",
+    "rekor",
+    "ctlog",
+];
+const SECRET_KEYS: &[&str] = &["name", "namespace"];
+const KEYLESS_KEYS: &[&str] = &[
+    "rekor",
+    "ctlog",
+    "issuer",
+    "issuerRegExp",
+    "subject",
+    "subjectRegExp",
+    "roots",
+    "additionalExtensions",
+];
+const REKOR_KEYS: &[&str] = &["url", "pubkey", "ignoreTlog"];
+const CTLOG_KEYS: &[&str] = &["ignoreSCT", "pubkey", "tsaCertChain"];
+
+const PEM_END: &str = "-----END PUBLIC KEY-----";
+const PUBLIC_REKOR: &str = "https://rekor.sigstore.dev";
+
+/// What must be proven beside the signature itself.
+#[derive(Debug, Clone, Copy)]
+struct Proofs {
+    transparency_log: bool,
+    sct: bool,
+}
+
+/// The signers of the older spelling, from the entry itself.
+pub(super) fn read_older(
+    section: &Section<'_>,
+    scope: &Scope<'_>,
+    reader: &mut Reader,
+) -> Option<Vec<Authority>> {
+    let proofs = Proofs {
+        transparency_log: true,
+        sct: true,
+    };
+    if let Some(field) = section.get("key") {
+        for other in ["issuer", "subject", "additionalExtensions"] {
+            if let Some(other) = section.get(other) {
+                reader.problem(
+                    &other,
+                    "an identity beside `key` is not looked at",
+                    "keep one of them",
+                );
+            }
+        }
+        let signers = read_public_keys(&field, reader)?;
+        return name_all("key", signers, proofs, scope, &field, reader);
+    }
+    let identity = identity::read(section, None, reader)?;
+    let name = "keyless".to_owned();
+    let signer = AuthoritySigner::Identity(identity);
+    Some(vec![authority(
+        name,
+        signer,
+        proofs,
+        scope,
+        section.field(),
+        reader,
+    )?])
+}
+
+pub(super) fn read_keys(
+    field: &Field<'_>,
+    scope: &Scope<'_>,
+    reader: &mut Reader,
+) -> Option<Vec<Authority>> {
+    let section = field.section(KEYS_KEYS, reader);
+    check_algorithm(&section, reader);
+    let proofs = read_proofs(&section, reader)?;
+    let sources = ["publicKeys", "kms", "secret"];
+    let sources = sources
+        .into_iter()
+        .filter_map(|key| section.get(key).map(|field| (key, field)));
+    let sources: Vec<_> = sources.collect();
+    let signers = match sources.as_slice() {
+        [("publicKeys", keys)] => read_public_keys(keys, reader)?,
+        [("kms", kms)] => {
+            plain::non_empty(kms, reader)?;
+            vec![authorities::read_service_key(kms, reader)?]
+        }
+        [("secret", secret)] => vec![read_secret(secret, reader)?],
+        _ => {
+            reader.problem(
+                field,
+                "keys are one of `publicKeys`, `kms` and `secret`",
+                "keep one of them in each entry",
+            );
+            return None;
+        }
+    };
+    name_all(short(&field.key), signers, proofs, scope, field, reader)
+}
+
+pub(super) fn read_keyless(
+    field: &Field<'_>,
+    scope: &Scope<'_>,
+    reader: &mut Reader,
+) -> Option<Authority> {
+    let section = field.section(KEYLESS_KEYS, reader);
+    if let Some(roots) = section.get("roots") {
+        attestors::refuse_own_roots(&roots, "roots", reader);
+    }
+    let proofs = read_proofs(&section, reader);
+    let identity = identity::read(&section, Some(("subjectRegExp", "issuerRegExp")), reader);
+    let signer = AuthoritySigner::Identity(identity?);
+    authority(
+        short(&field.key).to_owned(),
+        signer,
+        proofs?,
+        scope,
+        field,
+        reader,
+    )
+}
+
+/// Every key here says by itself which hash it signs with, so only what cannot be meant is refused.
+pub(super) fn check_algorithm(section: &Section<'_>, reader: &mut Reader) {
+    let Some(field) = section.get("signatureAlgorithm") else {
+        return;
+    };
+    let words = [
+        ("", ""),
+        ("sha256", ""),
+        ("sha224", "224"),
+        ("sha384", "384"),
+        ("sha512", "512"),
+    ];
+    match field.choice(&words, reader) {
+        None | Some("") => {}
+        Some("224") => reader.problem(&field, "SHA-224 is not supported", "sign with sha256"),
+        Some(_) => reader.warn(
+            &field,
+            "the hash follows from the key: SHA-384 for P-384, SHA-512 for P-521, SHA-256 or SHA-512 for RSA",
+        ),
+    }
+}
+
+fn name_all(
+    name: &str,
+    signers: Vec<AuthoritySigner>,
+    proofs: Proofs,
+    scope: &Scope<'_>,
+    field: &Field<'_>,
+    reader: &mut Reader,
+) -> Option<Vec<Authority>> {
+    let several = signers.len() > 1;
+    let authorities = signers.into_iter().enumerate().map(|(index, signer)| {
+        let name = if several {
+            format!("{name}[{index}]")
+        } else {
+            name.to_owned()
+        };
+        authority(name, signer, proofs, scope, field, reader)
+    });
+    authorities.collect()
+}
+
+fn authority(
+    name: String,
+    signer: AuthoritySigner,
+    proofs: Proofs,
+    scope: &Scope<'_>,
+    field: &Field<'_>,
+    reader: &mut Reader,
+) -> Option<Authority> {
+    let is_identity = matches!(signer, AuthoritySigner::Identity(_));
+    let signed_timestamp = is_identity && !proofs.transparency_log;
+    if signed_timestamp {
+        reader.warn(
+            field,
+            "a certificate is valid for minutes, so without a log entry a signed timestamp is required",
+        );
+    }
+    // One that did not load has been reported where it is named.
+    let trusted_root = scope.surroundings.roots.find(PUBLIC_GOOD)??;
+    Some(Authority {
+        name,
+        signer,
+        trusted_root_name: PUBLIC_GOOD.to_owned(),
+        trusted_root,
+        transparency_log: proofs.transparency_log,
+        signed_timestamp,
+        sct: is_identity && proofs.sct,
+    })
+}
+
+/// Where an attestor stands below its entry: what messages call it.
+fn short(key: &str) -> &str {
+    let found = ["attestors[", "attestations["]
+        .into_iter()
+        .filter_map(|it| key.find(it));
+    found
+        .min()
+        .and_then(|start| key.get(start..))
+        .unwrap_or(key)
+}
+
+/// PEM blocks, each a key, or a reference to a key service.
+fn read_public_keys(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<AuthoritySigner>> {
+    let text = plain::non_empty(field, reader)?.trim();
+    if !text.starts_with("-----BEGIN") {
+        if text.contains("://") {
+            return Some(vec![authorities::read_service_key(field, reader)?]);
+        }
+        reader.problem(
+            field,
+            "neither a PEM text nor the reference of a key service",
+            "write the PEM `PUBLIC KEY` blocks themselves, or a reference such as gcpkms://…",
+        );
+        return None;
+    }
+    let blocks: Vec<_> = text.split_inclusive(PEM_END).collect();
+    let keys = blocks
+        .into_iter()
+        .map(|block| match PublicKey::from_pem(block.trim()) {
+            Ok(key) => Some(AuthoritySigner::Key {
+                reference: "inline".to_owned(),
+                keys: Arc::new(KeySet::of(key)),
+            }),
+            Err(error) => {
+                reader.problem(
+                    field,
+                    describe(&error),
+                    "write PEM `PUBLIC KEY` blocks and nothing else",
+                );
+                None
+            }
+        });
+    keys.collect()
+}
+
+fn read_secret(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner> {
+    let section = field.section(SECRET_KEYS, reader);
+    let help = "name the secret and its namespace";
+    let mut part = |key: &'static str| {
+        let field = section.required(key, help, reader)?;
+        plain::non_empty(&field, reader)
+    };
+    let (namespace, name) = (part("namespace")?, part("name")?);
+    let text = format!("k8s://{namespace}/{name}");
+    match text.parse::<crate::keys::Reference>() {
+        Ok(reference) => Some(AuthoritySigner::Key {
+            reference: reference.to_string(),
+            keys: Arc::new(KeySet::Unusable {
+                reason: format!("the key {reference} has not been read yet"),
+            }),
+        }),
+        Err(error) => {
+            reader.problem(field, describe(&error), help);
+            None
+        }
+    }
+}
+
+/// `rekor` and `ctlog`. Nothing is ever asked for online: a log entry is in the signature, and is verified against the
+/// trusted root.
+fn read_proofs(section: &Section<'_>, reader: &mut Reader) -> Option<Proofs> {
+    let mut proofs = Proofs {
+        transparency_log: true,
+        sct: true,
+    };
+    let known_problems = reader.problems.len();
+    if let Some(field) = section.get("rekor") {
+        let rekor = field.section(REKOR_KEYS, reader);
+        if let Some(url) = rekor.get("url")
+            && let Some(text) = plain::literal(&url, reader)
+            && !["", PUBLIC_REKOR].contains(&text.trim_end_matches('/'))
+        {
+            reader.warn(
+                &url,
+                "no log is asked online: the entry inside the signature is verified against the trusted root \
+                 `public-good`, which must know this log",
+            );
+        }
+        if let Some(key) = rekor.get("pubkey") {
+            refuse_own_key(&key, "rekor.pubkey", reader);
+        }
+        if let Some(field) = rekor.get("ignoreTlog")
+            && plain::boolean(&field, reader) == Some(true)
+        {
+            proofs.transparency_log = false;
+            reader.warn(
+                &field,
+                "signatures are accepted that are in no transparency log",
+            );
+        }
+    }
+    if let Some(field) = section.get("ctlog") {
+        let ctlog = field.section(CTLOG_KEYS, reader);
+        for (key, name) in [
+            ("pubkey", "ctlog.pubkey"),
+            ("tsaCertChain", "ctlog.tsaCertChain"),
+        ] {
+            if let Some(field) = ctlog.get(key) {
+                refuse_own_key(&field, name, reader);
+            }
+        }
+        let ignored = ctlog.get("ignoreSCT");
+        let ignored = ignored.and_then(|field| plain::boolean(&field, reader));
+        proofs.sct = ignored != Some(true);
+    }
+    (reader.problems.len() == known_problems).then_some(proofs)
+}
+
+fn refuse_own_key(field: &Field<'_>, name: &str, reader: &mut Reader) {
+    reader.problem(
+        field,
+        format!("`{name}` is not supported in imported policies"),
+        "put it into a trusted_root.json, name that under `trusted_roots` as `public-good` or write the policy under \
+         `policies` with its own `trusted_root`",
+    );
+}

@@ -1,0 +1,84 @@
+//! Whether a policy's refusal counts.
+
+use super::*;
+
+/// The mode of the only policy of a document with this action of the policy, this of the entry, and these overrides.
+fn mode(policy: &str, entry: &str, overrides: &str) -> Mode {
+    let text = format!(
+        "apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata: {{name: p}}
+spec:
+  {policy}
+  {overrides}
+  rules:
+    - name: r
+      verifyImages:
+        - imageReferences: ['ghcr.io/org/*']
+          attestors: [{{entries: [{{keyless: {{subject: a@b.example, issuer: 'https://i.example'}}}}]}}]
+          {entry}
+"
+    );
+    let (policies, reader) = load(&text);
+    assert!(reader.problems.is_empty(), "{:#?}", reader.problems);
+    policies[0].mode
+}
+
+#[test]
+fn the_entry_decides_before_the_policy_and_audit_is_the_default() {
+    let none = "";
+    for (policy, entry, expected) in [
+        ("validationFailureAction: enforce", none, Mode::Enforce),
+        ("validationFailureAction: Enforce", none, Mode::Enforce),
+        ("validationFailureAction: audit", none, Mode::Audit),
+        ("validationFailureAction: Audit", none, Mode::Audit),
+        (none, none, Mode::Audit),
+        (none, "failureAction: Enforce", Mode::Enforce),
+        (
+            "validationFailureAction: Audit",
+            "failureAction: Enforce",
+            Mode::Enforce,
+        ),
+        (
+            "validationFailureAction: Enforce",
+            "failureAction: Audit",
+            Mode::Audit,
+        ),
+    ] {
+        assert_eq!(mode(policy, entry, none), expected, "{policy} {entry}");
+    }
+}
+
+#[test]
+fn of_namespaces_the_strictest_wins() {
+    for (policy, action, expected) in [
+        ("Audit", "Enforce", Mode::Enforce),
+        ("Enforce", "Audit", Mode::Enforce),
+        ("Audit", "Audit", Mode::Audit),
+    ] {
+        let policy = format!("validationFailureAction: {policy}");
+        let overrides =
+            format!("validationFailureActionOverrides: [{{action: {action}, namespaces: [dev]}}]");
+        assert_eq!(mode(&policy, "", &overrides), expected, "{policy} {action}");
+    }
+}
+
+#[test]
+fn auditing_everything_is_refused_unless_everything_is_audited_anyway() {
+    let text = policy_with(
+        "imageReferences: ['*']
+attestors: [{entries: [{keyless: {subject: a@b.example, issuer: 'https://i.example'}}]}]",
+    );
+    let (policies, _) = load(&text);
+    assert_eq!(policies.len(), 1);
+    let text = text.replace("failureAction: Enforce", "failureAction: Audit");
+    let (policies, reader) = load(&text);
+    assert!(policies.is_empty());
+    assert!(
+        reader.problems[0]
+            .message
+            .contains("covers every image and only audits")
+    );
+    let (policies, reader) = load_with(&text, DefaultAction::Audit);
+    assert_eq!((policies.len(), reader.problems.len()), (1, 0));
+}

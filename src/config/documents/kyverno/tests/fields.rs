@@ -1,0 +1,277 @@
+//! What is refused, where, and in which words.
+
+use super::*;
+
+const SIGNER: &str = "attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]";
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn what_constrains_nobody_or_cannot_be_is_refused() {
+    for (entry, expected) in [
+        (
+            "",
+            ": the entry requires no signature: neither `attestors` nor `attestations`",
+        ),
+        (
+            "attestors: []",
+            "attestors: an empty list of attestors lets nobody vouch, or anybody",
+        ),
+        ("attestors: [{}]", "attestors[0]: `entries` is missing"),
+        (
+            "attestors: [{entries: []}]",
+            "attestors[0].entries: an empty list of attestors lets nobody vouch, or anybody",
+        ),
+        (
+            "attestors: [{entries: [{}]}]",
+            "attestors[0].entries[0]: an entry is one of `keys`, `keyless`, `certificates` and `attestor`: without one of them it lets anybody vouch",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: s, issuer: i}, keys: {kms: 'awskms:///alias/k'}}]}]",
+            "attestors[0].entries[0]: an entry is one of `keys`, `keyless`, `certificates` and `attestor`: without one of them it lets anybody vouch",
+        ),
+        (
+            "attestors: [{count: 2, entries: [{keyless: {subject: s, issuer: i}}]}]",
+            "attestors[0].count: 2 of 1 entries cannot be",
+        ),
+        (
+            "attestors: [{count: -1, entries: [{keyless: {subject: s, issuer: i}}]}]",
+            "attestors[0].count: `-1`: invalid digit found in string",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: s}}]}]",
+            "attestors[0].entries[0].keyless: no `issuer`: anybody may get a certificate from some issuer, so both `subject` and `issuer` are needed",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {issuerRegExp: 'https://i[.]example'}}]}]",
+            "attestors[0].entries[0].keyless: no `subject`: anybody may get a certificate from some issuer, so both `subject` and `issuer` are needed",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: '*', issuer: i}}]}]",
+            "attestors[0].entries[0].keyless.subject: `*` lets anybody vouch",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: s, subjectRegExp: '.*', issuer: i}}]}]",
+            "attestors[0].entries[0].keyless.subject: `s or .*` lets anybody vouch",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: s, issuer: 'https://*'}}]}]",
+            "attestors[0].entries[0].keyless.issuer: `https://*` lets anybody vouch",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: '', issuer: i}}]}]",
+            "attestors[0].entries[0].keyless.subject: empty",
+        ),
+        (
+            "subject: s",
+            ": no `issuer`: anybody may get a certificate from some issuer, so both `subject` and `issuer` are needed",
+        ),
+        (
+            "attestations: [{type: t}]",
+            "attestations[0]: an attestation without `attestors`: Kyverno would let anybody with a certificate vouch",
+        ),
+        (
+            "attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]\nattestations: [{type: t}]",
+            "attestations[0]: an attestation without `attestors`: Kyverno would let anybody with a certificate vouch",
+        ),
+        (
+            "attestations: []",
+            "attestations: an empty list of attestations demands none",
+        ),
+        (
+            "attestations: [{attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]}]",
+            "attestations[0]: `type` is missing",
+        ),
+        (
+            "attestations: [{type: t, predicateType: u, attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]}]",
+            "attestations[0].predicateType: another type than `type: t`",
+        ),
+    ] {
+        let found = problems(&format!("imageReferences: ['ghcr.io/org/*']\n{entry}"));
+        assert_eq!(found, [expected], "{entry}");
+    }
+}
+
+#[test]
+fn what_would_admit_more_if_it_were_ignored_is_refused() {
+    for (entry, expected) in [
+        (
+            "type: Notary",
+            "type: signatures of Notary are not verified here",
+        ),
+        (
+            "roots: x",
+            "roots: certificates under `roots` are not supported in imported policies",
+        ),
+        (
+            "validate: {deny: {}}",
+            "validate: `validate.deny` compares several attestations, which is not supported",
+        ),
+        ("unknown: 1", "unknown: unknown key"),
+        (
+            "repository: ghcr.io/Org",
+            "repository: `ghcr.io/Org` is no full name of a repository",
+        ),
+        (
+            "repository: other.example/x",
+            "repository: the host of `other.example/x` is not among the upstreams",
+        ),
+        (
+            "annotations: {a: '{{ x }}'}",
+            "annotations.a: variables are not known at a pull",
+        ),
+        ("failureAction2: x", "failureAction2: unknown key"),
+    ] {
+        let entry = format!("imageReferences: ['ghcr.io/org/*']\n{SIGNER}\n{entry}");
+        assert_eq!(problems(&entry), [expected], "{entry}");
+    }
+    for (keyless, expected) in [
+        (
+            "roots: x",
+            ".roots: certificates under `roots` are not supported in imported policies",
+        ),
+        (
+            "rekor: {pubkey: x}",
+            ".rekor.pubkey: `rekor.pubkey` is not supported in imported policies",
+        ),
+        (
+            "ctlog: {pubkey: x}",
+            ".ctlog.pubkey: `ctlog.pubkey` is not supported in imported policies",
+        ),
+        (
+            "ctlog: {tsaCertChain: x}",
+            ".ctlog.tsaCertChain: `ctlog.tsaCertChain` is not supported in imported policies",
+        ),
+        (
+            "additionalExtensions: {other: x}",
+            ".additionalExtensions.other: no certificate extension of this name is known to Kyverno",
+        ),
+        (
+            "rekor: {ignoreTlog: yes}",
+            ".rekor.ignoreTlog: `yes` is not known here",
+        ),
+        (
+            "subjectRegExp: '('",
+            ".subjectRegExp: not a regular expression: unclosed group",
+        ),
+    ] {
+        let entry = format!(
+            "imageReferences: ['ghcr.io/org/*']\nattestors: [{{entries: [{{keyless: {{subject: s, issuer: i, {keyless}}}}}]}}]"
+        );
+        let expected = format!("attestors[0].entries[0].keyless{expected}");
+        assert_eq!(problems(&entry), [expected], "{keyless}");
+    }
+    for (keys, expected) in [
+        (
+            "publicKeys: cosign.pub",
+            ".publicKeys: neither a PEM text nor the reference of a key service",
+        ),
+        (
+            "publicKeys: '{{ keys.data.org }}'",
+            ".publicKeys: variables are not known at a pull",
+        ),
+        (
+            "kms: x",
+            ".kms: the scheme is none of gcpkms://, awskms://, azurekms://, hashivault:// and k8s://; a reference looks like `gcpkms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY[/versions/NUMBER]`",
+        ),
+        (
+            "kms: 'awskms:///alias/k', secret: {name: n, namespace: s}",
+            ": keys are one of `publicKeys`, `kms` and `secret`",
+        ),
+        (
+            "rekor: {ignoreTlog: true}",
+            ": keys are one of `publicKeys`, `kms` and `secret`",
+        ),
+        ("secret: {name: n}", ".secret: `namespace` is missing"),
+        (
+            "kms: 'awskms:///alias/k', signatureAlgorithm: sha224",
+            ".signatureAlgorithm: SHA-224 is not supported",
+        ),
+    ] {
+        let entry = format!(
+            "imageReferences: ['ghcr.io/org/*']\nattestors: [{{entries: [{{keys: {{{keys}}}}}]}}]"
+        );
+        let expected = format!("attestors[0].entries[0].keys{expected}");
+        assert_eq!(problems(&entry), [expected], "{keys}");
+    }
+    let certificates =
+        "imageReferences: ['ghcr.io/org/*']\nattestors: [{entries: [{certificates: {cert: x}}]}]";
+    assert_eq!(
+        problems(certificates),
+        [
+            "attestors[0].entries[0].certificates: certificates under `certificates` are not supported in imported policies"
+        ]
+    );
+}
+
+#[test]
+fn conditions_that_a_pull_cannot_evaluate_are_refused() {
+    for (conditions, expected) in [
+        (
+            "[{}]",
+            "[0]: neither `any` nor `all`: nothing would be demanded",
+        ),
+        ("[{all: []}]", "[0].all: an empty list of conditions"),
+        (
+            "[{all: [{key: 1, operator: equals, value: 1}]}]",
+            "[0].all[0].operator: `equals`: no operator of this name is known",
+        ),
+        (
+            "[{all: [{key: 1, operator: Equals}]}]",
+            "[0].all[0]: `value` is missing",
+        ),
+        (
+            "[{all: [{key: '{{ request.x }}', operator: Equals, value: 1}]}]",
+            "[0].all[0].key: the variable `request` is not known at a pull; a condition sees the fields of the predicate",
+        ),
+        (
+            "[{all: [{key: \"{{ time_since('','{{ a }}','') }}\", operator: Equals, value: 1}]}]",
+            "[0].all[0].key: the function `time_since` needs the time of day, which a condition over what was signed does not have",
+        ),
+        (
+            "[{any: [{key: '{{ x }}', operator: AnyIn, value: 1-10}]}]",
+            "[0].any[0].value: ranges are not supported",
+        ),
+        (
+            "[{any: [{key: '{{ x }}', operator: Equals, value: on}]}]",
+            "[0].any[0].value: `on` is not the same in every version of YAML",
+        ),
+        (
+            "[{any: [{key: '{{ x }}', operator: Equals, value: 0777}]}]",
+            "[0].any[0].value: `0777` is not the same in every version of YAML",
+        ),
+    ] {
+        let entry = format!(
+            "imageReferences: ['ghcr.io/org/*']
+attestations: [{{type: t, attestors: [{{entries: [{{keyless: {{subject: s, issuer: i}}}}]}}], conditions: {conditions}}}]"
+        );
+        let found = problems(&entry);
+        assert_eq!(
+            found,
+            [format!("attestations[0].conditions{expected}")],
+            "{conditions}"
+        );
+    }
+}
+
+#[test]
+fn an_entry_that_covers_nothing_is_refused() {
+    for (images, expected) in [
+        ("mutateDigest: false", ": the entry covers no image"),
+        ("image: ''", "image: empty"),
+        ("imageReferences: ['']", "imageReferences[0]: empty"),
+        (
+            "imageReferences: ['{{ x }}']",
+            "imageReferences[0]: variables are not known at a pull",
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nskipImageReferences: ['']",
+            "skipImageReferences[0]: empty",
+        ),
+    ] {
+        assert_eq!(
+            problems(&format!("{images}\n{SIGNER}")),
+            [expected],
+            "{images}"
+        );
+    }
+}

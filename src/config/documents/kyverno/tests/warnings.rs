@@ -1,0 +1,193 @@
+//! What is understood, and what is said about it.
+
+use super::*;
+
+const SIGNER: &str = "attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]";
+
+#[test]
+fn says_what_its_author_may_not_expect() {
+    for (entry, words) in [
+        (
+            "imageReferences: ['ghcr.io/org/app:v1*']",
+            &["`ghcr.io/org/app:v1*`", "without a known tag is covered"][..],
+        ),
+        (
+            "imageReferences: ['ghcr.io/org/app']",
+            &["covers nothing", "end with a tag"],
+        ),
+        (
+            "imageReferences: ['nginx:*']",
+            &[
+                "`nginx:*` covers nothing",
+                "no registry among the upstreams",
+            ],
+        ),
+        (
+            "imageReferences: ['quay.io/org/*']",
+            &["covers nothing", "no registry among the upstreams"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nmutateDigest: true",
+            &["`mutateDigest`"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nverifyDigest: true",
+            &["`verifyDigest`"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nrequired: false",
+            &["`required`", "refused here"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nuseCache: false",
+            &["`useCache`"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\ncosignOCI11: false",
+            &["`cosignOCI11`"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\nimageRegistryCredentials: {secrets: [x]}",
+            &["under `upstreams`"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/*']\ntype: SigstoreBundle",
+            &["older form"],
+        ),
+    ] {
+        assert_warns(&format!("{entry}\n{SIGNER}"), words);
+    }
+}
+
+#[test]
+fn shows_an_identity_that_is_also_accepted() {
+    for (keyless, words) in [
+        (
+            "subject: 'https://github.com/org*'",
+            &["also accepts `https://github.com/org-evil/"][..],
+        ),
+        (
+            "subject: 'https://github.com/*'",
+            &["also accepts `https://github.com/somebody-else/"],
+        ),
+        (
+            "subjectRegExp: 'https://github\\.com/org/.+'",
+            &["also accepts `https://evil.example/?https://github.com/org/x`"],
+        ),
+        (
+            "subjectRegExp: '^https://github.com/org/app'",
+            &["also accepts `https://github.com/org/app-evil`"],
+        ),
+        (
+            "subjectRegExp: 'https://(a|b)/'",
+            &["accepts any text around"],
+        ),
+        (
+            "subject: s, rekor: {url: 'https://rekor.example'}",
+            &["no log is asked online"],
+        ),
+        (
+            "subject: s, rekor: {ignoreTlog: true}",
+            &["in no transparency log"],
+        ),
+        (
+            "subject: s, rekor: {ignoreTlog: true}",
+            &["a signed timestamp is required"],
+        ),
+    ] {
+        let entry = format!(
+            "imageReferences: ['ghcr.io/org/*']\nattestors: [{{entries: [{{keyless: {{issuer: i, {keyless}}}}}]}}]"
+        );
+        assert_warns(&entry, words);
+    }
+    let quiet = "imageReferences: ['ghcr.io/org/*']
+attestors: [{entries: [{keyless: {issuer: 'https://i.example', subject: 'https://github.com/org/*', subjectRegExp: '^https://github[.]com/o$'}}]}]";
+    let (_, reader) = load(&policy_with(quiet));
+    assert_eq!(reader.warnings, [], "nothing to say");
+}
+
+#[test]
+fn what_a_pull_does_not_know_covers_every_pull_and_is_said() {
+    let text = "apiVersion: kyverno.io/v1
+kind: Policy
+metadata: {name: p, namespace: n}
+spec:
+  validationFailureAction: Enforce
+  background: true
+  webhookTimeoutSeconds: 30
+  failurePolicy: Ignore
+  applyRules: One
+  admission: false
+  rules:
+    - name: r
+      context: [{name: c, configMap: {name: m}}]
+      match:
+        any: [{resources: {kinds: [Pod, Task], namespaces: [a]}}]
+        subjects: [x]
+      exclude: {any: []}
+      preconditions: {all: []}
+      imageExtractors: {Task: []}
+      verifyImages:
+        - imageReferences: ['ghcr.io/org/*']
+          attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]
+    - name: other
+      validate: {}
+";
+    let (policies, reader) = load(text);
+    assert!(reader.problems.is_empty(), "{:#?}", reader.problems);
+    assert_eq!(policies.len(), 1);
+    let warned: Vec<_> = reader.warnings.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(
+        warned,
+        [
+            "metadata.namespace",
+            "spec.background",
+            "spec.webhookTimeoutSeconds",
+            "spec.failurePolicy",
+            "spec.applyRules",
+            "spec.admission",
+            "spec.rules[0].match.any[0].resources.namespaces",
+            "spec.rules[0].match.any[0].resources.kinds[1]",
+            "spec.rules[0].match.subjects",
+            "spec.rules[0].exclude",
+            "spec.rules[0].preconditions",
+            "spec.rules[0].imageExtractors",
+            "spec.rules[0].context",
+            "spec.rules[1]",
+        ]
+    );
+}
+
+#[test]
+fn policies_are_named_by_policy_rule_and_entry_and_know_their_line() {
+    let one = loaded(&format!(
+        "imageReferences: ['ghcr.io/org/*']\nrepository: ghcr.io/org/sigs\n{SIGNER}"
+    ));
+    assert_eq!(one.name, "p/r");
+    assert_eq!(one.origin.as_ref().unwrap().to_string(), "p.yaml:9");
+    assert_eq!(
+        one.signature_repositories,
+        ["ghcr.io/org/sigs".parse().unwrap()]
+    );
+    let two = policy_with(&format!("imageReferences: ['ghcr.io/a/*']\n{SIGNER}"))
+        + "        - imageReferences: ['ghcr.io/b/*']
+          failureAction: Audit
+          attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]
+";
+    let (policies, _) = load(&two);
+    let names: Vec<_> = policies.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["p/r#1", "p/r#2"]);
+}
+
+#[test]
+fn several_mistakes_are_all_reported() {
+    let found = problems(
+        "imageReferences: ['']
+type: Notary
+roots: x
+unknown: 1
+attestors: [{count: 9, entries: [{keyless: {subject: s, issuer: i}}]}]
+attestations: [{type: t}]",
+    );
+    assert!(found.len() >= 6, "{found:#?}");
+}

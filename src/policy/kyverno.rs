@@ -1,0 +1,20 @@
+//! What Kyverno's policies mean, as its own code has it: image names and wildcards, and conditions over attestations.
+
+mod condition;
+mod coverage;
+mod expression;
+mod functions;
+mod image;
+mod operator;
+mod scalar;
+mod version;
+pub mod wildcard;
+
+pub use condition::{Block, Comparison, Conditions, Operand};
+pub use coverage::ImageCoverage;
+pub use expression::SyntaxError;
+pub use image::Image;
+pub use operator::{Operator, Order, UnknownOperator};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! `conditions` of an attestation.
+
+use std::collections::BTreeSet;
+
+use jmespath::{Runtime, Variable};
+use serde_json::{Value, json};
+
+use super::expression::{SyntaxError, Template};
+use super::functions;
+use super::operator::{self, Operator};
+use crate::policy::{ConditionError, Rule};
+
+/// Blocks of comparisons over the predicate of an attestation; all blocks must hold.
+#[derive(Debug)]
+pub struct Conditions {
+    source: String,
+    blocks: Vec<Block>,
+}
+
+/// `{any: […], all: […]}`
+#[derive(Debug)]
+pub struct Block {
+    /// One of these must hold; where the list is there, and empty, nothing does.
+    pub any: Option<Vec<Comparison>>,
+    /// All of these must.
+    pub all: Vec<Comparison>,
+}
+
+/// `{key, operator, value}`
+#[derive(Debug)]
+pub struct Comparison {
+    /// The left side.
+    pub key: Operand,
+    /// How it is compared.
+    pub operator: Operator,
+    /// The right side.
+    pub value: Operand,
+}
+
+/// A value of which texts may contain `{{ expressions }}`.
+#[derive(Debug, Clone)]
+pub struct Operand {
+    written: Value,
+    form: Form,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    Constant,
+    Text(Template),
+    List(Vec<Operand>),
+}
+
+impl Operand {
+    /// Checks a value as it is written. `context` are names of variables that the policy defines and a pull does not
+    /// have.
+    ///
+    /// # Errors
+    /// When an expression in it is not usable at a pull.
+    pub fn new(written: Value, context: &BTreeSet<String>) -> Result<Self, SyntaxError> {
+        let form = match &written {
+            Value::String(text) => {
+                let template = Template::parse(text, context)?;
+                if template.is_constant() {
+                    Form::Constant
+                } else {
+                    Form::Text(template)
+                }
+            }
+            Value::Array(items) => {
+                let items = items.iter().map(|item| Self::new(item.clone(), context));
+                Form::List(items.collect::<Result<_, _>>()?)
+            }
+            Value::Object(_) if written.to_string().contains("{{") => {
+                return Err(SyntaxError::InMapping);
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Form::Constant,
+        };
+        Ok(Self { written, form })
+    }
+
+    /// Whether it is a range of numbers (`1-10`).
+    #[must_use]
+    pub fn is_range(&self) -> bool {
+        matches!((&self.form, &self.written), (Form::Constant, Value::String(text)) if operator::is_range(text))
+    }
+
+    fn resolve(&self, predicate: &Variable, runtime: &Runtime) -> Result<Value, ConditionError> {
+        match &self.form {
+            Form::Constant => Ok(self.written.clone()),
+            Form::Text(template) => template.resolve(predicate, runtime),
+            Form::List(items) => {
+                let items = items.iter().map(|item| item.resolve(predicate, runtime));
+                items.collect::<Result<Vec<_>, _>>().map(Value::Array)
+            }
+        }
+    }
+}
+
+impl Conditions {
+    /// The conditions; `source` is what they are in messages and in the hash of the policy.
+    #[must_use]
+    pub fn new(blocks: Vec<Block>) -> Self {
+        let source: Vec<_> = blocks.iter().map(describe).collect();
+        let source = Value::Array(source).to_string();
+        Self { source, blocks }
+    }
+}
+
+impl Rule for Conditions {
+    fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The fields of the predicate are the variables of every expression. What an expression asks for and is not there
+    /// leaves the whole without an answer, as in Kyverno: its texts are replaced before the first comparison is made.
+    fn evaluate(&self, statement: &Value) -> Result<bool, ConditionError> {
+        let Some(predicate @ Value::Object(_)) = statement.get("predicate") else {
+            return Err(ConditionError::Failed(
+                "the predicate is no mapping".to_owned(),
+            ));
+        };
+        let predicate = Variable::try_from(predicate.clone())
+            .map_err(|error| ConditionError::Failed(error.reason.to_string()))?;
+        let runtime = functions::runtime();
+        let mut met = true;
+        for block in &self.blocks {
+            let holds = |comparison: &Comparison| -> Result<bool, ConditionError> {
+                let key = comparison.key.resolve(&predicate, &runtime)?;
+                let value = comparison.value.resolve(&predicate, &runtime)?;
+                Ok(comparison.operator.holds(&key, &value))
+            };
+            let outcomes = |comparisons: &[Comparison]| -> Result<Vec<bool>, ConditionError> {
+                comparisons.iter().map(holds).collect()
+            };
+            if let Some(any) = &block.any {
+                met &= outcomes(any)?.contains(&true);
+            }
+            met &= !outcomes(&block.all)?.contains(&false);
+        }
+        Ok(met)
+    }
+}
+
+fn describe(block: &Block) -> Value {
+    let describe = |comparisons: &[Comparison]| -> Vec<Value> {
+        let comparisons = comparisons.iter().map(|comparison| {
+            json!([
+                comparison.key.written,
+                format!("{:?}", comparison.operator),
+                comparison.value.written
+            ])
+        });
+        comparisons.collect()
+    };
+    json!({ "any": block.any.as_deref().map(describe), "all": describe(&block.all) })
+}

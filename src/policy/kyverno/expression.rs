@@ -1,0 +1,289 @@
+//! Texts with `{{ JMESPath }}` in them, over the predicate of an attestation.
+
+use std::collections::BTreeSet;
+
+use jmespath::ast::Ast;
+use jmespath::{Runtime, Variable};
+use serde_json::Value;
+
+use super::functions;
+use crate::policy::ConditionError;
+
+/// Variables that Kyverno has at an admission request, and nobody has at a pull.
+const AT_ADMISSION: [&str; 12] = [
+    "request",
+    "images",
+    "image",
+    "element",
+    "elementIndex",
+    "target",
+    "object",
+    "oldObject",
+    "serviceAccountName",
+    "serviceAccountNamespace",
+    "globalReference",
+    "variables",
+];
+
+/// What a text with variables cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum SyntaxError {
+    /// `{{` without its `}}`.
+    #[error("`{{{{` without `}}}}`")]
+    Unclosed,
+    /// A backslash before `{{`.
+    #[error("escaped braces are not supported")]
+    Escaped,
+    /// No expression of `JMESPath`.
+    #[error("not a JMESPath expression: {0}")]
+    Expression(String),
+    /// A function that is not known here.
+    #[error("the function `{0}` is not supported at a pull")]
+    UnknownFunction(String),
+    /// A function that needs the time of day.
+    #[error(
+        "the function `{0}` needs the time of day, which a condition over what was signed does not have"
+    )]
+    Clock(String),
+    /// A variable that a pull does not have.
+    #[error(
+        "the variable `{0}` is not known at a pull; a condition sees the fields of the predicate"
+    )]
+    UnknownVariable(String),
+    /// `{{ … {{ … }} … }}` where the inner one is no part of a quoted text, and could change what the outer one means.
+    #[error("a variable inside an expression must stand in single quotes")]
+    Unquoted,
+    /// Variables inside a mapping.
+    #[error("variables inside a mapping are not supported")]
+    InMapping,
+}
+
+/// A text, of which parts may be expressions.
+#[derive(Debug, Clone)]
+pub(super) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Text(String),
+    Expression(Template),
+}
+
+impl Template {
+    /// Parses and checks a text. `context` are names of variables that the policy defines and a pull does not have.
+    pub(super) fn parse(text: &str, context: &BTreeSet<String>) -> Result<Self, SyntaxError> {
+        let (template, rest) = Self::read(text, false)?;
+        debug_assert!(
+            rest.is_empty(),
+            "only an expression ends before the text does"
+        );
+        let runtime = functions::runtime();
+        for part in &template.parts {
+            if let Part::Expression(expression) = part {
+                expression.check(&runtime, context)?;
+            }
+        }
+        Ok(template)
+    }
+
+    /// Reads up to the end, or up to the `}}` that ends an expression.
+    fn read(mut rest: &str, in_expression: bool) -> Result<(Self, &str), SyntaxError> {
+        let mut parts = Vec::new();
+        let mut text = String::new();
+        let mut braces = 0_usize;
+        while let Some(character) = rest.chars().next() {
+            if let Some(after) = rest.strip_prefix("{{") {
+                if text.ends_with('\\') {
+                    return Err(SyntaxError::Escaped);
+                }
+                parts.push(Part::Text(std::mem::take(&mut text)));
+                let (inner, after) = Self::read(after, true)?;
+                parts.push(Part::Expression(inner));
+                rest = after;
+                continue;
+            }
+            if in_expression
+                && braces == 0
+                && let Some(after) = rest.strip_prefix("}}")
+            {
+                parts.push(Part::Text(text));
+                return Ok((Self { parts }, after));
+            }
+            match character {
+                '{' if in_expression => braces += 1,
+                '}' if in_expression => braces = braces.saturating_sub(1),
+                _ => {}
+            }
+            text.push(character);
+            rest = rest.get(character.len_utf8()..).unwrap_or_default();
+        }
+        if in_expression {
+            return Err(SyntaxError::Unclosed);
+        }
+        parts.push(Part::Text(text));
+        Ok((Self { parts }, rest))
+    }
+
+    /// As an expression: what is nested in it must not be able to change its meaning.
+    fn check(&self, runtime: &Runtime, context: &BTreeSet<String>) -> Result<(), SyntaxError> {
+        let mut source = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => source.push_str(text),
+                Part::Expression(inner) => {
+                    let quoted = source.matches('\'').count() % 2 == 1;
+                    if !quoted || source.contains(['"', '`', '\\']) {
+                        return Err(SyntaxError::Unquoted);
+                    }
+                    inner.check(runtime, context)?;
+                    source.push('x');
+                }
+            }
+        }
+        let ast = jmespath::parse(&source)
+            .map_err(|error| SyntaxError::Expression(error.reason.to_string()))?;
+        check_functions(&ast, runtime)?;
+        for root in roots(&ast) {
+            if AT_ADMISSION.contains(&root) || context.contains(root) {
+                return Err(SyntaxError::UnknownVariable(root.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_constant(&self) -> bool {
+        let mut parts = self.parts.iter();
+        parts.all(|part| matches!(part, Part::Text(_)))
+    }
+
+    /// The value of a text that is one expression, and otherwise the text with all expressions replaced.
+    pub(super) fn resolve(
+        &self,
+        predicate: &Variable,
+        runtime: &Runtime,
+    ) -> Result<Value, ConditionError> {
+        let mut parts = self.parts.iter().filter(|part| !part.is_empty());
+        if let (Some(Part::Expression(only)), None) = (parts.next(), parts.next()) {
+            return only.search(predicate, runtime);
+        }
+        let mut resolved = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => resolved.push_str(text),
+                Part::Expression(expression) => match expression.search(predicate, runtime)? {
+                    Value::String(text) => resolved.push_str(&text),
+                    other @ (Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::Array(_)
+                    | Value::Object(_)) => resolved.push_str(&other.to_string()),
+                },
+            }
+        }
+        Ok(Value::String(resolved))
+    }
+
+    fn search(&self, predicate: &Variable, runtime: &Runtime) -> Result<Value, ConditionError> {
+        let mut source = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => source.push_str(text),
+                Part::Expression(inner) => {
+                    let value = inner.search(predicate, runtime)?;
+                    let text = super::scalar::text(&value)
+                        .filter(|text| !text.contains(['\'', '\\']))
+                        .ok_or_else(|| {
+                            failed("a nested variable is no plain text without quotes")
+                        })?;
+                    source.push_str(&text);
+                }
+            }
+        }
+        let found = runtime
+            .compile(&source)
+            .and_then(|expression| expression.search(predicate.clone()))
+            .map_err(|error| failed(&error.reason.to_string()))?;
+        match serde_json::to_value(&*found) {
+            Ok(Value::Null) => Err(failed(&format!("`{}` is not there", source.trim()))),
+            Ok(value) => Ok(value),
+            Err(error) => Err(failed(&error.to_string())),
+        }
+    }
+}
+
+impl Part {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Expression(_) => false,
+        }
+    }
+}
+
+fn failed(reason: &str) -> ConditionError {
+    ConditionError::Failed(reason.to_owned())
+}
+
+fn check_functions(ast: &Ast, runtime: &Runtime) -> Result<(), SyntaxError> {
+    if let Ast::Function { name, args, .. } = ast {
+        if name.starts_with("time_") && runtime.get_function(name).is_none() {
+            return Err(SyntaxError::Clock(name.clone()));
+        }
+        if runtime.get_function(name).is_none() {
+            return Err(SyntaxError::UnknownFunction(name.clone()));
+        }
+        return args.iter().try_for_each(|it| check_functions(it, runtime));
+    }
+    children(ast)
+        .into_iter()
+        .try_for_each(|child| check_functions(child, runtime))
+}
+
+fn children(ast: &Ast) -> Vec<&Ast> {
+    match ast {
+        Ast::Identity { .. }
+        | Ast::Field { .. }
+        | Ast::Index { .. }
+        | Ast::Literal { .. }
+        | Ast::Slice { .. } => Vec::new(),
+        Ast::Expref { ast: node, .. }
+        | Ast::Flatten { node, .. }
+        | Ast::Not { node, .. }
+        | Ast::ObjectValues { node, .. } => vec![node],
+        Ast::Function { args, .. } => args.iter().collect(),
+        Ast::MultiList { elements, .. } => elements.iter().collect(),
+        Ast::MultiHash { elements, .. } => elements.iter().map(|pair| &pair.value).collect(),
+        Ast::Comparison { lhs, rhs, .. }
+        | Ast::Projection { lhs, rhs, .. }
+        | Ast::And { lhs, rhs, .. }
+        | Ast::Or { lhs, rhs, .. }
+        | Ast::Subexpr { lhs, rhs, .. } => vec![lhs, rhs],
+        Ast::Condition {
+            predicate, then, ..
+        } => vec![predicate, then],
+    }
+}
+
+/// The fields that are asked of the whole, and not of a part of it.
+fn roots(ast: &Ast) -> Vec<&str> {
+    match ast {
+        Ast::Field { name, .. } => vec![name],
+        Ast::Subexpr { lhs, .. } | Ast::Projection { lhs, .. } => roots(lhs),
+        Ast::Identity { .. }
+        | Ast::Index { .. }
+        | Ast::Literal { .. }
+        | Ast::Slice { .. }
+        | Ast::Expref { .. } => Vec::new(),
+        Ast::Comparison { .. }
+        | Ast::Condition { .. }
+        | Ast::Flatten { .. }
+        | Ast::Function { .. }
+        | Ast::MultiList { .. }
+        | Ast::MultiHash { .. }
+        | Ast::Not { .. }
+        | Ast::ObjectValues { .. }
+        | Ast::And { .. }
+        | Ast::Or { .. } => children(ast).into_iter().flat_map(roots).collect(),
+    }
+}

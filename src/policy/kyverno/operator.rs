@@ -1,0 +1,317 @@
+//! Kyverno's operators of conditions.
+
+use std::cmp::Ordering;
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::scalar;
+use super::version::Version;
+use super::wildcard;
+
+/// How key and value of a condition are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// `Equal`, `Equals`: the value may hold wildcards.
+    Equals,
+    /// `NotEqual`, `NotEquals`
+    NotEquals,
+    /// `In`: every key is one of the values, without wildcards for lists.
+    In,
+    /// `NotIn`
+    NotIn,
+    /// `AnyIn`: some key is one of the values.
+    AnyIn,
+    /// `AllIn`: every key is.
+    AllIn,
+    /// `AnyNotIn`: some key is none of the values.
+    AnyNotIn,
+    /// `AllNotIn`: no key is.
+    AllNotIn,
+    /// `GreaterThan`, `GreaterThanOrEquals`, `LessThan`, `LessThanOrEquals`
+    Order(Order),
+    /// The same of durations alone: `DurationGreaterThan` and so on.
+    DurationOrder(Order),
+}
+
+/// Which orders of key and value are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The key is greater.
+    Greater,
+    /// The key is greater or equal.
+    GreaterOrEqual,
+    /// The key is less.
+    Less,
+    /// The key is less or equal.
+    LessOrEqual,
+}
+
+/// The names, as Kyverno's schema has them.
+const NAMES: [(&str, Operator); 18] = [
+    ("Equal", Operator::Equals),
+    ("Equals", Operator::Equals),
+    ("NotEqual", Operator::NotEquals),
+    ("NotEquals", Operator::NotEquals),
+    ("In", Operator::In),
+    ("NotIn", Operator::NotIn),
+    ("AnyIn", Operator::AnyIn),
+    ("AllIn", Operator::AllIn),
+    ("AnyNotIn", Operator::AnyNotIn),
+    ("AllNotIn", Operator::AllNotIn),
+    ("GreaterThan", Operator::Order(Order::Greater)),
+    (
+        "GreaterThanOrEquals",
+        Operator::Order(Order::GreaterOrEqual),
+    ),
+    ("LessThan", Operator::Order(Order::Less)),
+    ("LessThanOrEquals", Operator::Order(Order::LessOrEqual)),
+    (
+        "DurationGreaterThan",
+        Operator::DurationOrder(Order::Greater),
+    ),
+    (
+        "DurationGreaterThanOrEquals",
+        Operator::DurationOrder(Order::GreaterOrEqual),
+    ),
+    ("DurationLessThan", Operator::DurationOrder(Order::Less)),
+    (
+        "DurationLessThanOrEquals",
+        Operator::DurationOrder(Order::LessOrEqual),
+    ),
+];
+
+impl FromStr for Operator {
+    type Err = UnknownOperator;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOperator> {
+        let found = NAMES.iter().find(|(name, _)| *name == text);
+        found.map(|(_, operator)| *operator).ok_or(UnknownOperator)
+    }
+}
+
+/// Not one of Kyverno's operators.
+#[derive(Debug, thiserror::Error)]
+#[error("no operator of this name is known")]
+pub struct UnknownOperator;
+
+impl Operator {
+    /// The names of all, for messages.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// Whether ranges (`1-10`) would be understood by Kyverno where it stands; they are not here.
+    #[must_use]
+    pub fn understands_ranges(self) -> bool {
+        match self {
+            Self::AnyIn | Self::AllIn | Self::AnyNotIn | Self::AllNotIn => true,
+            Self::Equals
+            | Self::NotEquals
+            | Self::In
+            | Self::NotIn
+            | Self::Order(_)
+            | Self::DurationOrder(_) => false,
+        }
+    }
+
+    /// Whether the condition holds. Of types that cannot be compared nothing holds but [`Operator::NotEquals`].
+    #[must_use]
+    pub(super) fn holds(self, key: &Value, value: &Value) -> bool {
+        match self {
+            Self::Equals => equals(key, value) == Some(true),
+            Self::NotEquals => match key {
+                Value::Null => false,
+                Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_) => equals(key, value) != Some(true),
+            },
+            Self::In => listed(key, value, Listing::Exact).is_some_and(|it| it.all),
+            Self::NotIn => listed(key, value, Listing::Exact).is_some_and(|it| !it.all),
+            Self::AnyIn => listed(key, value, Listing::Wildcards).is_some_and(|it| it.any),
+            Self::AllIn => listed(key, value, Listing::Wildcards).is_some_and(|it| it.all),
+            Self::AnyNotIn => listed(key, value, Listing::Wildcards).is_some_and(|it| !it.all),
+            Self::AllNotIn => listed(key, value, Listing::Wildcards).is_some_and(|it| !it.any),
+            Self::Order(order) => compare(key, value).is_some_and(|it| order.includes(it)),
+            Self::DurationOrder(order) => {
+                compare_durations(key, value).is_some_and(|it| order.includes(it))
+            }
+        }
+    }
+}
+
+impl Order {
+    fn includes(self, ordering: Ordering) -> bool {
+        match self {
+            Self::Greater => ordering.is_gt(),
+            Self::GreaterOrEqual => ordering.is_ge(),
+            Self::Less => ordering.is_lt(),
+            Self::LessOrEqual => ordering.is_le(),
+        }
+    }
+}
+
+/// Nothing where the types cannot be compared.
+fn equals(key: &Value, value: &Value) -> Option<bool> {
+    match (key, value) {
+        (Value::Bool(key), Value::Bool(value)) => Some(key == value),
+        (Value::Number(_), Value::Number(_)) => {
+            Some(same_number(scalar::number(key)?, scalar::number(value)?))
+        }
+        (Value::Number(_), Value::String(text)) => Some(same_number(
+            scalar::number(key)?,
+            scalar::parse_number(text)?,
+        )),
+        (Value::String(key_text), _) => {
+            if let Some((key, value)) = scalar::durations(key, value) {
+                return Some(key == value);
+            }
+            let value = value.as_str()?;
+            match scalar::quantity(key_text) {
+                Some(quantity) if !value.is_empty() => Some(quantity == scalar::quantity(value)?),
+                _ => Some(wildcard::matches(value, key_text)),
+            }
+        }
+        (Value::Array(_), Value::Array(_)) | (Value::Object(_), Value::Object(_)) => {
+            Some(key == value)
+        }
+        (
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_),
+            _,
+        ) => None,
+    }
+}
+
+#[expect(
+    clippy::float_cmp,
+    reason = "Kyverno's numbers are equal when they are the same 64 bits of floating point"
+)]
+fn same_number(key: f64, value: f64) -> bool {
+    key == value
+}
+
+/// Durations, quantities, numbers, versions: the first that both are.
+fn compare(key: &Value, value: &Value) -> Option<Ordering> {
+    if let Some((key, value)) = scalar::durations(key, value) {
+        return Some(key.cmp(&value));
+    }
+    match key {
+        Value::Number(_) => compare_numbers(scalar::number(key)?, value),
+        Value::String(text) => {
+            let quantities = value.as_str().and_then(scalar::quantity);
+            if let (Some(key), Some(value)) = (scalar::quantity(text), quantities) {
+                return Some(key.cmp(&value));
+            }
+            if let Some(number) = scalar::parse_number(text) {
+                return compare_numbers(number, value);
+            }
+            let version = Version::parse(text)?;
+            Some(version.compare(&Version::parse(value.as_str()?)?))
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn compare_numbers(key: f64, value: &Value) -> Option<Ordering> {
+    let value = match value {
+        Value::Number(_) => scalar::number(value)?,
+        Value::String(text) => scalar::parse_number(text)?,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    key.partial_cmp(&value)
+}
+
+fn compare_durations(key: &Value, value: &Value) -> Option<Ordering> {
+    let nanoseconds = |it: &Value| match it {
+        Value::String(text) => scalar::duration(text),
+        Value::Number(_) => scalar::seconds(it),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    Some(nanoseconds(key)?.cmp(&nanoseconds(value)?))
+}
+
+/// How the older and the newer operators look up lists in lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    Exact,
+    Wildcards,
+}
+
+/// Which of the keys are among the values.
+#[derive(Debug)]
+struct Listed {
+    any: bool,
+    all: bool,
+}
+
+/// Nothing where the types cannot be compared.
+fn listed(key: &Value, value: &Value, listing: Listing) -> Option<Listed> {
+    let text = |it: &Value| match listing {
+        Listing::Exact => it.as_str().map(ToOwned::to_owned),
+        Listing::Wildcards => scalar::text(it),
+    };
+    match key {
+        Value::Array(keys) => {
+            let keys: Vec<_> = keys.iter().map(text).collect::<Option<_>>()?;
+            let values = values(value, listing)?;
+            let found = |key: &String| {
+                values.iter().any(|value| match listing {
+                    Listing::Exact => key == value,
+                    Listing::Wildcards => match_either(key, value),
+                })
+            };
+            Some(Listed {
+                any: keys.iter().any(found),
+                all: keys.iter().all(found),
+            })
+        }
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => {
+            let key = scalar::text(key)?;
+            let found = match value {
+                Value::Array(_) => {
+                    let values = values(value, Listing::Wildcards)?;
+                    values.iter().any(|value| match_either(&key, value))
+                }
+                Value::String(pattern) if wildcard::matches(pattern, &key) => true,
+                Value::String(_) => values(value, listing)?.contains(&key),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
+            };
+            Some(Listed {
+                any: found,
+                all: found,
+            })
+        }
+        Value::Null | Value::Object(_) => None,
+    }
+}
+
+/// A list, a text that is a JSON list of texts, or, for the newer operators, one text.
+fn values(value: &Value, listing: Listing) -> Option<Vec<String>> {
+    match (value, listing) {
+        (Value::Array(values), Listing::Wildcards) => values.iter().map(scalar::text).collect(),
+        (Value::Array(values), Listing::Exact) => {
+            let texts = values.iter().map(|it| it.as_str().map(ToOwned::to_owned));
+            texts.collect()
+        }
+        (Value::String(text), Listing::Wildcards) if is_range(text) => None,
+        (Value::String(text), _) => match (serde_json::from_str::<Value>(text), listing) {
+            (Ok(_), _) => serde_json::from_str(text).ok(),
+            (Err(_), Listing::Wildcards) => Some(vec![text.clone()]),
+            (Err(_), Listing::Exact) => None,
+        },
+        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_), _) => None,
+    }
+}
+
+/// A range of numbers or quantities, such as `1-10`.
+pub(super) fn is_range(text: &str) -> bool {
+    let mut halves = text.splitn(2, '-').map(|half| half.trim_end_matches('!'));
+    let is_quantity = |half: Option<&str>| half.is_some_and(|it| scalar::quantity(it).is_some());
+    is_quantity(halves.next()) && is_quantity(halves.next())
+}
+
+fn match_either(key: &str, value: &str) -> bool {
+    wildcard::matches(value, key) || wildcard::matches(key, value)
+}

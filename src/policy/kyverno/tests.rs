@@ -1,0 +1,234 @@
+use serde::Deserialize;
+
+use super::*;
+use crate::policy::{ImportedCoverage as _, Rule as _, Tags};
+
+mod conditions;
+
+const FIXTURES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/policies/kyverno"
+);
+
+fn fixture<T: serde::de::DeserializeOwned>(name: &str) -> T {
+    let text = std::fs::read_to_string(format!("{FIXTURES}/{name}")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[derive(Deserialize)]
+struct Table<T> {
+    cases: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct WildcardCase {
+    name: String,
+    pattern: String,
+    text: String,
+    matched: bool,
+}
+
+#[test]
+fn wildcards_match_what_kyverno_says() {
+    let table: Table<WildcardCase> = fixture("wildcards.json");
+    assert_eq!(table.cases.len(), 52);
+    for case in table.cases {
+        let matched = wildcard::matches(&case.pattern, &case.text);
+        assert_eq!(
+            matched, case.matched,
+            "{}: {} {}",
+            case.name, case.pattern, case.text
+        );
+    }
+}
+
+#[derive(Deserialize)]
+struct ImageCase {
+    reference: String,
+    image: Option<String>,
+}
+
+#[test]
+fn images_are_named_as_kyverno_names_them() {
+    let table: Table<ImageCase> = fixture("images.json");
+    for case in table.cases {
+        let image = Image::parse(&case.reference).map(|image| image.to_string());
+        assert_eq!(image, case.image, "{}", case.reference);
+    }
+}
+
+fn coverage(images: &[&str], skip: &[&str]) -> ImageCoverage {
+    let owned = |patterns: &[&str]| patterns.iter().map(ToString::to_string).collect();
+    ImageCoverage::new(owned(images), owned(skip))
+}
+
+fn covers(images: &[&str], skip: &[&str], repository: &str, tags: &[&str]) -> bool {
+    let tags = Tags::new(tags.iter().map(ToString::to_string));
+    coverage(images, skip).covers(&repository.parse().unwrap(), &tags)
+}
+
+#[test]
+fn a_pattern_covers_by_the_tags_that_were_asked_for() {
+    for (pattern, repository, tags, covered) in [
+        ("ghcr.io/org/app:*", "ghcr.io/org/app", &["v1"][..], true),
+        ("ghcr.io/org/app:*", "ghcr.io/org/app", &[], true),
+        ("ghcr.io/org/app:*", "ghcr.io/org/app-evil", &["v1"], false),
+        ("ghcr.io/org/app:*", "ghcr.io/org/app-evil", &[], false),
+        ("ghcr.io/org/app:*", "ghcr.io/org/app/sub", &[], false),
+        ("ghcr.io/org/app:v1*", "ghcr.io/org/app", &["v1.2"], true),
+        ("ghcr.io/org/app:v1*", "ghcr.io/org/app", &["v2"], false),
+        (
+            "ghcr.io/org/app:v1*",
+            "ghcr.io/org/app",
+            &["v2", "v1"],
+            true,
+        ),
+        ("ghcr.io/org/app:v1*", "ghcr.io/org/app", &[], true),
+        ("ghcr.io/org/app:v?", "ghcr.io/org/app", &["v12"], false),
+        ("ghcr.io/org/app", "ghcr.io/org/app", &["v1"], false),
+        ("ghcr.io/org/app", "ghcr.io/org/app", &[], false),
+        ("ghcr.io/org/app*", "ghcr.io/org/app-evil/x", &["v1"], true),
+        ("ghcr.io/org/*", "ghcr.io/org/a/b", &["v1"], true),
+        ("ghcr.io/org/*", "ghcr.io/organisation/a", &[], false),
+        ("ghcr.io/org/*:v1", "ghcr.io/org/a/b", &["v1"], true),
+        ("ghcr.io/org/*:v1", "ghcr.io/org/a/b", &["v2"], false),
+        ("*:v1", "ghcr.io/org/a", &["v1"], true),
+        ("*", "ghcr.io/org/a", &[], true),
+        ("*", "ghcr.io/org/a", &["v1"], true),
+        ("", "ghcr.io/org/a", &["v1"], false),
+        // A pattern for digests covers whatever tags are known too: Kyverno would where a Pod names the digest.
+        ("ghcr.io/org/app@sha256:*", "ghcr.io/org/app", &["v1"], true),
+        ("ghcr.io/org/app@sha256:*", "ghcr.io/org/app", &[], true),
+        ("ghcr.io/org/app@sha512:*", "ghcr.io/org/app", &[], false),
+        ("ghcr.io/org/app@sha256:abc", "ghcr.io/org/app", &[], false),
+    ] {
+        assert_eq!(
+            covers(&[pattern], &[], repository, tags),
+            covered,
+            "{pattern} {repository} {tags:?}"
+        );
+    }
+}
+
+#[test]
+fn a_digest_without_known_tags_is_never_covered_less() {
+    for pattern in [
+        "ghcr.io/org/app:v1",
+        "ghcr.io/o*:v?",
+        "*/app:*",
+        "ghcr.io/org/app*",
+        "*",
+    ] {
+        assert!(
+            covers(&[pattern], &[], "ghcr.io/org/app", &["v1"]),
+            "{pattern}"
+        );
+        assert!(covers(&[pattern], &[], "ghcr.io/org/app", &[]), "{pattern}");
+    }
+}
+
+#[test]
+fn docker_hub_is_covered_under_every_spelling() {
+    for (pattern, covered) in [
+        ("docker.io/nginx:*", true),
+        ("docker.io/library/nginx:*", true),
+        ("index.docker.io/library/nginx:*", true),
+        ("docker.io/library/*", true),
+        ("nginx:*", false),
+    ] {
+        assert_eq!(
+            covers(&[pattern], &[], "docker.io/library/nginx", &["1"]),
+            covered,
+            "{pattern}"
+        );
+        assert_eq!(
+            covers(&[pattern], &[], "docker.io/library/nginx", &[]),
+            covered,
+            "{pattern}"
+        );
+    }
+    assert!(!covers(
+        &["docker.io/nginx:*"],
+        &[],
+        "docker.io/org/nginx",
+        &["1"]
+    ));
+}
+
+#[test]
+fn skipping_takes_away_what_is_surely_meant() {
+    let all = &["ghcr.io/org/*"][..];
+    for (skip, tags, covered) in [
+        ("ghcr.io/org/app:dev*", &["dev1"][..], false),
+        ("ghcr.io/org/app:dev*", &["dev1", "v1"], true),
+        ("ghcr.io/org/app:dev*", &[], true),
+        ("ghcr.io/org/app:*", &["v1"], false),
+        ("ghcr.io/org/app:*", &[], true),
+        ("ghcr.io/org/app*", &[], false),
+        ("ghcr.io/org/app*", &["v1"], false),
+        ("ghcr.io/org/app", &["v1"], true),
+        ("ghcr.io/org/application*", &["v1"], true),
+    ] {
+        assert_eq!(
+            covers(all, &[skip], "ghcr.io/org/app", tags),
+            covered,
+            "{skip} {tags:?}"
+        );
+    }
+}
+
+#[test]
+fn a_reference_matches_by_kyvernos_own_rule() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    for (pattern, reference, matched) in [
+        ("docker.io/nginx:latest", "nginx".to_owned(), true),
+        ("docker.io/library/nginx*", "nginx".to_owned(), false),
+        ("ghcr.io/org/app:*", "ghcr.io/org/app:v1".to_owned(), true),
+        (
+            "ghcr.io/org/app:*",
+            format!("ghcr.io/org/app@{digest}"),
+            false,
+        ),
+        (
+            "ghcr.io/org/app:*",
+            format!("ghcr.io/org/app:v1@{digest}"),
+            false,
+        ),
+        (
+            "ghcr.io/org/app@*",
+            format!("ghcr.io/org/app:v1@{digest}"),
+            true,
+        ),
+        ("*", "++".to_owned(), false),
+    ] {
+        assert_eq!(
+            coverage(&[pattern], &[]).matches(&reference),
+            matched,
+            "{pattern} {reference}"
+        );
+    }
+    assert!(!coverage(&["*"], &["docker.io/nginx*"]).matches("nginx"));
+}
+
+#[test]
+fn tells_what_is_about_tags() {
+    for (pattern, about) in [
+        ("ghcr.io/org/app:*", false),
+        ("ghcr.io/org/*", false),
+        ("*", false),
+        ("ghcr.io/org/app:v1*", true),
+        ("ghcr.io/org/app:v1", true),
+        ("ghcr.io/org/app@sha256:*", true),
+        ("*:v1", true),
+    ] {
+        assert_eq!(
+            coverage(&[pattern], &[]).is_about_tags(),
+            about,
+            "{pattern}"
+        );
+    }
+    assert!(coverage(&["*"], &["*:v1"]).is_about_tags());
+    assert!(coverage(&["*"], &[]).covers_everything());
+    assert!(coverage(&["*:*"], &[]).covers_everything());
+    assert!(!coverage(&["ghcr.io/*"], &[]).covers_everything());
+}

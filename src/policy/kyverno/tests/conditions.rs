@@ -1,0 +1,314 @@
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn predicate() -> Value {
+    json!({
+        "builder": {"id": "https://github.com/slsa/generator.yml@refs/heads/main"},
+        "quoted": "it's",
+        "count": 3,
+        "load": "1.5Gi",
+        "age": "90m",
+        "version": "1.10.0",
+        "flag": true,
+        "levels": ["high", "low"],
+        "none": [],
+        "materials": [{"uri": "git+https://a"}, {"uri": "pkg:docker/b"}, {"name": "c"}],
+    })
+}
+
+fn comparison(key: Value, operator: &str, value: Value) -> Comparison {
+    let operand = |value| Operand::new(value, &BTreeSet::new()).unwrap();
+    Comparison {
+        key: operand(key),
+        operator: operator.parse().unwrap(),
+        value: operand(value),
+    }
+}
+
+/// `true`, `false` or `error`.
+fn answer(blocks: Vec<Block>) -> String {
+    let statement = json!({ "predicate": predicate() });
+    match Conditions::new(blocks).evaluate(&statement) {
+        Ok(met) => met.to_string(),
+        Err(_) => "error".to_owned(),
+    }
+}
+
+fn holds(key: Value, operator: &str, value: Value) -> String {
+    answer(vec![Block {
+        any: None,
+        all: vec![comparison(key, operator, value)],
+    }])
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn operators_compare_as_kyverno_does() {
+    for (key, operator, value, expected) in [
+        (
+            json!("{{ builder.id }}"),
+            "Equals",
+            json!("https://github.com/slsa/*"),
+            "true",
+        ),
+        (
+            json!("{{ builder.id }}"),
+            "Equals",
+            json!("https://github.com/slsa"),
+            "false",
+        ),
+        (
+            json!("{{ builder.id }}"),
+            "NotEquals",
+            json!("https://gitlab.com/*"),
+            "true",
+        ),
+        (json!("{{ count }}"), "Equals", json!(3), "true"),
+        (json!("{{ count }}"), "Equals", json!("3"), "true"),
+        (json!("{{ count }}"), "Equals", json!(true), "false"),
+        (json!("{{ flag }}"), "Equals", json!(true), "true"),
+        (json!("{{ flag }}"), "Equals", json!("true"), "false"),
+        (
+            json!("{{ levels }}"),
+            "Equals",
+            json!(["high", "low"]),
+            "true",
+        ),
+        (
+            json!("{{ levels }}"),
+            "Equals",
+            json!(["low", "high"]),
+            "false",
+        ),
+        (json!("{{ age }}"), "Equals", json!("1h30m"), "true"),
+        (json!("{{ age }}"), "Equals", json!(5400), "true"),
+        (json!("{{ load }}"), "Equals", json!("1536Mi"), "true"),
+        (json!("{{ count }}"), "GreaterThan", json!(2), "true"),
+        (json!("{{ count }}"), "GreaterThan", json!(3), "false"),
+        (
+            json!("{{ count }}"),
+            "GreaterThanOrEquals",
+            json!("3"),
+            "true",
+        ),
+        (json!("{{ count }}"), "LessThan", json!(10), "true"),
+        (json!("{{ load }}"), "LessThan", json!("2Gi"), "true"),
+        (json!("{{ age }}"), "LessThanOrEquals", json!("2h"), "true"),
+        (
+            json!("{{ version }}"),
+            "GreaterThan",
+            json!("1.9.0"),
+            "true",
+        ),
+        (
+            json!("{{ version }}"),
+            "LessThan",
+            json!("1.10.0-rc.1"),
+            "false",
+        ),
+        (json!("{{ age }}"), "DurationLessThan", json!(5401), "true"),
+        (
+            json!("{{ count }}"),
+            "DurationGreaterThan",
+            json!("2s"),
+            "true",
+        ),
+        (
+            json!("{{ builder.id }}"),
+            "DurationGreaterThan",
+            json!("2s"),
+            "false",
+        ),
+        (
+            json!("{{ levels }}"),
+            "AnyIn",
+            json!(["low", "none"]),
+            "true",
+        ),
+        (
+            json!("{{ levels }}"),
+            "AllIn",
+            json!(["low", "none"]),
+            "false",
+        ),
+        (
+            json!("{{ levels }}"),
+            "AllIn",
+            json!(["l*", "high"]),
+            "true",
+        ),
+        (json!("{{ levels }}"), "AnyNotIn", json!(["low"]), "true"),
+        (json!("{{ levels }}"), "AllNotIn", json!(["low"]), "false"),
+        (
+            json!("{{ levels }}"),
+            "AllNotIn",
+            json!(["critical"]),
+            "true",
+        ),
+        (
+            json!("{{ levels }}"),
+            "In",
+            json!(["high", "low", "x"]),
+            "true",
+        ),
+        (json!("{{ levels }}"), "In", json!(["*"]), "false"),
+        (json!("{{ levels }}"), "NotIn", json!(["high"]), "true"),
+        (json!("{{ count }}"), "AnyIn", json!([1, 3]), "true"),
+        (json!("{{ count }}"), "AnyIn", json!("[\"3\"]"), "true"),
+        (json!("{{ none }}"), "AllIn", json!(["x"]), "true"),
+        (json!("{{ none }}"), "AnyIn", json!(["x"]), "false"),
+        (json!("{{ builder }}"), "AllNotIn", json!(["x"]), "false"),
+        // A range that only shows when it is evaluated is no answer: nothing holds.
+        (
+            json!("{{ count }}"),
+            "AnyNotIn",
+            json!("{{ '1-2' }}"),
+            "false",
+        ),
+    ] {
+        assert_eq!(
+            holds(key.clone(), operator, value.clone()),
+            expected,
+            "{key} {operator} {value}"
+        );
+    }
+}
+
+#[test]
+fn expressions_see_the_predicate() {
+    for (key, value, expected) in [
+        (
+            "{{ regex_match('^https://github.com/slsa/','{{ builder.id }}') }}",
+            json!(true),
+            "true",
+        ),
+        (
+            "{{ regex_match('^https://gitlab.com/','{{builder.id}}') }}",
+            json!(true),
+            "false",
+        ),
+        ("{{ materials[].uri | length(@) }}", json!(2), "true"),
+        (
+            "{{ materials[?uri=='pkg:docker/b'].uri | [0] }}",
+            json!("pkg:docker/b"),
+            "true",
+        ),
+        ("{{ missing || 'none' }}", json!("none"), "true"),
+        ("{{ to_upper(levels[0]) }}", json!("HIGH"), "true"),
+        ("{{ {a: count}.a }}", json!(3), "true"),
+        (
+            "of {{ count }} in {{ version }}",
+            json!("of 3 in 1.10.0"),
+            "true",
+        ),
+        (
+            "{{ time_after('2024-01-02T00:00:00Z', '2024-01-01T00:00:00Z') }}",
+            json!(true),
+            "true",
+        ),
+        ("{{ missing }}", json!("*"), "error"),
+        ("{{ builder.missing }}", json!("*"), "error"),
+        ("{{ length(count) }}", json!("*"), "error"),
+        // The value would end the quoted text that it stands in.
+        (
+            "{{ regex_match('x','{{ quoted }}') }}",
+            json!(true),
+            "error",
+        ),
+        (
+            "{{ regex_match('(','{{ version }}') }}",
+            json!(true),
+            "error",
+        ),
+    ] {
+        assert_eq!(holds(json!(key), "Equals", value), expected, "{key}");
+    }
+}
+
+#[test]
+fn what_is_missing_leaves_no_answer_even_beside_what_holds() {
+    let block = Block {
+        any: Some(vec![
+            comparison(json!("{{ flag }}"), "Equals", json!(true)),
+            comparison(json!("{{ missing }}"), "Equals", json!(true)),
+        ]),
+        all: Vec::new(),
+    };
+    assert_eq!(answer(vec![block]), "error");
+}
+
+#[test]
+fn blocks_combine_as_kyverno_does() {
+    let yes = || comparison(json!("{{ flag }}"), "Equals", json!(true));
+    let no = || comparison(json!("{{ flag }}"), "Equals", json!(false));
+    let block = |any, all| Block { any, all };
+    for (blocks, expected) in [
+        (vec![block(None, vec![yes(), yes()])], "true"),
+        (vec![block(None, vec![yes(), no()])], "false"),
+        (vec![block(Some(vec![no(), yes()]), vec![])], "true"),
+        (vec![block(Some(vec![no()]), vec![])], "false"),
+        (vec![block(Some(vec![]), vec![yes()])], "false"),
+        (vec![block(Some(vec![yes()]), vec![no()])], "false"),
+        (
+            vec![block(None, vec![yes()]), block(None, vec![no()])],
+            "false",
+        ),
+    ] {
+        let described = format!("{blocks:?}");
+        assert_eq!(answer(blocks), expected, "{described}");
+    }
+}
+
+#[test]
+fn a_predicate_that_is_no_mapping_is_no_answer() {
+    let conditions = Conditions::new(vec![]);
+    assert!(conditions.evaluate(&json!({"predicate": []})).is_err());
+    assert!(conditions.evaluate(&json!({})).is_err());
+}
+
+#[test]
+fn what_a_pull_cannot_know_is_refused_by_name() {
+    let context = BTreeSet::from(["keys".to_owned()]);
+    for (text, message) in [
+        (
+            "{{ request.operation }}",
+            "the variable `request` is not known",
+        ),
+        (
+            "{{ length(images.containers) }}",
+            "the variable `images` is not known",
+        ),
+        (
+            "{{ keys.data.certificate }}",
+            "the variable `keys` is not known",
+        ),
+        (
+            "{{ time_since('','{{ age }}','') }}",
+            "the function `time_since` needs the time of day",
+        ),
+        (
+            "{{ time_now() }}",
+            "the function `time_now` needs the time of day",
+        ),
+        (
+            "{{ x509_decode('x') }}",
+            "the function `x509_decode` is not supported",
+        ),
+        (
+            "{{ a[?unknown(@)] }}",
+            "the function `unknown` is not supported",
+        ),
+        ("{{ a.{{ b }} }}", "must stand in single quotes"),
+        ("{{ a", "without"),
+        ("{{ a. }}", "not a JMESPath expression"),
+        ("\\{{ a }}", "escaped braces"),
+    ] {
+        let error = Operand::new(json!(text), &context).unwrap_err().to_string();
+        assert!(error.contains(message), "{text}: {error}");
+    }
+    assert!(Operand::new(json!({"a": "{{ b }}"}), &context).is_err());
+    assert!("equals".parse::<Operator>().is_err());
+}
