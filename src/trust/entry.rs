@@ -179,7 +179,7 @@ impl Entry {
 
     /// Says what is in force, if that is something else than before.
     fn publish(&self, now: Timestamp) {
-        let changed = self.with(|state| {
+        let (is_other, is_extended) = self.with(|state| {
             let judged = self.judge(state, now);
             let digest = |root: &Root| match root {
                 Root::Usable { root, .. } => Some(root.digest),
@@ -195,7 +195,6 @@ impl Entry {
             state.published = judged;
             (is_other, is_extended)
         });
-        let (is_other, is_extended) = changed;
         if is_other {
             let (name, digest) = (&self.name, self.with(|state| state.digest()));
             match self.current() {
