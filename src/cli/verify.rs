@@ -138,11 +138,30 @@ pub(super) fn signers(record: &Record) -> Vec<String> {
 /// Who signed, by what the attempt says: proven only if it verified.
 pub(super) fn signer(attempt: &AttemptReport) -> Option<String> {
     match (&attempt.certificate, &attempt.key) {
-        (Some(certificate), _) => Some(format!(
-            "{} (issuer {})",
-            certificate.identity, certificate.oidc_issuer
-        )),
+        (Some(certificate), _) => Some(named(&certificate.identity, &certificate.oidc_issuer)),
         (None, Some(key)) => Some(format!("key {} ({})", key.reference, key.fingerprint)),
         (None, None) => None,
+    }
+}
+
+/// Certificates of one's own authorities need not name an issuer.
+fn named(identity: &str, oidc_issuer: &str) -> String {
+    if oidc_issuer.is_empty() {
+        return identity.to_owned();
+    }
+    format!("{identity} (issuer {oidc_issuer})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn an_issuer_that_is_not_named_is_not_printed() {
+        assert_eq!(
+            named("a@example", "https://i.example"),
+            "a@example (issuer https://i.example)"
+        );
+        assert_eq!(named("a@example", ""), "a@example");
     }
 }

@@ -129,7 +129,7 @@ fn read_authority(
     let (trusted_root_name, trusted_root) = trusted_root?;
     if sct
         && own.is_some()
-        && let Root::Usable(known) = &trusted_root
+        && let Root::Usable { root: known, .. } = &trusted_root
         && !known.has_certificate_logs()
     {
         reader.problem(
@@ -139,7 +139,7 @@ fn read_authority(
         );
         return None;
     }
-    let was_usable = matches!(trusted_root, Root::Usable(_));
+    let was_usable = matches!(trusted_root, Root::Usable { .. });
     let trusted_root = trusted_root.with_certificate_authorities(own);
     if let Root::Unusable { reason } = &trusted_root
         && was_usable

@@ -90,7 +90,7 @@ fn read_file(file: &Field<'_>, reader: &mut Reader) -> Option<Known> {
     let path = file.path(reader)?;
     match trust::load_trusted_root(&path) {
         Ok(root) => Some(Known {
-            root: Root::Usable(root),
+            root: Root::usable(root),
             source: Source::File { path },
         }),
         Err(error) => {
@@ -149,7 +149,7 @@ fn read_url(field: &Field<'_>, reader: &mut Reader) -> Option<Url> {
 fn load_built_in(mirror: Option<Url>, field: &Field<'_>, reader: &mut Reader) -> Option<Known> {
     match trust::built_in_trusted_root() {
         Ok(root) => Some(Known {
-            root: Root::Usable(Arc::<TrustedRoot>::clone(&root)),
+            root: Root::usable(Arc::<TrustedRoot>::clone(&root)),
             source: Source::BuiltIn { mirror },
         }),
         Err(error) => {

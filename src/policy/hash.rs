@@ -206,7 +206,8 @@ fn describe_keys(keys: &KeySet) -> Value {
 
 fn describe_root(root: &Root) -> Option<Digest> {
     match root {
-        Root::Usable(root) => Some(root.digest),
+        // Until when it may be believed moves with every refresh and decides nothing until then.
+        Root::Usable { root, until: _ } => Some(root.digest),
         Root::Unusable { reason: _ } => None,
     }
 }

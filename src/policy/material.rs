@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{
     AttestationRequirement, Authority, AuthoritySigner, Policies, Policy, Requirement,
     SignatureRequirement,
@@ -37,7 +39,13 @@ pub struct KeyVersion {
 #[derive(Debug, Clone)]
 pub enum Root {
     /// It may be believed.
-    Usable(Arc<TrustedRoot>),
+    Usable {
+        /// The root.
+        root: Arc<TrustedRoot>,
+        /// The first moment at which it no longer may; absent when nothing but a change ends it. It goes with the root,
+        /// so that nothing has to run for it to end.
+        until: Option<Timestamp>,
+    },
     /// It could not be had, or was refreshed too long ago. What depends on it cannot be decided.
     Unusable {
         /// One sentence without the final stop: what is wrong with it.
@@ -63,17 +71,42 @@ impl KeySet {
 }
 
 impl Root {
+    /// A root that may be believed until it changes.
+    #[must_use]
+    pub fn usable(root: Arc<TrustedRoot>) -> Self {
+        Self::Usable { root, until: None }
+    }
+
+    /// The root and when its time ends, if it may be believed at `now`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one sentence without the final stop.
+    pub fn at(&self, now: Timestamp) -> Result<(&Arc<TrustedRoot>, Option<Timestamp>), String> {
+        match self {
+            Self::Usable {
+                until: Some(until), ..
+            } if now >= *until => Err(format!(
+                "the trusted root could not be refreshed in time, it counted until {until}"
+            )),
+            Self::Usable { root, until } => Ok((root, *until)),
+            Self::Unusable { reason } => Err(reason.clone()),
+        }
+    }
+
     /// The root with an authority's own certificate authorities in place of its own, where there are any.
     #[must_use]
     pub fn with_certificate_authorities(
         self,
         authorities: Option<&Arc<CertificateAuthorities>>,
     ) -> Self {
-        let (Self::Usable(root), Some(authorities)) = (&self, authorities) else {
+        let (Self::Usable { root, until }, Some(authorities)) = (&self, authorities) else {
             return self;
         };
         match root.with_certificate_authorities(authorities) {
-            Ok(root) => Self::Usable(Arc::new(root)),
+            Ok(root) => Self::Usable {
+                root: Arc::new(root),
+                until: *until,
+            },
             Err(error) => Self::Unusable {
                 reason: format!("its certificate authorities are not usable: {}", error.0),
             },

@@ -1,9 +1,12 @@
 //! One trusted root: what is in force, and when it is looked after.
 
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -52,6 +55,10 @@ const RETRY_LAST: Duration = Duration::from_secs(60 * 60);
 /// The first refresh is within this time, so that a fleet that starts at once does not ask at once.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
 const WARNING_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
+/// For one refresh with all that it asks and keeps: longer than its parts may take, so that only what hangs ends here.
+const REFRESH_TIME_MAX: Duration = Duration::from_secs(5 * 60);
+/// For keeping what was fetched. Storage may hang, and a root must be judged by its age all the same.
+const STORAGE_TIME_MAX: Duration = Duration::from_secs(30);
 
 impl Entry {
     pub(super) fn open(
@@ -104,11 +111,14 @@ impl Entry {
     pub(super) async fn refresh(&self, now: Timestamp) -> Result<bool, Error> {
         let _turn = self.refreshing.lock().await;
         let before = self.with(|state| state.digest());
-        let outcome = match (&self.source, &self.repository) {
-            (Source::File { path }, _) => self.reload(path).await,
-            (_, Some(repository)) => self.fetch(repository, now).await,
-            (Source::BuiltIn { .. } | Source::Tuf { .. }, None) => Ok(()),
-        };
+        let outcome = guarded(async {
+            match (&self.source, &self.repository) {
+                (Source::File { path }, _) => self.reload(path).await,
+                (_, Some(repository)) => self.fetch(repository, now).await,
+                (Source::BuiltIn { .. } | Source::Tuf { .. }, None) => Ok(()),
+            }
+        })
+        .await;
         let after = self.with(|state| {
             match &outcome {
                 Ok(()) => (state.failure, state.failures) = (None, 0),
@@ -169,27 +179,34 @@ impl Entry {
 
     /// Says what is in force, if that is something else than before.
     fn publish(&self, now: Timestamp) {
-        let changed = self.with(|state| {
+        let (is_other, is_extended) = self.with(|state| {
             let judged = self.judge(state, now);
             let digest = |root: &Root| match root {
-                Root::Usable(root) => Some(root.digest),
+                Root::Usable { root, .. } => Some(root.digest),
                 Root::Unusable { .. } => None,
             };
-            let changed = digest(&judged) != digest(&state.published);
+            let until = |root: &Root| match root {
+                Root::Usable { until, .. } => *until,
+                Root::Unusable { .. } => None,
+            };
+            let is_other = digest(&judged) != digest(&state.published);
+            // Who uses it holds a copy, which ends when it says.
+            let is_extended = until(&judged) != until(&state.published);
             state.published = judged;
-            changed
+            (is_other, is_extended)
         });
-        if !changed {
-            return;
-        }
-        let (name, digest) = (&self.name, self.with(|state| state.digest()));
-        match self.current() {
-            Root::Usable(_) => tracing::info!(name, ?digest, "A trusted root has changed"),
-            Root::Unusable { reason } => {
-                tracing::error!(name, reason, "A trusted root is no longer usable");
+        if is_other {
+            let (name, digest) = (&self.name, self.with(|state| state.digest()));
+            match self.current() {
+                Root::Usable { .. } => tracing::info!(name, ?digest, "A trusted root has changed"),
+                Root::Unusable { reason } => {
+                    tracing::error!(name, reason, "A trusted root is no longer usable");
+                }
             }
         }
-        self.changes.send_modify(|number| *number += 1);
+        if is_other || is_extended {
+            self.changes.send_modify(|number| *number += 1);
+        }
     }
 
     fn judge(&self, state: &State, now: Timestamp) -> Root {
@@ -201,14 +218,18 @@ impl Entry {
             let reason = format!("the trusted root {name} was not fetched yet{failed}");
             return Root::Unusable { reason };
         };
-        match self.stale_at(state) {
-            Some(stale_at) if state.time(now) > stale_at => Root::Unusable {
+        let until = self.stale_at(state);
+        match until {
+            Some(stale_at) if state.time(now) >= stale_at => Root::Unusable {
                 reason: format!(
                     "the trusted root {} could not be refreshed in time, it counted until {stale_at}{failed}",
                     self.name
                 ),
             },
-            Some(_) | None => Root::Usable(Arc::clone(root)),
+            Some(_) | None => Root::Usable {
+                root: Arc::clone(root),
+                until,
+            },
         }
     }
 
@@ -231,9 +252,9 @@ impl Entry {
                 name: self.name.clone(),
                 source: self.describe(),
                 digest: state.digest(),
-                usable: matches!(judged, Root::Usable(_)),
+                usable: matches!(judged, Root::Usable { .. }),
                 reason: match judged {
-                    Root::Usable(_) => None,
+                    Root::Usable { .. } => None,
                     Root::Unusable { reason } => Some(reason),
                 },
                 refreshed: state.standing.refreshed,
@@ -349,8 +370,31 @@ fn read_file(path: &Path) -> Result<(Digest, Result<Arc<TrustedRoot>, Error>), E
     Ok((Digest::sha256(text.as_bytes()), usable(text.as_bytes())))
 }
 
+/// Keeps what is known, unless storage hangs. What hangs keeps its turn, so that there is never more than one that does.
 async fn keep(repository: &Arc<Repository>, known: Known) -> Result<Known, Error> {
-    let repository = Arc::clone(repository);
-    let kept = tokio::task::spawn_blocking(move || repository.keep(known)).await;
-    kept.map_err(|_ended| Error::Ended)?
+    let keeping = async {
+        let turn = Arc::clone(&repository.keeping).lock_owned().await;
+        let repository = Arc::clone(repository);
+        let kept = tokio::task::spawn_blocking(move || {
+            let kept = repository.keep(known);
+            drop(turn);
+            kept
+        });
+        kept.await.map_err(|_ended| Error::Ended)?
+    };
+    let kept = tokio::time::timeout(STORAGE_TIME_MAX, keeping).await;
+    kept.unwrap_or_else(|_elapsed| Err(repository.not_kept(io::ErrorKind::TimedOut.into())))
 }
+
+/// What a refresh gives, if it ends and does not panic: whatever a mirror sends, the next attempt is made.
+async fn guarded(refresh: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let refresh = AssertUnwindSafe(refresh).catch_unwind();
+    match tokio::time::timeout(REFRESH_TIME_MAX, refresh).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_panic)) => Err(Error::Panicked),
+        Err(_elapsed) => Err(Error::TimeOut),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -68,10 +68,16 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The client for all repositories: the system's proxy, the platform's certificates, and redirects within one origin.
-pub(super) fn client() -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+/// A client for a repository: the system's proxy, the platform's certificates, and redirects within one origin.
+pub(super) fn client(
+    base: &Url,
+) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
     let tls = upstream::tls(upstream::platform_roots())?;
-    let client = reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder();
+    if is_direct(base) {
+        builder = builder.no_proxy();
+    }
+    let client = builder
         .tls_backend_preconfigured(tls)
         .user_agent(USER_AGENT)
         .referer(false)
@@ -79,6 +85,11 @@ pub(super) fn client() -> Result<reqwest::Client, Box<dyn std::error::Error + Se
         .redirect(redirect::Policy::custom(within_one_origin))
         .build()?;
     Ok(client)
+}
+
+/// Plain HTTP is for loopback only, so it must not leave the machine by way of a proxy either.
+fn is_direct(base: &Url) -> bool {
+    base.scheme() == "http" && is_loopback(base)
 }
 
 fn within_one_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
@@ -147,15 +158,28 @@ impl Repository for Mirror {
     }
 }
 
-/// The client, made when it is first needed: reading the platform's certificates takes a while.
+/// The clients, made when they are first needed: reading the platform's certificates takes a while.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SharedClient(Arc<tokio::sync::OnceCell<reqwest::Client>>);
+pub(super) struct SharedClient(Arc<Clients>);
+
+#[derive(Debug, Default)]
+struct Clients {
+    proxied: tokio::sync::OnceCell<reqwest::Client>,
+    direct: tokio::sync::OnceCell<reqwest::Client>,
+}
 
 impl SharedClient {
     pub(super) async fn get(
         &self,
+        base: &Url,
     ) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
-        let made = self.0.get_or_try_init(|| async { client() }).await?;
+        let clients = &self.0;
+        let cell = if is_direct(base) {
+            &clients.direct
+        } else {
+            &clients.proxied
+        };
+        let made = cell.get_or_try_init(|| async { client(base) }).await?;
         Ok(made.clone())
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Repository {
     /// For all requests of one refresh together.
     pub(super) time_max: Duration,
     directory: Option<Directory>,
+    /// Held while something is being kept.
+    pub(super) keeping: Arc<tokio::sync::Mutex<()>>,
     client: SharedClient,
 }
 
@@ -103,6 +105,7 @@ impl Repository {
             embedded: None,
             time_max: REFRESH_TIME_MAX,
             directory: None,
+            keeping: Arc::default(),
             client,
         })
     }
@@ -152,11 +155,14 @@ impl Repository {
             merged = Some(known);
             stored
         });
-        update.map_err(|source| Error::Directory {
-            path: directory.path().to_owned(),
-            source,
-        })?;
+        update.map_err(|source| self.not_kept(source))?;
         merged.ok_or(Error::Ended)
+    }
+
+    pub(super) fn not_kept(&self, source: std::io::Error) -> Error {
+        let path = self.directory.as_ref().map(Directory::path);
+        let path = path.unwrap_or_else(|| Path::new("")).to_owned();
+        Error::Directory { path, source }
     }
 
     /// The newer of both, by versions where they are signed, by time otherwise.
@@ -223,7 +229,7 @@ impl Repository {
     /// Asks the repository. What it confirms, and roots it has beyond those known, come back even when the rest failed.
     pub(super) async fn fetch(&self, known: &Known, now: Timestamp) -> (Known, Result<(), Error>) {
         let mut found = known.clone();
-        let client = match self.client.get().await {
+        let client = match self.client.get(&self.base).await {
             Ok(client) => client,
             Err(error) => return (found, Err(Error::Client(error))),
         };

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::entry::Entry;
@@ -117,6 +117,9 @@ pub enum Error {
     /// The target believes nobody.
     #[error("the trusted root names no authority and no log")]
     Empty,
+    /// Refreshing panicked.
+    #[error("the refresh failed in a way that is a bug")]
+    Panicked,
     /// The work was not finished.
     #[error("the refresh was interrupted")]
     Ended,
@@ -186,7 +189,14 @@ impl Roots {
 
     /// Refreshes all roots from time to time until `stop`: soon after the start, then daily, sooner after a failure.
     pub async fn keep_fresh(self, stop: CancellationToken) {
-        join_all(self.entries.values().map(|entry| entry.keep_fresh(&stop))).await;
+        // A task for each, so that none ends with another.
+        let tasks = TaskTracker::new();
+        for entry in self.entries.values() {
+            let (entry, stop) = (Arc::clone(entry), stop.clone());
+            tasks.spawn(async move { entry.keep_fresh(&stop).await });
+        }
+        tasks.close();
+        tasks.wait().await;
     }
 
     /// Refreshes one root now. Whether it is another one than before.

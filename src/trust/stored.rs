@@ -4,9 +4,10 @@
 //! share the directory: they agree under a lock, and nobody replaces newer by older.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ use crate::oci::Digest;
 const STATE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
+/// How often and after what pauses the lock is tried: ten seconds in all. It is held for one write.
+const LOCK_ATTEMPTS: u32 = 500;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// What is kept. Nothing of it is believed before it was replayed from the initial root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +96,14 @@ impl Directory {
     }
 
     /// Lets `merge` choose what is to be kept, knowing what is there, and keeps it. Returns what is kept.
+    ///
+    /// Blocks, though not for ever on another process that holds the lock.
     pub(super) fn update(
         &self,
         merge: impl FnOnce(Option<Stored>) -> Stored,
     ) -> io::Result<Stored> {
         let lock = File::create(self.0.join(LOCK))?;
-        lock.lock()?;
+        acquire(&lock)?;
         let before = self.read()?;
         let after = merge(before.clone());
         if before.as_ref() != Some(&after) {
@@ -164,6 +170,20 @@ fn bytes<K: Ord>(files: BTreeMap<K, String>) -> BTreeMap<K, Vec<u8>> {
         .into_iter()
         .map(|(name, text)| (name, text.into_bytes()))
         .collect()
+}
+
+fn acquire(lock: &File) -> io::Result<()> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "another process does not let go of the lock",
+    ))
 }
 
 fn encode(name: &str) -> String {

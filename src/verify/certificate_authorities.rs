@@ -1,16 +1,16 @@
 //! Certificate authorities of one's own, in place of those of a trusted root.
 
+mod member;
+
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use sigstore_types::DerCertificate;
-use x509_cert::Certificate;
-use x509_cert::der::Decode as _;
-use x509_cert::ext::pkix::BasicConstraints;
 
 use crate::oci::Digest;
 use crate::signature::Intermediate;
 
-/// Certificates of authorities: roots, and intermediates each of which leads to one of them by the names in it.
+use member::Member;
+
+/// Certificates of authorities: roots, and intermediates each of which was signed by another, up to one of them.
 ///
 /// All of them are believed while they are valid: intermediates of companies seldom say what they may be used for, so that no
 /// path through them could be built from a root.
@@ -18,7 +18,7 @@ use crate::signature::Intermediate;
 pub struct CertificateAuthorities {
     /// SHA-256 over the certificates in their order; white space and comments around them do not count.
     pub digest: Digest,
-    /// A certificate with those above it up to a root, for each of the certificates.
+    /// A certificate with those above it up to a root, for each of the certificates and each way up.
     pub(super) chains: Vec<Vec<Intermediate>>,
 }
 
@@ -50,50 +50,73 @@ pub enum CertificateAuthoritiesError {
     #[error("no self-signed root certificate is among them")]
     NoRoot,
     /// An intermediate without those above it is not believed.
-    #[error("the certificate number {position} leads to no root among them")]
+    #[error("the certificate {subject:?} was not signed by any other among them, up to a root")]
     NoIssuer {
-        /// From 1, intermediates only.
-        position: usize,
+        /// Its name.
+        subject: String,
+    },
+    /// An authority above it may not have it below.
+    #[error(
+        "the certificate {subject:?} is further below a root than the path length there allows"
+    )]
+    PathLength {
+        /// Its name.
+        subject: String,
+    },
+    /// Its key is for something else.
+    #[error("the key of the certificate {subject:?} may not sign certificates")]
+    KeyUsage {
+        /// Its name.
+        subject: String,
+    },
+    /// It restricts names, which is not applied.
+    #[error("the certificate {subject:?} has name constraints, which are not supported")]
+    NameConstraints {
+        /// Its name.
+        subject: String,
+    },
+    /// They sign each other in too many ways.
+    #[error("too many ways lead from the certificate {subject:?} to a root")]
+    TooManyWays {
+        /// Its name.
+        subject: String,
     },
 }
+
+/// The most steps from one certificate up to roots, all ways together.
+const STEPS_MAX: usize = 256;
 
 impl CertificateAuthorities {
     /// The most certificates, roots and intermediates together.
     pub const CERTIFICATES_MAX: usize = 32;
 
-    /// Reads PEM certificates. Those that name themselves as their issuer are roots.
+    /// Reads PEM certificates. Those that name themselves as their issuer are roots; each of the others must be signed
+    /// by one of the file, up to a root, within the path lengths of those above it.
     ///
     /// # Errors
-    /// When there is no root, or a certificate is broken or not one of an authority.
+    /// When there is no root, or a certificate is broken, not one of an authority, leads to no root,
+    /// or restricts names.
     pub fn from_pem(text: &str) -> Result<Self, CertificateAuthoritiesError> {
         let mut contents = Vec::new();
-        let (mut roots, mut intermediates) = (Vec::new(), Vec::new());
+        let mut members: Vec<Member> = Vec::new();
         for (certificate, position) in CertificateDer::pem_slice_iter(text.as_bytes()).zip(1..) {
             if position > Self::CERTIFICATES_MAX {
                 return Err(CertificateAuthoritiesError::TooMany);
             }
             let der = certificate.map_err(CertificateAuthoritiesError::NotPem)?;
-            let broken = |source| CertificateAuthoritiesError::Broken { position, source };
-            if !is_authority(&der).map_err(broken)? {
-                return Err(CertificateAuthoritiesError::NotAnAuthority { position });
-            }
             contents.extend_from_slice(&der);
-            let certificate =
-                Intermediate::parse(&DerCertificate::from_bytes(&der)).map_err(broken)?;
-            if certificate.subject == certificate.issuer {
-                roots.push(certificate);
-            } else {
-                intermediates.push(certificate);
+            let member = Member::read(&der, position)?;
+            let is_known = |it: &Member| it.certificate.der == member.certificate.der;
+            if !members.iter().any(is_known) {
+                members.push(member);
             }
         }
-        if roots.is_empty() {
+        if !members.iter().any(Member::is_root) {
             return Err(CertificateAuthoritiesError::NoRoot);
         }
-        let mut chains: Vec<_> = roots.iter().map(|root| vec![root.clone()]).collect();
-        for (intermediate, position) in intermediates.iter().zip(1..) {
-            let chain = chain(intermediate, &intermediates, &roots)
-                .ok_or(CertificateAuthoritiesError::NoIssuer { position })?;
-            chains.push(chain);
+        let mut chains = Vec::new();
+        for member in &members {
+            chains.extend(ways(member, &members)?);
         }
         Ok(Self {
             digest: Digest::sha256(&contents),
@@ -102,32 +125,40 @@ impl CertificateAuthorities {
     }
 }
 
-/// The certificate and those above it.
-fn chain(
-    certificate: &Intermediate,
-    intermediates: &[Intermediate],
-    roots: &[Intermediate],
-) -> Option<Vec<Intermediate>> {
-    let mut chain = vec![certificate.clone()];
-    while let Some(last) = chain.last() {
-        let is_issuer = |it: &&Intermediate| it.subject == last.issuer;
-        if let Some(root) = roots.iter().find(is_issuer) {
-            chain.push(root.clone());
-            return Some(chain);
+/// The certificate and those above it, for each way to a root. When a root is renewed there may be several.
+fn ways(
+    first: &Member,
+    members: &[Member],
+) -> Result<Vec<Vec<Intermediate>>, CertificateAuthoritiesError> {
+    let subject = || first.subject.clone();
+    let mut ways = Vec::new();
+    let mut begun = vec![vec![first]];
+    let (mut steps, mut is_too_long) = (0, false);
+    while let Some(way) = begun.pop() {
+        steps += 1;
+        if steps > STEPS_MAX {
+            return Err(CertificateAuthoritiesError::TooManyWays { subject: subject() });
         }
-        // Two that name each other lead nowhere.
-        if chain.len() > intermediates.len() {
-            return None;
+        let Some(last) = way.last().filter(|last| !last.is_root()) else {
+            ways.push(way.iter().map(|it| it.certificate.clone()).collect());
+            continue;
+        };
+        for issuer in members {
+            // Two that sign each other lead nowhere.
+            let is_new = !way.iter().any(|known| std::ptr::eq(*known, issuer));
+            if !is_new || !last.is_signed_by(issuer) {
+                continue;
+            }
+            if !issuer.may_have_below(way.len()) {
+                is_too_long = true;
+                continue;
+            }
+            begun.push(way.iter().copied().chain([issuer]).collect());
         }
-        let next = intermediates.iter().find(is_issuer)?;
-        chain.push(next.clone());
     }
-    None
-}
-
-/// Whether it may sign others (RFC 5280, 4.2.1.9): a trust anchor is taken as it is, so a leaf would be one, too.
-fn is_authority(der: &CertificateDer<'_>) -> Result<bool, x509_cert::der::Error> {
-    let certificate = Certificate::from_der(der)?;
-    let constraints = certificate.tbs_certificate.get::<BasicConstraints>()?;
-    Ok(constraints.is_some_and(|(_, constraints)| constraints.ca))
+    match (ways.is_empty(), is_too_long) {
+        (false, _) => Ok(ways),
+        (true, true) => Err(CertificateAuthoritiesError::PathLength { subject: subject() }),
+        (true, false) => Err(CertificateAuthoritiesError::NoIssuer { subject: subject() }),
+    }
 }

@@ -7,6 +7,7 @@ mod issue;
 mod keyed;
 mod keyless;
 mod keys;
+mod links;
 mod logged;
 mod names;
 mod policy;

@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::oci::Digest;
 use crate::policy::{
     Authority, AuthoritySigner, IdentityRequirement, KeySet, KeyVersion, Matcher, Policies, Policy,
-    Root, serial_number,
+    serial_number,
 };
 use crate::signature::Candidate;
 use crate::verify::{
@@ -131,9 +131,9 @@ impl<'a> Attempts<'a> {
         let Some(candidate) = self.candidates.get(index) else {
             return Tried::NotApplicable;
         };
-        let trusted_root = match &authority.trusted_root {
-            Root::Usable(root) => root,
-            Root::Unusable { reason } => return unusable(candidate, purpose, reason),
+        let (trusted_root, until) = match authority.trusted_root.at(self.now) {
+            Ok(usable) => usable,
+            Err(reason) => return unusable(candidate, purpose, &reason),
         };
         let demand = Demand {
             signer: Signer::Certificate,
@@ -163,7 +163,7 @@ impl<'a> Attempts<'a> {
             Attempt::Proven(proof) => self.judge(policy, authority, proof),
             Attempt::Failed(failure) => Err(refusal(failure.check, failure.reason.clone())),
         };
-        self.note_root(trusted_root);
+        self.note_root(trusted_root, until);
         self.reports.push(report::attempt(
             candidate,
             authority,
@@ -195,7 +195,9 @@ impl<'a> Attempts<'a> {
         self.reports
     }
 
-    fn note_root(&mut self, root: &TrustedRoot) {
+    /// A decision holds no longer than the roots that it rests on.
+    fn note_root(&mut self, root: &TrustedRoot, until: Option<Timestamp>) {
+        self.valid_until = self.valid_until.into_iter().chain(until).min();
         if !self.trusted_roots.contains(&root.digest) {
             self.trusted_roots.push(root.digest);
         }

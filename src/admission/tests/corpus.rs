@@ -145,7 +145,7 @@ fn unnamed(name: &str, root: &Arc<TrustedRoot>) -> Authority {
             certificate_authorities: None,
         }),
         trusted_root_name: "private".to_owned(),
-        trusted_root: Root::Usable(Arc::clone(root)),
+        trusted_root: Root::usable(Arc::clone(root)),
         transparency_log: true,
         signed_timestamp: false,
         sct: true,

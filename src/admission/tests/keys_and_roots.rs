@@ -378,7 +378,7 @@ fn new_material_makes_new_policies() {
     let other_root: TrustedRoot = super::forge::Log::new().trusted_root();
     let now = Now {
         keys: versions(&[&world.key, &world.other]),
-        root: Some(Root::Usable(Arc::new(other_root))),
+        root: Some(Root::usable(Arc::new(other_root))),
     };
     let after = before.with_material(&now, &limits);
     assert_ne!(after.hash, before.hash);
@@ -389,7 +389,7 @@ fn new_material_makes_new_policies() {
         };
         let expected = if reference == "kms://remote" { 2 } else { 1 };
         assert_eq!(keys.versions().len(), expected);
-        let Root::Usable(root) = &authority.trusted_root else {
+        let Root::Usable { root, .. } = &authority.trusted_root else {
             panic!("{authority:?}");
         };
         assert_ne!(root.digest, world.root.digest);
@@ -438,12 +438,41 @@ fn a_new_trusted_root_keeps_an_authoritys_own_certificate_authorities() {
     );
     let now = Now {
         keys: missing(),
-        root: Some(Root::Usable(Arc::clone(&world.root))),
+        root: Some(Root::usable(Arc::clone(&world.root))),
     };
     let after = before.with_material(&now, &limits);
-    let Root::Usable(root) = &after.policies[0].requirement.authorities()[0].trusted_root else {
+    let Root::Usable { root, .. } = &after.policies[0].requirement.authorities()[0].trusted_root
+    else {
         panic!("the root is there again");
     };
     let expected = world.root.with_certificate_authorities(&authorities);
     assert_eq!(root.digest, expected.unwrap().digest);
+}
+
+#[test]
+fn a_root_ends_by_itself_and_the_decision_with_it() {
+    let world = World::new();
+    let ask = |until: jiff::Timestamp| {
+        let authority = Arc::new(Authority {
+            trusted_root: Root::Usable {
+                root: Arc::clone(&world.root),
+                until: Some(until),
+            },
+            ..world.authority.as_ref().clone()
+        });
+        let policy = signed_by(&[&authority], 1);
+        Question::new(vec![policy], vec![world.by(&world.key)]).ask()
+    };
+    let now = super::question::now();
+    let moment = jiff::SignedDuration::from_nanos(1);
+    let evaluation = ask(now + moment);
+    assert!(matches!(evaluation.finding, Finding::Satisfied));
+    assert_eq!(evaluation.valid_until, Some(now + moment));
+    for until in [now, now - moment] {
+        let finding = ask(until).finding;
+        assert!(matches!(finding, Finding::Undecided { .. }), "{finding:?}");
+    }
+    // It moves with every refresh: the policy stays the same.
+    let (before, after) = (ask(now + moment), ask(now + moment * 2));
+    assert_eq!(before.policies[0].hash, after.policies[0].hash);
 }

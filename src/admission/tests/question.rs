@@ -35,7 +35,7 @@ pub(super) fn authority(name: &str, key: &Key, root: &Arc<TrustedRoot>) -> Arc<A
             keys: Arc::new(KeySet::of(key.public())),
         },
         trusted_root_name: "private".to_owned(),
-        trusted_root: Root::Usable(Arc::clone(root)),
+        trusted_root: Root::usable(Arc::clone(root)),
         transparency_log: false,
         signed_timestamp: false,
         sct: false,

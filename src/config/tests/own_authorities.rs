@@ -26,7 +26,7 @@ fn the_issuer_is_optional_and_no_sct_is_demanded() {
     };
     assert!(requirement.oidc_issuer.is_none() && requirement.certificate_authorities.is_some());
     assert!(authority_read.transparency_log && !authority_read.sct);
-    let Root::Usable(root) = &authority_read.trusted_root else {
+    let Root::Usable { root, .. } = &authority_read.trusted_root else {
         panic!("{authority_read:?}");
     };
     assert_ne!(root.digest, TrustedRoot::public_good().unwrap().digest);

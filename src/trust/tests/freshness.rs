@@ -115,3 +115,20 @@ async fn refreshes_by_itself_until_told_to_stop() {
     stop.cancel();
     tokio::time::timeout(limit, task).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn users_learn_that_the_same_root_may_be_believed_for_longer() {
+    let repository = Repository::published().await;
+    let roots = repository.open(start());
+    roots.refresh(NAME, start()).await.unwrap();
+    let until = || match roots.current(NAME) {
+        Some(Root::Usable { until, .. }) => until,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(until(), Some(after(30)));
+    let mut changes = roots.changes();
+    changes.mark_unchanged();
+    assert!(!roots.refresh(NAME, after(3)).await.unwrap());
+    assert_eq!(until(), Some(after(33)));
+    assert!(changes.has_changed().unwrap());
+}

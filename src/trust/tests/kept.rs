@@ -217,3 +217,15 @@ async fn age_counts_anew_with_another_initial_root() {
     assert_eq!(first_used(repository.roles.root(1), after(9)), start());
     assert_eq!(first_used(repository.roles.root(2), after(9)), after(9));
 }
+
+#[tokio::test]
+async fn a_lock_that_is_never_let_go_ends_the_start() {
+    let repository = fetched().await;
+    let path = repository.state_path().with_file_name("lock");
+    let lock = std::fs::File::open(path).unwrap();
+    lock.lock().unwrap();
+    let error = repository.try_open(start()).unwrap_err();
+    assert!(text(&error).contains("lock"), "{}", text(&error));
+    lock.unlock().unwrap();
+    repository.open(start());
+}

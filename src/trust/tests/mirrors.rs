@@ -26,7 +26,7 @@ async fn one_visit_has_a_budget() {
         root.resize(500_000, b' ');
         repository.put(&format!("{version}.root.json"), root);
     }
-    let client = mirror::client().unwrap();
+    let client = mirror::client(&repository.url).unwrap();
     let mirror = mirror::Mirror::new(repository.url.clone(), client);
     let mut read = 0;
     for version in 2..60_u64 {
@@ -80,6 +80,19 @@ async fn one_visit_has_its_time() {
     let nothing = client.open(start()).unwrap();
     let (_, outcome) = client.fetch(&nothing, start()).await;
     assert!(matches!(outcome, Err(Error::TimeOut)), "{outcome:?}");
+}
+
+#[test]
+fn plain_http_goes_through_no_proxy() {
+    let is_proxied = |url: &str| {
+        let client = mirror::client(&url.parse().unwrap()).unwrap();
+        // What reqwest says of a client names its proxies, where it has any.
+        format!("{client:?}").contains("proxies")
+    };
+    assert!(!is_proxied("http://127.0.0.1:1/"));
+    assert!(!is_proxied("http://localhost/tuf/"));
+    assert!(is_proxied("https://localhost/tuf/"));
+    assert!(is_proxied("https://tuf.example/"));
 }
 
 #[test]

@@ -332,7 +332,7 @@ impl Repository {
 /// The digest of what is in force, if anything is.
 pub(super) fn in_force(roots: &Roots) -> Option<Digest> {
     match roots.current(NAME) {
-        Some(Root::Usable(root)) => Some(root.digest),
+        Some(Root::Usable { root, .. }) => Some(root.digest),
         Some(Root::Unusable { .. }) | None => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Certificates made at run time, right in everything that a test does not change.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use x509_cert::der::asn1::{BitString, Ia5String, ObjectIdentifier, OctetString, UtcTime};
@@ -21,25 +22,56 @@ const ECDSA_WITH_SHA256: &str = "1.2.840.10045.4.3.2";
 /// A certificate authority with its certificate.
 pub(super) struct Issuer {
     name: String,
-    key: Key,
+    key: Arc<Key>,
     pub(super) pem: String,
 }
 
 impl Issuer {
     /// Self-signed, and valid for long.
     pub(super) fn root(name: &str) -> Self {
-        let key = Key::generate();
-        let request = Request::authority(name);
+        Self::self_signed(&Request::authority(name), Arc::new(Key::generate()))
+    }
+
+    pub(super) fn root_of(request: &Request) -> Self {
+        Self::self_signed(request, Arc::new(Key::generate()))
+    }
+
+    /// The same name and key with another certificate.
+    pub(super) fn renewed(&self, valid: (i64, i64)) -> Self {
+        let request = Request {
+            valid,
+            ..Request::authority(&self.name)
+        };
+        Self::self_signed(&request, Arc::clone(&self.key))
+    }
+
+    /// Another certificate for an authority, by this one.
+    pub(super) fn cross_signed(&self, other: &Self, valid: (i64, i64)) -> Self {
+        let request = Request {
+            valid,
+            ..Request::authority(&other.name)
+        };
         Self {
-            pem: pem("CERTIFICATE", &request.signed(name, &key, &key)),
-            name: name.to_owned(),
+            pem: pem(
+                "CERTIFICATE",
+                &request.signed(&self.name, &self.key, &other.key),
+            ),
+            name: other.name.clone(),
+            key: Arc::clone(&other.key),
+        }
+    }
+
+    fn self_signed(request: &Request, key: Arc<Key>) -> Self {
+        Self {
+            pem: pem("CERTIFICATE", &request.signed(&request.name, &key, &key)),
+            name: request.name.clone(),
             key,
         }
     }
 
     /// Another authority below this one.
     pub(super) fn intermediate(&self, request: Request) -> Self {
-        let key = Key::generate();
+        let key = Arc::new(Key::generate());
         Self {
             pem: pem("CERTIFICATE", &request.signed(&self.name, &self.key, &key)),
             name: request.name,
@@ -62,6 +94,11 @@ pub(super) struct Request {
     pub(super) oidc_issuer: Option<&'static str>,
     pub(super) usage: Option<&'static str>,
     pub(super) is_authority: bool,
+    pub(super) path_length: Option<u8>,
+    /// In DER.
+    pub(super) key_usage: Option<&'static [u8]>,
+    /// In DER.
+    pub(super) name_constraints: Option<&'static [u8]>,
     /// In seconds around the time in the log.
     pub(super) valid: (i64, i64),
 }
@@ -74,6 +111,9 @@ impl Request {
             oidc_issuer: None,
             usage: Some(CODE_SIGNING),
             is_authority: false,
+            path_length: None,
+            key_usage: None,
+            name_constraints: None,
             valid: (-60, 540),
         }
     }
@@ -85,6 +125,9 @@ impl Request {
             oidc_issuer: None,
             usage: None,
             is_authority: true,
+            path_length: None,
+            key_usage: None,
+            name_constraints: None,
             valid: (-1_000_000, 1_000_000),
         }
     }
@@ -142,9 +185,15 @@ impl Request {
         if self.is_authority {
             let constraints = BasicConstraints {
                 ca: true,
-                path_len_constraint: None,
+                path_len_constraint: self.path_length,
             };
             extensions.push(extension("2.5.29.19", true, constraints.to_der().unwrap()));
+        }
+        if let Some(usage) = self.key_usage {
+            extensions.push(extension("2.5.29.15", true, usage.to_vec()));
+        }
+        if let Some(constraints) = self.name_constraints {
+            extensions.push(extension("2.5.29.30", true, constraints.to_vec()));
         }
         if let Some(usage) = self.usage {
             let usage = ExtendedKeyUsage(vec![ObjectIdentifier::new_unwrap(usage)]);

@@ -1,0 +1,144 @@
+//! How certificates of one's own authorities hang together.
+
+use super::authorities::{Own, text};
+use super::issue::{Issuer, Request};
+use super::world::{failed, proven};
+use crate::verify::{CertificateAuthorities, CertificateAuthoritiesError as Error, FailedCheck};
+
+const OLD: (i64, i64) = (-1_000_000, -1000);
+const NEW: (i64, i64) = (-1000, 1_000_000);
+
+/// The error with the name in it.
+fn refused(authorities: &[&Issuer]) -> (String, Error) {
+    let error = CertificateAuthorities::from_pem(&text(authorities)).unwrap_err();
+    (error.to_string(), error)
+}
+
+fn below(issuer: &Issuer, name: &str, path_length: Option<u8>) -> Issuer {
+    issuer.intermediate(Request {
+        path_length,
+        ..Request::authority(name)
+    })
+}
+
+fn root(path_length: Option<u8>) -> Issuer {
+    Issuer::root_of(&Request {
+        path_length,
+        ..Request::authority("root")
+    })
+}
+
+#[test]
+fn a_root_and_its_renewal_stand_in_either_order() {
+    let new = Issuer::root("root").renewed(NEW);
+    let between = new.intermediate(Request::authority("between"));
+    // With the same key, and with another.
+    for old in [new.renewed(OLD), Issuer::root("root").renewed(OLD)] {
+        for file in [
+            [&old, &new, &between],
+            [&new, &old, &between],
+            [&between, &old, &new],
+        ] {
+            let own = Own::new(&file);
+            let leaf = own.leaf(&between);
+            for candidate in [own.legacy(&leaf, &[]), own.bundle(&leaf)] {
+                proven(&candidate, &own.demand());
+            }
+        }
+    }
+    // The old one alone ended before.
+    let own = Own::new(&[&new.renewed(OLD), &between]);
+    let failure = failed(&own.bundle(&own.leaf(&between)), &own.demand());
+    assert_eq!(failure.check, FailedCheck::InvalidCertificate);
+}
+
+#[test]
+fn an_intermediate_must_be_signed_by_the_one_that_it_names() {
+    let (mine, impostor) = (Issuer::root("root"), Issuer::root("root"));
+    let between = below(&impostor, "between", None);
+    let lower = below(&between, "lower", None);
+    let (message, error) = refused(&[&mine, &between]);
+    assert!(matches!(error, Error::NoIssuer { .. }), "{error:?}");
+    assert!(message.contains("CN=between"), "{message}");
+    assert!(matches!(
+        refused(&[&mine, &lower]).1,
+        Error::NoIssuer { .. }
+    ));
+    Own::new(&[&impostor, &lower, &between]);
+}
+
+#[test]
+fn path_lengths_are_kept() {
+    for (of_root, of_between, refused_name) in [
+        (None, None, None),
+        (Some(2), Some(1), None),
+        (Some(1), None, Some("CN=lower")),
+        (Some(0), None, Some("CN=between")),
+        (None, Some(0), Some("CN=lower")),
+    ] {
+        let root = root(of_root);
+        let between = below(&root, "between", of_between);
+        let lower = below(&between, "lower", Some(0));
+        let file = [&root, &between, &lower];
+        let Some(name) = refused_name else {
+            let own = Own::new(&file);
+            proven(&own.bundle(&own.leaf(&lower)), &own.demand());
+            continue;
+        };
+        let (message, error) = refused(&file);
+        assert!(matches!(error, Error::PathLength { .. }), "{error:?}");
+        assert!(message.contains(name), "{message}");
+    }
+}
+
+#[test]
+fn keys_must_be_for_signing_certificates() {
+    // `digitalSignature`, and `keyCertSign` with `cRLSign`.
+    let (wrong, right): (&[u8], &[u8]) = (&[3, 2, 7, 0x80], &[3, 2, 1, 0x06]);
+    let request = |key_usage| Request {
+        key_usage: Some(key_usage),
+        ..Request::authority("used")
+    };
+    let (good, bad) = (
+        Issuer::root_of(&request(right)),
+        Issuer::root_of(&request(wrong)),
+    );
+    Own::new(&[&good, &below(&good, "between", None)]);
+    let above = Issuer::root("above");
+    let between = above.intermediate(request(wrong));
+    for file in [vec![&bad], vec![&above, &between]] {
+        let (message, error) = refused(&file);
+        assert!(matches!(error, Error::KeyUsage { .. }), "{error:?}");
+        assert!(message.contains("CN=used"), "{message}");
+    }
+}
+
+#[test]
+fn name_constraints_are_refused_as_they_would_not_be_applied() {
+    // Names below the domain `a` only.
+    let constrained = Issuer::root_of(&Request {
+        name_constraints: Some(&[0x30, 7, 0xa0, 5, 0x30, 3, 0x82, 1, b'a']),
+        ..Request::authority("narrow")
+    });
+    let (message, error) = refused(&[&constrained]);
+    assert!(matches!(error, Error::NameConstraints { .. }), "{error:?}");
+    assert!(message.contains("CN=narrow"), "{message}");
+}
+
+#[test]
+fn ways_are_not_tried_without_end() {
+    let root = Issuer::root("root");
+    let (left, right) = (below(&root, "left", None), below(&root, "right", None));
+    let many: Vec<_> = (1..8)
+        .flat_map(|number| {
+            let valid = (-number, number);
+            [
+                left.cross_signed(&right, valid),
+                right.cross_signed(&left, valid),
+            ]
+        })
+        .collect();
+    let file: Vec<_> = many.iter().chain([&root, &left, &right]).collect();
+    let error = CertificateAuthorities::from_pem(&text(&file)).unwrap_err();
+    assert!(matches!(error, Error::TooManyWays { .. }), "{error:?}");
+}
