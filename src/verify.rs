@@ -157,6 +157,19 @@ pub enum FailedCheck {
     AnnotationMismatch,
 }
 
+/// How much of a candidate that failed was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Examined {
+    /// Nothing: the registry lists it and does not have it.
+    Absent,
+    /// Nothing or its beginning: it exceeds a limit, and what it says is not known.
+    Cut,
+    /// Its shape, which is broken.
+    Shape,
+    /// Its content: signatures were or may have been verified, whatever check failed.
+    Content,
+}
+
 /// Why a candidate does not prove what was demanded.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -164,6 +177,8 @@ pub struct Failure {
     pub check: FailedCheck,
     /// One sentence, without the final stop, in the terms of the policy: what was expected and what was found.
     pub reason: String,
+    /// How much of it there was to look at.
+    pub examined: Examined,
     /// What the certificate says, if there is a readable one; nothing in it is proven.
     pub certificate: Option<Box<Certificate>>,
     /// What the log entry says, if there is one; nothing in it is proven.

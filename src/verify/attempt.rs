@@ -6,8 +6,8 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
 
 use super::{
-    Attempt, Certificate, Demand, FailedCheck, Failure, Proof, ProvenSigner, PublicKey, Purpose,
-    Signer, certificate, timestamp, transparency_log,
+    Attempt, Certificate, Demand, Examined, FailedCheck, Failure, Proof, ProvenSigner, PublicKey,
+    Purpose, Signer, certificate, timestamp, transparency_log,
 };
 use crate::oci::{Digest, RepositoryName};
 use crate::signature::{
@@ -313,8 +313,13 @@ fn predicate_type(signed: &Signed) -> Option<String> {
 fn broken_failure(broken: &Broken) -> Failure {
     Failure {
         check: match broken.defect {
-            Defect::Malformed => FailedCheck::Malformed,
+            Defect::Absent | Defect::Malformed => FailedCheck::Malformed,
             Defect::LimitExceeded => FailedCheck::LimitExceeded,
+        },
+        examined: match broken.defect {
+            Defect::Absent => Examined::Absent,
+            Defect::LimitExceeded => Examined::Cut,
+            Defect::Malformed => Examined::Shape,
         },
         reason: clipped(&broken.reason),
         certificate: None,
@@ -326,6 +331,7 @@ fn broken_failure(broken: &Broken) -> Failure {
 fn failure(refusal: &Refusal, signed: &Signed) -> Failure {
     Failure {
         check: refusal.check,
+        examined: Examined::Content,
         reason: clipped(&refusal.reason),
         certificate: signed
             .certificate

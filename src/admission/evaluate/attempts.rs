@@ -16,8 +16,8 @@ use crate::policy::{
 };
 use crate::signature::Candidate;
 use crate::verify::{
-    self, Attempt, Certificate, Demand, FailedCheck, Proof, ProvenSigner, Purpose, Signer,
-    TrustedRoot,
+    self, Attempt, Certificate, Demand, Examined, FailedCheck, Proof, ProvenSigner, Purpose,
+    Signer, TrustedRoot,
 };
 
 /// Who vouched: two signatures count once if these are equal.
@@ -64,6 +64,10 @@ pub(super) enum Tried {
     NotApplicable,
     Vouched(Vouched),
     Refused(Refusal),
+    /// It exceeds a limit: whether it vouches, and for what, is not known.
+    Cut(Refusal),
+    /// It is listed and not to be had.
+    Absent(Refusal),
     /// It may vouch, but the authority's key or trusted root is not to be had.
     Unusable(String),
     /// The limit on attempts is used up.
@@ -173,7 +177,12 @@ impl<'a> Attempts<'a> {
         ));
         match (judged, attempt) {
             (Ok(voucher), Attempt::Proven(proof)) => Tried::Vouched(Vouched { voucher, proof }),
-            (Err(refusal), _) => Tried::Refused(refusal),
+            (Err(refusal), Attempt::Failed(failure)) => match failure.examined {
+                Examined::Absent => Tried::Absent(refusal),
+                Examined::Cut => Tried::Cut(refusal),
+                Examined::Shape | Examined::Content => Tried::Refused(refusal),
+            },
+            (Err(refusal), Attempt::Proven(_) | Attempt::NotApplicable) => Tried::Refused(refusal),
             (Ok(_), Attempt::Failed(_) | Attempt::NotApplicable) => Tried::NotApplicable,
         }
     }

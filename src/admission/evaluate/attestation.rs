@@ -16,7 +16,7 @@ pub(super) fn attestation<'p>(
     requirement: &'p AttestationRequirement,
     tries: Tries,
 ) -> Fared {
-    let collected = collect(judged, requirement, tries);
+    let mut collected = collect(judged, requirement, tries);
     let about_all = requirement.quantifier != Quantifier::Any;
     if collected.exhausted && (about_all || !collected.any_holds) {
         return Fared::Refused(collected.furthest.exhausted());
@@ -25,6 +25,9 @@ pub(super) fn attestation<'p>(
         missing,
         revoked: collected.furthest.into_revoked(),
     };
+    if about_all && let Some(fared) = collected.unread() {
+        return fared;
+    }
     let open = collected.unusable.clone();
     if collected.found.is_empty() {
         return match open {
@@ -59,6 +62,10 @@ struct Collected {
     furthest: Furthest,
     /// A key or root that was needed and is not to be had.
     unusable: Option<String>,
+    /// One that exceeds a limit, and what it would have said is not known.
+    cut: Option<Refusal>,
+    /// One that is listed and not to be had.
+    absent: Option<Refusal>,
     exhausted: bool,
 }
 
@@ -80,6 +87,14 @@ fn collect<'p>(
             match attempts.try_candidate(index, judged.policy, authority, purpose) {
                 Tried::NotApplicable => {}
                 Tried::Refused(refusal) => collected.furthest.note(refusal),
+                Tried::Cut(refusal) => {
+                    collected.cut.get_or_insert_with(|| refusal.clone());
+                    collected.furthest.note(refusal);
+                }
+                Tried::Absent(refusal) => {
+                    collected.absent.get_or_insert_with(|| refusal.clone());
+                    collected.furthest.note(refusal);
+                }
                 Tried::Unusable(reason) => {
                     collected.unusable.get_or_insert(reason);
                 }
@@ -100,6 +115,26 @@ fn collect<'p>(
         }
     }
     collected
+}
+
+impl Collected {
+    /// What may be an attestation of the type and could not be read: where all of them matter, nobody knows whether it
+    /// is the one that does not hold. What is revoked is refused as that.
+    fn unread(&mut self) -> Option<Fared> {
+        if let Some(absent) = self.absent.take() {
+            return Some(Fared::Undecided {
+                missing: absent.reason,
+                revoked: std::mem::take(&mut self.furthest).into_revoked(),
+            });
+        }
+        self.cut.take().map(|cut| {
+            let revoked = std::mem::take(&mut self.furthest).into_revoked();
+            Fared::Refused(revoked.unwrap_or(Refusal {
+                rank: Rank::Limit,
+                ..cut
+            }))
+        })
+    }
 }
 
 /// `all` and `newest` say something about every attestation, so every one must have been seen.

@@ -305,7 +305,9 @@ impl<'p> Judged<'p, '_, '_> {
                 }
                 match self.signature(index, required) {
                     Tried::NotApplicable => continue,
-                    Tried::Refused(refusal) => signed.shortfall.furthest.note(refusal),
+                    Tried::Refused(refusal) | Tried::Cut(refusal) | Tried::Absent(refusal) => {
+                        signed.shortfall.furthest.note(refusal);
+                    }
                     Tried::Unusable(reason) => signed.note_unusable(position, reason),
                     Tried::Exhausted => {
                         signed.shortfall.exhausted = true;
