@@ -17,7 +17,7 @@ use super::recorder::Draft;
 use super::{Admission, Asked, REFUSAL_MEMORY, UNAVAILABLE_MEMORY};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document, Origin};
-use crate::policy::{Policies, Policy, Tags};
+use crate::policy::{Policies, Policy, Quantifier, Tags};
 
 /// The manifest, on its way while signatures are looked for.
 pub(super) type Arriving<'a> = Shared<BoxFuture<'a, Arrived>>;
@@ -138,7 +138,10 @@ impl Admission {
             Some(evaluation) => *evaluation,
             None => self.evaluate(subject, &gathering, &terms, draft),
         };
-        if self.has_newer_keys(&evaluation, &mut terms, draft).await {
+        if self
+            .has_newer_keys(subject, &evaluation, &mut terms, draft)
+            .await
+        {
             evaluation = self.evaluate(subject, &gathering, &terms, draft);
         }
         if let Finding::Refused(_) = &evaluation.finding {
@@ -166,12 +169,16 @@ impl Admission {
     /// may have got a new version. Whether there is something new to judge by, which is then in `terms`.
     async fn has_newer_keys(
         &self,
+        subject: &Subject,
         evaluation: &Evaluation,
         terms: &mut Terms,
         draft: &mut Draft,
     ) -> bool {
         let unmatched = &evaluation.unmatched_keys;
-        if unmatched.is_empty() || matches!(evaluation.finding, Finding::Satisfied) {
+        // Where all attestations matter, what was satisfied may not be by one that only a new version vouches for.
+        let is_settled =
+            matches!(evaluation.finding, Finding::Satisfied) && !terms.demand_every(subject);
+        if unmatched.is_empty() || is_settled {
             return false;
         }
         let asking = Stopwatch::now();
@@ -338,6 +345,14 @@ impl Terms {
             .matching(&subject.repository, &self.tags)
             .cloned()
             .collect()
+    }
+
+    /// Whether a policy that covers the subject speaks of attestations that nobody has vouched for yet.
+    fn demand_every(&self, subject: &Subject) -> bool {
+        self.policies
+            .matching(&subject.repository, &self.tags)
+            .flat_map(|policy| policy.requirement.attestations())
+            .any(|attestation| attestation.quantifier != Quantifier::Any)
     }
 }
 
