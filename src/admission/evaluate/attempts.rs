@@ -210,8 +210,8 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// What verifying with the versions of one key gives: the first that proves it, else what got furthest. All
-    /// versions together are one attempt; there are few of them.
+    /// What verifying with the versions of one key gives: the first that proves it, else what got furthest. A candidate
+    /// that says which of the versions made it is tried with no other; each that is tried is an attempt.
     fn by_any<'k>(
         &mut self,
         reference: &str,
@@ -219,11 +219,16 @@ impl<'a> Attempts<'a> {
         candidate: &Candidate,
         demand: &Demand<'_>,
     ) -> Option<(Attempt, Option<&'k KeyVersion>)> {
-        if self.made >= self.limits.attempts_max {
-            return None;
-        }
+        let is_claimed = |version: &KeyVersion| verify::claims_key(candidate, &version.key);
+        let says_which = versions.len() > 1 && versions.iter().any(is_claimed);
         let mut best: Option<(Attempt, Option<&KeyVersion>)> = None;
         for version in versions {
+            if says_which && !is_claimed(version) {
+                continue;
+            }
+            if self.made >= self.limits.attempts_max {
+                return None;
+            }
             let demand = Demand {
                 signer: Signer::Key(&version.key),
                 ..*demand
@@ -235,6 +240,9 @@ impl<'a> Attempts<'a> {
                 self.limits,
                 self.now,
             );
+            if costs_crypto(&attempt) {
+                self.made += 1;
+            }
             let better = best
                 .as_ref()
                 .is_none_or(|(best, _)| progress(best) < progress(&attempt));
@@ -246,9 +254,6 @@ impl<'a> Attempts<'a> {
             }
         }
         let (attempt, version) = best.unwrap_or((Attempt::NotApplicable, None));
-        if costs_crypto(&attempt) {
-            self.made += 1;
-        }
         if is_by_no_version(&attempt) && !self.unmatched_keys.iter().any(|it| it == reference) {
             self.unmatched_keys.push(reference.to_owned());
         }
@@ -380,10 +385,10 @@ fn costs_crypto(attempt: &Attempt) -> bool {
     match attempt {
         Attempt::NotApplicable => false,
         Attempt::Proven(_) => true,
-        Attempt::Failed(failure) => !matches!(
-            failure.check,
-            FailedCheck::Malformed | FailedCheck::LimitExceeded
-        ),
+        Attempt::Failed(failure) => match failure.examined {
+            Examined::Absent | Examined::Cut | Examined::Shape => false,
+            Examined::Content => true,
+        },
     }
 }
 
