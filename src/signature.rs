@@ -106,9 +106,11 @@ pub(crate) struct Broken {
     pub(crate) role: Role,
 }
 
-/// The two ways of being broken that a refusal tells apart.
+/// The ways of being broken that a refusal tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Defect {
+    /// The registry lists it and does not have it.
+    Absent,
     Malformed,
     LimitExceeded,
 }
@@ -263,9 +265,11 @@ fn parse(
     let bytes = match blob {
         Blob::Present(bytes) => bytes,
         Blob::Missing => {
-            return Err(ParseFailure::malformed(
-                "the registry does not have the blob that the signature manifest refers to",
-            ));
+            return Err(ParseFailure {
+                defect: Defect::Absent,
+                reason: "the registry does not have the blob that the signature manifest refers to"
+                    .to_owned(),
+            });
         }
         Blob::OtherType => {
             return Err(ParseFailure::malformed(

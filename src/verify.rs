@@ -13,6 +13,7 @@ mod trusted_root;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -122,8 +123,8 @@ pub struct Proof {
     pub annotations: BTreeMap<String, String>,
     /// The predicate type, for DSSE content.
     pub predicate_type: Option<String>,
-    /// The whole signed in-toto statement, for attestations.
-    pub statement: Option<serde_json::Value>,
+    /// The whole signed in-toto statement, for attestations. It is large and may be anybody's: read it when it counts.
+    pub statement: Option<Bytes>,
 }
 
 /// The check that failed first, in the order in which the checks of one attempt run.
@@ -157,6 +158,19 @@ pub enum FailedCheck {
     AnnotationMismatch,
 }
 
+/// How much of a candidate that failed was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Examined {
+    /// Nothing: the registry lists it and does not have it.
+    Absent,
+    /// Nothing or its beginning: it exceeds a limit, and what it says is not known.
+    Cut,
+    /// Its shape, which is broken.
+    Shape,
+    /// Its content: signatures were or may have been verified, whatever check failed.
+    Content,
+}
+
 /// Why a candidate does not prove what was demanded.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -164,6 +178,8 @@ pub struct Failure {
     pub check: FailedCheck,
     /// One sentence, without the final stop, in the terms of the policy: what was expected and what was found.
     pub reason: String,
+    /// How much of it there was to look at.
+    pub examined: Examined,
     /// What the certificate says, if there is a readable one; nothing in it is proven.
     pub certificate: Option<Box<Certificate>>,
     /// What the log entry says, if there is one; nothing in it is proven.
@@ -228,6 +244,12 @@ pub fn verify(
 #[must_use]
 pub fn may_prove(candidate: &Candidate, purpose: Purpose<'_>) -> bool {
     attempt::may_prove(candidate.content.as_ref(), purpose)
+}
+
+/// Whether `candidate` or one of its log entries says that it was made with `key`; nothing in it is proven.
+#[must_use]
+pub fn claims_key(candidate: &Candidate, key: &PublicKey) -> bool {
+    attempt::claims(candidate.content.as_ref(), key)
 }
 
 /// The predicate type that an attestation claims, in short and on one line; nothing for signatures.

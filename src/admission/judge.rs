@@ -17,7 +17,7 @@ use super::recorder::Draft;
 use super::{Admission, Asked, REFUSAL_MEMORY, UNAVAILABLE_MEMORY};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document, Origin};
-use crate::policy::{Exception, Policies, Policy, Tags};
+use crate::policy::{Exception, Policies, Policy, Quantifier, Tags};
 
 /// How long a refusal waits for a key service to say whether a key has a newer version.
 const NEWER_KEYS_WAIT: Duration = Duration::from_secs(2);
@@ -182,7 +182,10 @@ impl Admission {
                 }
             }
         }
-        if self.has_newer_keys(&evaluation, &mut terms, draft).await {
+        if self
+            .has_newer_keys(subject, &evaluation, &mut terms, draft)
+            .await
+        {
             evaluation = self.evaluate(subject, &gathering, &terms, draft);
         }
         if let (Finding::Refused(_), Some(missing)) = (&evaluation.finding, parents.undecided) {
@@ -201,12 +204,16 @@ impl Admission {
     /// may have got a new version. Whether there is something new to judge by, which is then in `terms`.
     async fn has_newer_keys(
         &self,
+        subject: &Subject,
         evaluation: &Evaluation,
         terms: &mut Terms,
         draft: &mut Draft,
     ) -> bool {
         let unmatched = &evaluation.unmatched_keys;
-        if unmatched.is_empty() || matches!(evaluation.finding, Finding::Satisfied) {
+        // Where all attestations matter, what was satisfied may not be by one that only a new version vouches for.
+        let is_settled =
+            matches!(evaluation.finding, Finding::Satisfied) && !terms.demand_every(subject);
+        if unmatched.is_empty() || is_settled {
             return false;
         }
         let asking = Stopwatch::now();
@@ -380,6 +387,14 @@ impl Terms {
             .matching(&subject.repository, &self.tags)
             .cloned()
             .collect()
+    }
+
+    /// Whether a policy that covers the subject speaks of attestations that nobody has vouched for yet.
+    fn demand_every(&self, subject: &Subject) -> bool {
+        self.policies
+            .matching(&subject.repository, &self.tags)
+            .flat_map(|policy| policy.requirement.attestations())
+            .any(|attestation| attestation.quantifier != Quantifier::Any)
     }
 }
 

@@ -54,7 +54,7 @@ fn read_fingerprint(field: &Field<'_>, reader: &mut Reader) -> Option<Digest> {
 
 /// `sha256:<hex>` over the certificate (DER), or its serial number.
 fn read_certificate(field: &Field<'_>, revoked: &mut Revoked, reader: &mut Reader) {
-    let help = "write sha256: and 64 lower-case hex digits, or the serial number in hex";
+    let help = "write sha256: and 64 lower-case hex digits, or 0x and the serial number in hex";
     let Some(text) = field.text(reader) else {
         return;
     };
@@ -64,7 +64,14 @@ fn read_certificate(field: &Field<'_>, revoked: &mut Revoked, reader: &mut Reade
             .extend(field.parse::<Digest>(help, reader));
         return;
     }
-    match serial_number(text) {
+    let is_ambiguous = !text.is_empty() && text.chars().all(|it| it.is_ascii_digit());
+    if is_ambiguous {
+        let help =
+            "write 0x before a serial number in hex; one in decimal must be converted to hex";
+        reader.problem(field, "a serial number in hex or in decimal?", help);
+        return;
+    }
+    match serial_number(text.strip_prefix("0x").unwrap_or(text)) {
         Some(serial) => {
             revoked.serial_numbers.insert(serial);
         }

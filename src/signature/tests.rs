@@ -157,10 +157,9 @@ fn blobs_that_are_not_as_described() {
     let mut larger = right.0.clone();
     larger.size += 1;
     malformed(vec![(larger, right.1)], "its descriptor says");
-    malformed(
-        vec![(right.0.clone(), Blob::Missing)],
-        "does not have the blob",
-    );
+    let (kind, reason) = defect(vec![(right.0.clone(), Blob::Missing)]).unwrap();
+    assert_eq!(kind, Defect::Absent);
+    assert!(reason.contains("does not have the blob"), "{reason}");
     exceeds(vec![(right.0, Blob::TooLarge)]);
 }
 

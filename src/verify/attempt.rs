@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    Attempt, Certificate, Demand, FailedCheck, Failure, Proof, ProvenSigner, PublicKey, Purpose,
-    Signer, certificate, timestamp, transparency_log,
+    Attempt, Certificate, Demand, Examined, FailedCheck, Failure, Proof, ProvenSigner, PublicKey,
+    Purpose, Signer, certificate, timestamp, transparency_log,
 };
 use crate::oci::{Digest, RepositoryName};
 use crate::signature::{
@@ -130,7 +131,7 @@ fn prove(
         signed_timestamp,
         annotations: annotations(signed, subject),
         predicate_type: predicate_type(signed),
-        statement: statement(signed, demand.purpose)?,
+        statement: statement(signed, demand.purpose),
     })
 }
 
@@ -189,14 +190,7 @@ fn check_signature<'a>(signed: &'a Signed, demand: &Demand<'a>) -> Result<Verifi
 
 /// Another's signature, unless a hint or a log entry says that it should have been this key's.
 fn not_by_key(signed: &Signed, key: &PublicKey) -> Refusal {
-    let hinted = signed.key_hint.as_deref() == Some(key.hint().as_str());
-    let logged = signed.log_entries.iter().any(|entry| {
-        entry
-            .logged
-            .as_ref()
-            .is_ok_and(|logged| logged.verifier == LoggedVerifier::PublicKey(key.der().to_vec()))
-    });
-    if hinted || logged {
+    if claims_key(signed, key) {
         return Refusal {
             check: FailedCheck::InvalidSignature,
             reason: format!(
@@ -288,19 +282,29 @@ fn annotations(signed: &Signed, subject: &Digest) -> BTreeMap<String, String> {
     }
 }
 
-fn statement(signed: &Signed, purpose: Purpose<'_>) -> Result<Option<serde_json::Value>, Refusal> {
+fn statement(signed: &Signed, purpose: Purpose<'_>) -> Option<Bytes> {
     match (&signed.claim, purpose) {
-        (Claim::Statement(_), Purpose::Attestation { .. }) => {
-            serde_json::from_slice(&signed.payload)
-                .map(Some)
-                .map_err(|error| Refusal {
-                    check: FailedCheck::Malformed,
-                    reason: format!("the in-toto statement is not readable: {error}"),
-                })
-        }
+        (Claim::Statement(_), Purpose::Attestation { .. }) => Some(signed.payload.clone()),
         (Claim::Statement(_) | Claim::SimpleSigning(_), Purpose::Signature)
-        | (Claim::SimpleSigning(_), Purpose::Attestation { .. }) => Ok(None),
+        | (Claim::SimpleSigning(_), Purpose::Attestation { .. }) => None,
     }
+}
+
+/// Whether it says itself, or a log entry does, that it was made with `key`.
+pub(super) fn claims(content: &Content, key: &PublicKey) -> bool {
+    match content {
+        Content::Broken(_) => false,
+        Content::Signed(signed) => claims_key(signed, key),
+    }
+}
+
+fn claims_key(signed: &Signed, key: &PublicKey) -> bool {
+    signed.key_hint.as_deref() == Some(key.hint().as_str())
+        || signed.log_entries.iter().any(|entry| {
+            entry.logged.as_ref().is_ok_and(|logged| {
+                logged.verifier == LoggedVerifier::PublicKey(key.der().to_vec())
+            })
+        })
 }
 
 fn predicate_type(signed: &Signed) -> Option<String> {
@@ -313,8 +317,13 @@ fn predicate_type(signed: &Signed) -> Option<String> {
 fn broken_failure(broken: &Broken) -> Failure {
     Failure {
         check: match broken.defect {
-            Defect::Malformed => FailedCheck::Malformed,
+            Defect::Absent | Defect::Malformed => FailedCheck::Malformed,
             Defect::LimitExceeded => FailedCheck::LimitExceeded,
+        },
+        examined: match broken.defect {
+            Defect::Absent => Examined::Absent,
+            Defect::LimitExceeded => Examined::Cut,
+            Defect::Malformed => Examined::Shape,
         },
         reason: clipped(&broken.reason),
         certificate: None,
@@ -326,6 +335,7 @@ fn broken_failure(broken: &Broken) -> Failure {
 fn failure(refusal: &Refusal, signed: &Signed) -> Failure {
     Failure {
         check: refusal.check,
+        examined: Examined::Content,
         reason: clipped(&refusal.reason),
         certificate: signed
             .certificate

@@ -16,8 +16,8 @@ use crate::policy::{
 };
 use crate::signature::Candidate;
 use crate::verify::{
-    self, Attempt, Certificate, Demand, FailedCheck, Proof, ProvenSigner, Purpose, Signer,
-    TrustedRoot,
+    self, Attempt, Certificate, Demand, Examined, FailedCheck, Proof, ProvenSigner, Purpose,
+    Signer, TrustedRoot,
 };
 
 /// Who vouched: two signatures count once if these are equal.
@@ -64,6 +64,10 @@ pub(super) enum Tried {
     NotApplicable,
     Vouched(Vouched),
     Refused(Refusal),
+    /// It exceeds a limit: whether it vouches, and for what, is not known.
+    Cut(Refusal),
+    /// It is listed and not to be had.
+    Absent(Refusal),
     /// It may vouch, but the authority's key or trusted root is not to be had.
     Unusable(String),
     /// The limit on attempts is used up.
@@ -173,7 +177,12 @@ impl<'a> Attempts<'a> {
         ));
         match (judged, attempt) {
             (Ok(voucher), Attempt::Proven(proof)) => Tried::Vouched(Vouched { voucher, proof }),
-            (Err(refusal), _) => Tried::Refused(refusal),
+            (Err(refusal), Attempt::Failed(failure)) => match failure.examined {
+                Examined::Absent => Tried::Absent(refusal),
+                Examined::Cut => Tried::Cut(refusal),
+                Examined::Shape | Examined::Content => Tried::Refused(refusal),
+            },
+            (Err(refusal), Attempt::Proven(_) | Attempt::NotApplicable) => Tried::Refused(refusal),
             (Ok(_), Attempt::Failed(_) | Attempt::NotApplicable) => Tried::NotApplicable,
         }
     }
@@ -203,8 +212,8 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// What verifying with the versions of one key gives: the first that proves it, else what got furthest. All
-    /// versions together are one attempt; there are few of them.
+    /// What verifying with the versions of one key gives: the first that proves it, else what got furthest. A candidate
+    /// that says which of the versions made it is tried with no other; each that is tried is an attempt.
     fn by_any<'k>(
         &mut self,
         reference: &str,
@@ -212,11 +221,16 @@ impl<'a> Attempts<'a> {
         candidate: &Candidate,
         demand: &Demand<'_>,
     ) -> Option<(Attempt, Option<&'k KeyVersion>)> {
-        if self.made >= self.limits.attempts_max {
-            return None;
-        }
+        let is_claimed = |version: &KeyVersion| verify::claims_key(candidate, &version.key);
+        let says_which = versions.len() > 1 && versions.iter().any(is_claimed);
         let mut best: Option<(Attempt, Option<&KeyVersion>)> = None;
         for version in versions {
+            if says_which && !is_claimed(version) {
+                continue;
+            }
+            if self.made >= self.limits.attempts_max {
+                return None;
+            }
             let demand = Demand {
                 signer: Signer::Key(&version.key),
                 ..*demand
@@ -228,6 +242,9 @@ impl<'a> Attempts<'a> {
                 self.limits,
                 self.now,
             );
+            if costs_crypto(&attempt) {
+                self.made += 1;
+            }
             let better = best
                 .as_ref()
                 .is_none_or(|(best, _)| progress(best) < progress(&attempt));
@@ -239,9 +256,6 @@ impl<'a> Attempts<'a> {
             }
         }
         let (attempt, version) = best.unwrap_or((Attempt::NotApplicable, None));
-        if costs_crypto(&attempt) {
-            self.made += 1;
-        }
         if is_by_no_version(&attempt) && !self.unmatched_keys.iter().any(|it| it == reference) {
             self.unmatched_keys.push(reference.to_owned());
         }
@@ -373,10 +387,10 @@ fn costs_crypto(attempt: &Attempt) -> bool {
     match attempt {
         Attempt::NotApplicable => false,
         Attempt::Proven(_) => true,
-        Attempt::Failed(failure) => !matches!(
-            failure.check,
-            FailedCheck::Malformed | FailedCheck::LimitExceeded
-        ),
+        Attempt::Failed(failure) => match failure.examined {
+            Examined::Absent | Examined::Cut | Examined::Shape => false,
+            Examined::Content => true,
+        },
     }
 }
 

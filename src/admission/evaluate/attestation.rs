@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::Known;
 use super::attempts::{Rank, Refusal, Tried, Vouched, Voucher};
 use super::requirement::{Fared, Furthest, Judged, Tries};
@@ -16,7 +18,7 @@ pub(super) fn attestation<'p>(
     requirement: &'p AttestationRequirement,
     tries: Tries,
 ) -> Fared {
-    let collected = collect(judged, requirement, tries);
+    let mut collected = collect(judged, requirement, tries);
     let about_all = requirement.quantifier != Quantifier::Any;
     if collected.exhausted && (about_all || !collected.any_holds) {
         return Fared::Refused(collected.furthest.exhausted());
@@ -25,6 +27,9 @@ pub(super) fn attestation<'p>(
         missing,
         revoked: collected.furthest.into_revoked(),
     };
+    if about_all && let Some(fared) = collected.unread() {
+        return fared;
+    }
     let open = collected.unusable.clone();
     if collected.found.is_empty() {
         return match open {
@@ -53,13 +58,24 @@ pub(super) fn attestation<'p>(
 
 #[derive(Default)]
 struct Collected {
-    found: Vec<(Voucher, Proof)>,
+    found: Vec<Found>,
     /// Whether the condition is true of one of them.
     any_holds: bool,
     furthest: Furthest,
     /// A key or root that was needed and is not to be had.
     unusable: Option<String>,
+    /// One that exceeds a limit, and what it would have said is not known.
+    cut: Option<Refusal>,
+    /// One that is listed and not to be had.
+    absent: Option<Refusal>,
     exhausted: bool,
+}
+
+/// An attestation of the type by an authority. Of its statement only the verdict is kept.
+struct Found {
+    voucher: Voucher,
+    verified_time: Option<Timestamp>,
+    verdict: Result<(), Refusal>,
 }
 
 /// The attestations of the type that an authority vouches for. For `any`, nothing after the first that holds is tried
@@ -80,6 +96,14 @@ fn collect<'p>(
             match attempts.try_candidate(index, judged.policy, authority, purpose) {
                 Tried::NotApplicable => {}
                 Tried::Refused(refusal) => collected.furthest.note(refusal),
+                Tried::Cut(refusal) => {
+                    collected.cut.get_or_insert_with(|| refusal.clone());
+                    collected.furthest.note(refusal);
+                }
+                Tried::Absent(refusal) => {
+                    collected.absent.get_or_insert_with(|| refusal.clone());
+                    collected.furthest.note(refusal);
+                }
                 Tried::Unusable(reason) => {
                     collected.unusable.get_or_insert(reason);
                 }
@@ -89,8 +113,13 @@ fn collect<'p>(
                 }
                 Tried::Vouched(Vouched { voucher, proof }) => {
                     judged.names.insert(authority.name.as_str());
-                    collected.any_holds |= holds(requirement, &proof).is_ok();
-                    collected.found.push((voucher, *proof));
+                    let verdict = holds(requirement, &proof);
+                    collected.any_holds |= verdict.is_ok();
+                    collected.found.push(Found {
+                        voucher,
+                        verified_time: proof.verified_time,
+                        verdict,
+                    });
                     if one_suffices && collected.any_holds {
                         return collected;
                     }
@@ -100,6 +129,26 @@ fn collect<'p>(
         }
     }
     collected
+}
+
+impl Collected {
+    /// What may be an attestation of the type and could not be read: where all of them matter, nobody knows whether it
+    /// is the one that does not hold. What is revoked is refused as that.
+    fn unread(&mut self) -> Option<Fared> {
+        if let Some(absent) = self.absent.take() {
+            return Some(Fared::Undecided {
+                missing: absent.reason,
+                revoked: std::mem::take(&mut self.furthest).into_revoked(),
+            });
+        }
+        self.cut.take().map(|cut| {
+            let revoked = std::mem::take(&mut self.furthest).into_revoked();
+            Fared::Refused(revoked.unwrap_or(Refusal {
+                rank: Rank::Limit,
+                ..cut
+            }))
+        })
+    }
 }
 
 /// `all` and `newest` say something about every attestation, so every one must have been seen.
@@ -129,17 +178,19 @@ fn unseen(known: &Known<'_>) -> Option<Fared> {
 /// Who vouched for what must hold.
 fn quantify<'f>(
     requirement: &AttestationRequirement,
-    found: &'f [(Voucher, Proof)],
+    found: &'f [Found],
 ) -> Result<Vec<&'f Voucher>, Refusal> {
-    let judge =
-        |(voucher, proof): &'f (Voucher, Proof)| holds(requirement, proof).map(|()| voucher);
-    let verdict = match requirement.quantifier {
+    let judge = |one: &'f Found| match &one.verdict {
+        Ok(()) => Ok(&one.voucher),
+        Err(refusal) => Err(refusal.clone()),
+    };
+    match requirement.quantifier {
         Quantifier::Any => {
             let judged: Vec<_> = found.iter().map(judge).collect();
             let holding: Vec<_> = judged.iter().flatten().copied().collect();
             // Of several false ones, the newest says why.
             match judged.into_iter().next() {
-                Some(Err(reason)) if holding.is_empty() => Err(reason),
+                Some(Err(refusal)) if holding.is_empty() => Err(refusal),
                 Some(_) | None => Ok(holding),
             }
         }
@@ -147,39 +198,45 @@ fn quantify<'f>(
         // Newest is by verified time: an attestation without one is older than every other. Which of several with the
         // same time is the newest is not proven, so that all of these must hold.
         Quantifier::Newest => {
-            let newest = found.iter().map(|(_, proof)| proof.verified_time).max();
+            let newest = found.iter().map(|one| one.verified_time).max();
             found
                 .iter()
-                .filter(|(_, proof)| Some(proof.verified_time) == newest)
+                .filter(|one| Some(one.verified_time) == newest)
                 .map(judge)
                 .collect()
         }
+    }
+}
+
+/// Whether the condition is true of the signed statement, which is read here and not kept: only what an authority
+/// vouches for may cost that much. A condition that cannot be evaluated is not true.
+fn holds(requirement: &AttestationRequirement, proof: &Proof) -> Result<(), Refusal> {
+    let Some(condition) = &requirement.condition else {
+        return Ok(());
     };
-    verdict.map_err(|reason| Refusal {
+    let rejected = |reason: String| Refusal {
         rank: Rank::Condition,
         kind: Kind::AttestationRejected,
         reason: format!(
             "the {} attestation does not hold: {reason}",
             requirement.predicate_type
         ),
-    })
-}
-
-/// Whether the condition is true of the signed statement. A condition that cannot be evaluated is not true.
-fn holds(requirement: &AttestationRequirement, proof: &Proof) -> Result<(), String> {
-    let Some(condition) = &requirement.condition else {
-        return Ok(());
     };
     let Some(statement) = &proof.statement else {
-        return Err("it has no statement".to_owned());
+        return Err(rejected("it has no statement".to_owned()));
     };
-    match condition.evaluate(statement) {
+    let statement = serde_json::from_slice(statement).map_err(|error| Refusal {
+        rank: Rank::Condition,
+        kind: Kind::Malformed,
+        reason: format!("the in-toto statement is not readable: {error}"),
+    })?;
+    match condition.evaluate(&statement) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(format!("`{}` is false", condition.source())),
-        Err(error) => Err(format!(
+        Ok(false) => Err(rejected(format!("`{}` is false", condition.source()))),
+        Err(error) => Err(rejected(format!(
             "`{}` cannot be evaluated: {error}",
             condition.source()
-        )),
+        ))),
     }
 }
 

@@ -94,6 +94,13 @@ fn settle(fared: Fared, known: &Known<'_>) -> Outcome {
 
 impl<'p> Judged<'p, '_, '_> {
     fn requirement(&mut self, requirement: &'p Requirement, tries: Tries) -> Fared {
+        if demands_nothing(requirement) {
+            return Fared::Refused(Refusal {
+                rank: Rank::Nothing,
+                kind: Kind::Unsigned,
+                reason: "the policy names nothing that would suffice".to_owned(),
+            });
+        }
         match requirement {
             Requirement::Signature(signature) => self.any_of(&[signature], [], tries),
             Requirement::Attestation(requirement) => {
@@ -305,7 +312,9 @@ impl<'p> Judged<'p, '_, '_> {
                 }
                 match self.signature(index, required) {
                     Tried::NotApplicable => continue,
-                    Tried::Refused(refusal) => signed.shortfall.furthest.note(refusal),
+                    Tried::Refused(refusal) | Tried::Cut(refusal) | Tried::Absent(refusal) => {
+                        signed.shortfall.furthest.note(refusal);
+                    }
                     Tried::Unusable(reason) => signed.note_unusable(position, reason),
                     Tried::Exhausted => {
                         signed.shortfall.exhausted = true;
@@ -336,6 +345,19 @@ impl<'p> Judged<'p, '_, '_> {
             return Tried::Refused(refusal);
         }
         tried
+    }
+}
+
+/// Whether nothing would have to be shown for it. No configuration says so by mistake: letting everything through has a
+/// word of its own.
+fn demands_nothing(requirement: &Requirement) -> bool {
+    match requirement {
+        Requirement::All(of) | Requirement::Any(of) => of.is_empty(),
+        Requirement::AtLeast { count, .. } | Requirement::Signers { count, .. } => *count == 0,
+        Requirement::Signature(_)
+        | Requirement::Attestation(_)
+        | Requirement::Nothing
+        | Requirement::Refusal { .. } => false,
     }
 }
 

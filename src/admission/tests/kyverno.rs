@@ -35,7 +35,7 @@ impl Material for Known {
 
     fn trusted_root(&self, name: &str) -> Option<Root> {
         assert_eq!(name, "public-good");
-        Some(Root::Usable(self.root.clone()))
+        Some(Root::usable(self.root.clone()))
     }
 }
 

@@ -173,7 +173,10 @@ async fn statuses_are_told_apart() {
     ] {
         let bench = Bench::new(move |_asked| {
             let reason = if status == 404 { "NotFound" } else { "Other" };
-            Reply::Json(status, json!({"kind": "Status", "reason": reason, "message": "told"}))
+            Reply::Json(
+                status,
+                json!({"kind": "Status", "reason": reason, "message": "told"}),
+            )
         })
         .await;
         let error = bench.fetch().await.unwrap_err();

@@ -574,7 +574,8 @@ fn what_counts_as_a_signature_or_an_attestation() {
             &attested("https://slsa.dev/provenance/v0.2")
         ));
         let proof = proven(&candidate, &attested(slsa));
-        assert_eq!(proof.statement.unwrap()["predicateType"], slsa);
+        let statement: Value = serde_json::from_slice(&proof.statement.unwrap()).unwrap();
+        assert_eq!(statement["predicateType"], slsa);
         assert_eq!(proof.predicate_type.as_deref(), Some(slsa));
     }
     // An envelope in an `.att` manifest is no signature, whatever it says.

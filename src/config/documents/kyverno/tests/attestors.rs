@@ -155,7 +155,11 @@ attestors: [{entries: [{keyless: {subject: 'zs*', subjectRegExp: team, issuer: '
         assert_eq!(identity.identity.matches(subject), matched, "{subject}");
     }
     for (issuer, matched) in [("zi-jota", true), ("zi", false), ("jota", false)] {
-        assert_eq!(identity.oidc_issuer.as_ref().unwrap().matches(issuer), matched, "{issuer}");
+        assert_eq!(
+            identity.oidc_issuer.as_ref().unwrap().matches(issuer),
+            matched,
+            "{issuer}"
+        );
     }
 }
 
