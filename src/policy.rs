@@ -2,10 +2,13 @@
 
 pub mod condition;
 pub mod coverage;
+pub mod glob;
 mod hash;
 pub mod matcher;
 pub mod material;
 pub mod pattern;
+pub mod rego;
+pub mod scope;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

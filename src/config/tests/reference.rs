@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::yaml::{Node, parse};
+use crate::config::yaml::{Node, Value, parse};
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
 
