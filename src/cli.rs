@@ -6,6 +6,7 @@ mod image;
 mod judgement;
 mod log;
 mod output;
+mod policy;
 mod requirements;
 mod serve;
 mod verify;
@@ -41,6 +42,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Verify a Sigstore bundle over a file or digest (the Sigstore client protocol).
     VerifyBundle(verify_bundle::Arguments),
+    /// Check policies, tell which apply to an image, and test them.
+    Policy(policy::Arguments),
     /// Show the verification log.
     Log(log::Arguments),
 }
@@ -78,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::VerifyBundle(arguments) => verify_bundle::run(arguments),
+        Command::Policy(arguments) => policy::run(arguments),
         Command::Log(arguments) => log::run(arguments),
     })
 }
