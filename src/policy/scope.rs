@@ -48,7 +48,7 @@ impl ScopeCoverage {
         }
     }
 
-    /// Whether it is for one tag or digest of `name`.
+    /// Whether it is for one tag of `name`.
     fn is_within(&self, name: &str) -> bool {
         let rest = self.own.as_deref().and_then(|own| own.strip_prefix(name));
         rest.is_some_and(|rest| rest.starts_with([':', '@']))
@@ -56,7 +56,7 @@ impl ScopeCoverage {
 }
 
 impl ImportedCoverage for ScopeCoverage {
-    /// Without known tags, scopes for single tags or digests cover the image as well as what decides about the rest.
+    /// Without known tags, scopes for single tags cover the image as well as what decides about the rest.
     fn covers(&self, repository: &RepositoryName, tags: &Tags) -> bool {
         let name = repository.as_str();
         if tags.known().is_empty() {

@@ -27,6 +27,17 @@ const SPEC_KEYS: &[&str] = &["images", "authorities", "policy", "mode", "match"]
 const IMAGE_KEYS: &[&str] = &["glob"];
 const MATCH_KEYS: &[&str] = &["group", "version", "resource", "selector"];
 
+/// The workloads that policy-controller looks at.
+const RESOURCES: [&str; 7] = [
+    "pods",
+    "replicasets",
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "jobs",
+    "cronjobs",
+];
+
 /// What an authority asks for, and where else signatures are looked for because of it.
 #[derive(Debug)]
 struct Vouching {
@@ -46,12 +57,15 @@ pub(super) fn read(
     let help = "write `spec` with `images` and `authorities`";
     let spec = section.required("spec", help, reader)?;
     let spec = spec.section(SPEC_KEYS, reader);
-    refuse_policy(&spec, reader);
+    let has_policy = refuse_policy(&spec, reader);
     let mode = spec.get("mode").map_or(Some(Mode::Enforce), |field| {
         field.choice(&[("enforce", Mode::Enforce), ("warn", Mode::Audit)], reader)
     });
     let vouching = read_authorities(&spec, roots, surroundings, reader);
     let globs = read_images(&spec, reader);
+    if has_policy {
+        return None;
+    }
     let (mode, vouching) = (mode?, vouching?);
     let lets_through = mode == Mode::Audit || needs_nothing(&vouching.requirement);
     read_match(&spec, lets_through, reader)?;
@@ -196,7 +210,7 @@ fn read_match(spec: &Section<'_>, lets_through: bool, reader: &mut Reader) -> Op
     };
     let items = field.items(reader);
     for item in &items {
-        item.section(MATCH_KEYS, reader);
+        check_match(item, reader);
     }
     if items.is_empty() {
         return Some(());
@@ -217,14 +231,33 @@ fn read_match(spec: &Section<'_>, lets_through: bool, reader: &mut Reader) -> Op
     Some(())
 }
 
-/// What sees several signatures, the workload or the configuration of the image cannot be asked before a pull.
-fn refuse_policy(spec: &Section<'_>, reader: &mut Reader) {
-    if let Some(field) = spec.get("policy") {
+fn check_match(field: &Field<'_>, reader: &mut Reader) {
+    let section = field.section(MATCH_KEYS, reader);
+    if let Some(resource) = section.get("resource") {
+        let words = RESOURCES.map(|word| (word, ()));
+        resource.choice(&words, reader);
+    }
+    if let Some(selector) = section.get("selector")
+        && section.get("resource").is_none()
+    {
         reader.problem(
-            &field,
-            "a policy over the outcome of all authorities is not supported",
-            "say what it says with one ClusterImagePolicy for each authority that must vouch (all that cover an image must \
-             be satisfied), and conditions on attestations under `attestations[].policy` in Rego",
+            &selector,
+            "a selector without a resource",
+            "name the resource",
         );
     }
+}
+
+/// What sees several signatures, the workload or the configuration of the image cannot be asked before a pull.
+fn refuse_policy(spec: &Section<'_>, reader: &mut Reader) -> bool {
+    let Some(field) = spec.get("policy") else {
+        return false;
+    };
+    reader.problem(
+        &field,
+        "a policy over the outcome of all authorities is not supported",
+        "say what it says with one ClusterImagePolicy for each authority that must vouch (all that cover an image must \
+         be satisfied), and conditions on attestations under `attestations[].policy` in Rego",
+    );
+    true
 }

@@ -82,13 +82,20 @@ fn read_scopes<'n>(field: &Field<'n>, reader: &mut Reader) -> Vec<(String, Field
 }
 
 fn check_scope(scope: &str, field: &Field<'_>, reader: &mut Reader) -> bool {
-    // Tags may have letters of both cases, which names have not.
-    let name = scope.split('@').next().unwrap_or_default();
+    if scope.contains('@') {
+        // Covered is a name, or a name and a tag; which digest it is comes later.
+        reader.problem(
+            field,
+            "a scope for one digest is not supported",
+            "to refuse a digest, list it under `revoked` in the configuration; to admit it, give its repository a scope",
+        );
+        return false;
+    }
     let problem = if scope.contains("://") || scope.contains(char::is_whitespace) {
         Some("no scope has a scheme or blanks")
     } else if scope.starts_with('/') || scope.ends_with('/') {
         Some("a scope neither begins nor ends with a slash")
-    } else if name.trim_start_matches("*.").contains('*') {
+    } else if scope.trim_start_matches("*.").contains('*') {
         Some("the only wildcard is `*.` before a domain")
     } else {
         None
@@ -105,7 +112,7 @@ fn check_scope(scope: &str, field: &Field<'_>, reader: &mut Reader) -> bool {
         reader.warn(
             field,
             format!(
-                "`{scope}` is for one tag or digest: at a pull, tags are those through which the image was asked for, and \
+                "`{scope}` is for one tag: at a pull, tags are those through which the image was asked for, and \
                  where none is known, both this and what decides about the rest of the repository must be met"
             ),
         );

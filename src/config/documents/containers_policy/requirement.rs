@@ -54,6 +54,7 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<Requirement
     match kind {
         "insecureAcceptAnything" => {
             field.section(PLAIN_KEYS, reader);
+            reader.warn(field, "whatever the scope covers is let through unsigned");
             Some(Requirement::Nothing)
         }
         "reject" => {
