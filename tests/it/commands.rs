@@ -9,6 +9,7 @@ use tokio::process::Command;
 use crate::support::*;
 
 mod demo;
+mod policy;
 mod verify_bundle;
 
 const ADMITTED: i32 = 0;
