@@ -122,7 +122,7 @@ fn read_signed(field: &Field<'_>, reader: &mut Reader) -> Option<Requirement> {
     let authority = Authority {
         name,
         signer,
-        trusted_root_name: format!("{} ({})", field.key, field.node.position.origin()),
+        trusted_root_name: field.key.clone(),
         trusted_root: root,
         transparency_log,
         signed_timestamp: false,
