@@ -6,6 +6,7 @@
 mod attestations;
 mod authority;
 mod identities;
+mod keys;
 
 use std::sync::Arc;
 
