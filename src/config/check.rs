@@ -19,8 +19,10 @@ pub struct Checked {
     pub warnings: Vec<Warning>,
 }
 
-/// Reads native configuration files, merged as [`super::Config::load`] does, and documents of policies in whatever
-/// order, and goes on after every problem. Documents alone are read as they stand, with the built-in trusted root.
+/// Reads configuration files and documents of policies, in whatever order, and goes on after every problem.
+///
+/// Configuration files are merged as by [`super::Config::load`]. Documents alone are read as they stand, with the
+/// built-in trusted root.
 pub fn check(paths: &[PathBuf], environment: &dyn Fn(&str) -> Option<String>) -> Checked {
     let mut reader = Reader::default();
     let mut native: Option<Node> = None;

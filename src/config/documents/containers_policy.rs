@@ -6,6 +6,7 @@
 mod requirement;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 use crate::config::reader::{Field, Reader};
@@ -35,7 +36,9 @@ pub(super) fn read(document: &Field<'_>, reader: &mut Reader) -> Vec<Arc<Policy>
             .collect::<BTreeSet<_>>(),
     );
     let file = document.node.position.file.file_name();
-    let file = file.map_or("policy.json".into(), |name| name.to_string_lossy());
+    let file = file
+        .unwrap_or_else(|| OsStr::new("policy.json"))
+        .to_string_lossy();
     let mut policies = Vec::new();
     for (scope, field) in &scopes {
         let name = match scope.as_str() {
@@ -47,7 +50,7 @@ pub(super) fn read(document: &Field<'_>, reader: &mut Reader) -> Vec<Arc<Policy>
     }
     let help = "write [{\"type\": \"reject\"}]";
     if let Some(field) = section.required("default", help, reader) {
-        let coverage = ScopeCoverage::default_of(all.clone());
+        let coverage = ScopeCoverage::default_of(all);
         policies.extend(read_policy(
             format!("{file} default"),
             coverage,
