@@ -210,9 +210,8 @@ fn read_match(spec: &Section<'_>, lets_through: bool, reader: &mut Reader) -> Op
         return Some(());
     };
     let items = field.items(reader);
-    for item in &items {
-        check_match(item, reader);
-    }
+    let read: Vec<_> = items.iter().map(|it| check_match(it, reader)).collect();
+    read.into_iter().collect::<Option<()>>()?;
     if items.is_empty() {
         return Some(());
     }
@@ -232,21 +231,21 @@ fn read_match(spec: &Section<'_>, lets_through: bool, reader: &mut Reader) -> Op
     Some(())
 }
 
-fn check_match(field: &Field<'_>, reader: &mut Reader) {
+fn check_match(field: &Field<'_>, reader: &mut Reader) -> Option<()> {
     let section = field.section(MATCH_KEYS, reader);
     if let Some(resource) = section.get("resource") {
         let words = RESOURCES.map(|word| (word, ()));
-        resource.choice(&words, reader);
+        return resource.choice(&words, reader);
     }
-    if let Some(selector) = section.get("selector")
-        && section.get("resource").is_none()
-    {
+    if let Some(selector) = section.get("selector") {
         reader.problem(
             &selector,
             "a selector without a resource",
             "name the resource",
         );
+        return None;
     }
+    Some(())
 }
 
 /// What sees several signatures, the workload or the configuration of the image cannot be asked before a pull.
