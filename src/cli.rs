@@ -7,6 +7,7 @@ mod image;
 mod judgement;
 mod log;
 mod output;
+mod policy;
 mod question;
 mod requirements;
 mod serve;
@@ -48,6 +49,8 @@ enum Command {
     VerifyBundle(verify_bundle::Arguments),
     /// Check everything that decisions need, and prove that enforcement enforces.
     Doctor(doctor::Arguments),
+    /// Check policies, tell which apply to an image, and test them.
+    Policy(policy::Arguments),
     /// Show the verification log.
     Log(log::Arguments),
 }
@@ -87,6 +90,7 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments),
         Command::VerifyBundle(arguments) => verify_bundle::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Policy(arguments) => policy::run(arguments),
         Command::Log(arguments) => log::run(arguments),
     })
 }

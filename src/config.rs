@@ -4,6 +4,8 @@
 
 mod attestations;
 mod authorities;
+pub mod cases;
+pub mod check;
 mod clients;
 pub mod compat;
 mod documents;

@@ -3,11 +3,14 @@
 pub mod condition;
 pub mod coverage;
 pub mod exception;
+pub mod glob;
 mod hash;
 pub mod kyverno;
 pub mod matcher;
 pub mod material;
 pub mod pattern;
+pub mod rego;
+pub mod scope;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -192,7 +192,7 @@ impl From<EvidenceSource> for SourceExplanation {
 }
 
 /// What a policy requires, a line for each thing.
-fn requirements(policy: &Policy) -> Vec<String> {
+pub(super) fn requirements(policy: &Policy) -> Vec<String> {
     let mut lines = Vec::new();
     describe_requirement(&policy.requirement, &mut lines);
     if policy.signed_name_must_match {
@@ -278,7 +278,12 @@ fn describe(authority: &Authority) -> String {
                 .iter()
                 .map(|version| version.key.fingerprint.to_string())
                 .collect();
-            format!("key {reference} ({})", versions.join(", "))
+            if versions.is_empty() {
+                // Not asked for yet.
+                format!("key {reference}")
+            } else {
+                format!("key {reference} ({})", versions.join(", "))
+            }
         }
         AuthoritySigner::Identity(requirement) => format!(
             "{} certified {}",

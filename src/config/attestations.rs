@@ -94,7 +94,11 @@ fn read_attestation(
     })
 }
 
-fn read_predicate_type(field: &Field<'_>, help: &str, reader: &mut Reader) -> Option<String> {
+pub(super) fn read_predicate_type(
+    field: &Field<'_>,
+    help: &str,
+    reader: &mut Reader,
+) -> Option<String> {
     let text = field.text(reader)?;
     if let Some((_, uri)) = PREDICATE_TYPES.iter().find(|(name, _)| *name == text) {
         return Some((*uri).to_owned());

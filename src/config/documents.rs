@@ -4,16 +4,22 @@
 //! cannot honour is reported: with what it means here, or, where leaving it out would admit more than its author meant,
 //! as a problem. Nothing is left out silently.
 
+mod cluster_image_policy;
+mod containers_policy;
 mod kyverno;
+mod root_document;
+mod trust_root;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::policies::Surroundings;
-use super::reader::{Field, Reader};
+use super::reader::{Field, Reader, Section};
 use super::yaml::{self, Node, Source, Value};
 use super::{Position, Problem};
 use crate::policy::Policy;
+use trust_root::TrustRoots;
 
 /// The most files that one pattern may name.
 const FILES_MAX: usize = 1000;
@@ -44,30 +50,79 @@ pub(super) fn read_documents(
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
 ) -> Vec<Arc<Policy>> {
-    documents
+    let roots = TrustRoots::read(documents, surroundings.roots, reader);
+    let policies: Vec<_> = documents
         .iter()
-        .flat_map(|node| read_document(&Field::root(node), surroundings, reader))
-        .collect()
+        .flat_map(|node| read_document(&Field::root(node), &roots, surroundings, reader))
+        .collect();
+    refuse_same_names(&policies, reader);
+    policies
 }
 
 fn read_document(
     document: &Field<'_>,
+    roots: &TrustRoots<'_>,
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
 ) -> Vec<Arc<Policy>> {
     let kind = text_under(document, "kind").unwrap_or_default();
     let version = text_under(document, "apiVersion").unwrap_or_default();
-    match (version, kind) {
-        ("kyverno.io/v1" | "kyverno.io/v2beta1", "ClusterPolicy" | "Policy") => {
-            kyverno::read(document, surroundings, reader)
+    if containers_policy::is_one(document) {
+        return containers_policy::read(document, reader);
+    }
+    if kind == cluster_image_policy::KIND && cluster_image_policy::VERSIONS.contains(&version) {
+        let policy = cluster_image_policy::read(document, roots, surroundings, reader);
+        return policy.into_iter().collect();
+    }
+    if kind == trust_root::KIND && trust_root::VERSIONS.contains(&version) {
+        // Read beforehand, for the policies that name it.
+        return Vec::new();
+    }
+    if matches!(version, "kyverno.io/v1" | "kyverno.io/v2beta1")
+        && matches!(kind, "ClusterPolicy" | "Policy")
+    {
+        return kyverno::read(document, surroundings, reader);
+    }
+    reader.problem(
+        document,
+        format!("`{version}` `{kind}` is no policy that is understood here"),
+        format!("known: {KINDS}"),
+    );
+    Vec::new()
+}
+
+/// `metadata.name`.
+pub(super) fn read_name(document: &Section<'_>, reader: &mut Reader) -> Option<String> {
+    let help = "name it: {name: …}";
+    let metadata = document.required("metadata", help, reader)?;
+    match text_under(&metadata, "name") {
+        Some(name) if !name.is_empty() => Some(name.to_owned()),
+        Some(_) | None => {
+            reader.problem(&metadata, "`name` is missing", help);
+            None
         }
-        _ => {
-            reader.problem(
-                document,
-                format!("`{version}` `{kind}` is no policy that is understood here"),
-                format!("known: {KINDS}"),
+    }
+}
+
+/// In a cluster the later one would have replaced the earlier.
+fn refuse_same_names(policies: &[Arc<Policy>], reader: &mut Reader) {
+    let mut names = BTreeMap::new();
+    for policy in policies {
+        let Some(origin) = &policy.origin else {
+            continue;
+        };
+        if let Some(first) = names.insert(&policy.name, origin) {
+            let position = Position {
+                file: Arc::new(PathBuf::from(&origin.file)),
+                line: origin.line,
+                column: 1,
+            };
+            reader.problem_at(
+                position,
+                "",
+                format!("`{}` is the name of two policies", policy.name),
+                format!("the other one is at {first}; rename one of them"),
             );
-            Vec::new()
         }
     }
 }

@@ -3,6 +3,8 @@ use crate::policy::{AuthoritySigner, Coverage, Matcher, Mode, Quantifier, Requir
 
 mod authority_rules;
 mod client_rules;
+mod cluster_image_policies;
+mod containers_policies;
 mod corpus;
 mod groups;
 mod own_authorities;

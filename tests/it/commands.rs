@@ -11,6 +11,7 @@ use crate::support::*;
 mod demo;
 mod doctor;
 mod parity;
+mod policy;
 mod verify_bundle;
 
 const ADMITTED: i32 = 0;

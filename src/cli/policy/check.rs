@@ -1,0 +1,187 @@
+//! `countersign policy check`.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cli::explain::requirements;
+use crate::cli::output::{Format, print, print_json, tell};
+use crate::cli::{EXIT_NO, EXIT_USAGE, environment};
+use crate::config::check::{Checked, check};
+use crate::config::{Position, Problem, Warning};
+use crate::policy::{Mode, Policy};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  countersign policy check config.yaml
+  countersign policy check --strict policies/*.yaml /etc/containers/policy.json
+  countersign policy check --output json config.yaml policies/*.yaml | jq .problems
+
+Configuration files are merged, later ones over earlier ones. Documents are Kyverno's, policy-controller's and
+containers'; with a configuration they are read as if it named them under `policy_files`.
+
+Exit status: 0 usable, 1 problems (with --strict, warnings too), 64 bad usage.")]
+pub(super) struct Arguments {
+    /// Configuration files and documents of policies.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Take warnings for problems.
+    #[arg(long)]
+    strict: bool,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    policies: Vec<PolicyReport>,
+    problems: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+/// What is understood of a policy.
+#[derive(Debug, Serialize)]
+struct PolicyReport {
+    name: String,
+    file: Option<String>,
+    line: Option<usize>,
+    mode: &'static str,
+    covers: Vec<String>,
+    /// Whether tags can make a difference.
+    is_about_tags: bool,
+    requires: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    file: Option<String>,
+    line: Option<usize>,
+    column: Option<usize>,
+    key: String,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> u8 {
+    if let Some(path) = unreadable(&arguments.files) {
+        tell(&format!("{} is not a file", path.display()));
+        return EXIT_USAGE;
+    }
+    let checked = check(&arguments.files, &environment);
+    match arguments.output {
+        Format::Json => print_json(&Report::new(&checked)),
+        Format::Text => print(&render(&checked)),
+    };
+    let refused =
+        !checked.problems.is_empty() || (arguments.strict && !checked.warnings.is_empty());
+    if refused { EXIT_NO } else { 0 }
+}
+
+/// The first that cannot be a file.
+pub(super) fn unreadable(paths: &[PathBuf]) -> Option<&Path> {
+    paths
+        .iter()
+        .map(PathBuf::as_path)
+        .find(|path| !path.is_file())
+}
+
+fn render(checked: &Checked) -> String {
+    let mut text = String::new();
+    for policy in &checked.policies {
+        let policy = PolicyReport::new(policy);
+        if let (Some(file), Some(line)) = (&policy.file, policy.line) {
+            text.push_str(&format!("{file}:{line}: "));
+        }
+        text.push_str(&format!("policy {} ({})\n", policy.name, policy.mode));
+        text.push_str(&format!("  covers {}\n", policy.covers.join(", ")));
+        for line in &policy.requires {
+            text.push_str(&format!("  requires {line}\n"));
+        }
+    }
+    for warning in &checked.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    for problem in &checked.problems {
+        text.push_str(&format!("problem: {problem}\n"));
+    }
+    let count = |number: usize, one: &str, many: &str| match number {
+        1 => format!("1 {one}"),
+        number => format!("{number} {many}"),
+    };
+    text.push_str(&format!(
+        "{}, {}, {}\n",
+        count(checked.policies.len(), "policy", "policies"),
+        count(checked.problems.len(), "problem", "problems"),
+        count(checked.warnings.len(), "warning", "warnings"),
+    ));
+    text
+}
+
+impl Report {
+    fn new(checked: &Checked) -> Self {
+        Self {
+            policies: checked
+                .policies
+                .iter()
+                .map(|policy| PolicyReport::new(policy))
+                .collect(),
+            problems: checked.problems.iter().map(Finding::from).collect(),
+            warnings: checked.warnings.iter().map(Finding::from).collect(),
+        }
+    }
+}
+
+impl PolicyReport {
+    fn new(policy: &Policy) -> Self {
+        Self {
+            name: policy.name.clone(),
+            file: policy.origin.as_ref().map(|origin| origin.file.clone()),
+            line: policy.origin.as_ref().map(|origin| origin.line),
+            mode: match policy.mode {
+                Mode::Enforce => "enforce",
+                Mode::Audit => "audit",
+            },
+            covers: policy.coverage.patterns(),
+            is_about_tags: policy.coverage.is_about_tags(),
+            requires: requirements(policy),
+        }
+    }
+}
+
+impl Finding {
+    fn new(position: Option<&Position>, key: &str, message: &str, help: Option<&str>) -> Self {
+        Self {
+            file: position.map(|it| it.file.display().to_string()),
+            line: position.map(|it| it.line),
+            column: position.map(|it| it.column),
+            key: key.to_owned(),
+            message: message.to_owned(),
+            help: help.map(str::to_owned),
+        }
+    }
+}
+
+impl From<&Problem> for Finding {
+    fn from(problem: &Problem) -> Self {
+        let help = Some(problem.help.as_str());
+        Self::new(
+            problem.position.as_ref(),
+            &problem.key,
+            &problem.message,
+            help,
+        )
+    }
+}
+
+impl From<&Warning> for Finding {
+    fn from(warning: &Warning) -> Self {
+        Self::new(
+            warning.position.as_ref(),
+            &warning.key,
+            &warning.message,
+            None,
+        )
+    }
+}

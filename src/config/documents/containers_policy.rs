@@ -1,0 +1,160 @@
+//! containers' `policy.json`, which podman, CRI-O, skopeo and buildah read.
+//!
+//! Each scope of the `docker` transport becomes a policy, and the default one more. Of all that match an image the most
+//! specific decides alone; all of its requirements must be met.
+
+mod requirement;
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use crate::config::reader::{Field, Reader};
+use crate::oci::Digest;
+use crate::policy::scope::{ScopeCoverage, Scopes, is_for_one_image};
+use crate::policy::{Coverage, Mode, Policy, Requirement};
+
+const KEYS: &[&str] = &["default", "transports"];
+const DOCKER: &str = "docker";
+
+/// Whether the document is one: it has no kind, and its default is a list.
+pub(super) fn is_one(document: &Field<'_>) -> bool {
+    !document.has("kind") && !document.has("apiVersion") && document.has("default")
+}
+
+/// The policies of the document.
+pub(super) fn read(document: &Field<'_>, reader: &mut Reader) -> Vec<Arc<Policy>> {
+    let section = document.section(KEYS, reader);
+    let scopes = section
+        .get("transports")
+        .map(|field| read_scopes(&field, reader))
+        .unwrap_or_default();
+    let all: Scopes = Arc::new(
+        scopes
+            .iter()
+            .map(|(scope, _)| scope.clone())
+            .collect::<BTreeSet<_>>(),
+    );
+    let file = document.node.position.file.file_name();
+    let file = file
+        .unwrap_or_else(|| OsStr::new("policy.json"))
+        .to_string_lossy();
+    let mut policies = Vec::new();
+    for (scope, field) in &scopes {
+        let name = match scope.as_str() {
+            "" => format!("{file} docker"),
+            scope => format!("{file} {scope}"),
+        };
+        let coverage = ScopeCoverage::scope(scope, all.clone());
+        policies.extend(read_policy(name, coverage, field, reader));
+    }
+    let help = "write [{\"type\": \"reject\"}]";
+    if let Some(field) = section.required("default", help, reader) {
+        let coverage = ScopeCoverage::default_of(all);
+        policies.extend(read_policy(
+            format!("{file} default"),
+            coverage,
+            &field,
+            reader,
+        ));
+    }
+    policies
+}
+
+/// The scopes of the `docker` transport. No other transport goes through a registry.
+fn read_scopes<'n>(field: &Field<'n>, reader: &mut Reader) -> Vec<(String, Field<'n>)> {
+    let mut found = Vec::new();
+    for (transport, field) in field.entries(reader) {
+        if transport.name != DOCKER {
+            reader.warn(
+                &field,
+                format!(
+                    "nothing is pulled through here by the transport `{}`: left out",
+                    transport.name
+                ),
+            );
+            continue;
+        }
+        for (scope, field) in field.entries(reader) {
+            if check_scope(&scope.name, &field, reader) {
+                found.push((scope.name.clone(), field));
+            }
+        }
+    }
+    found
+}
+
+fn check_scope(scope: &str, field: &Field<'_>, reader: &mut Reader) -> bool {
+    if scope.contains('@') {
+        // Covered is a name, or a name and a tag; which digest it is comes later.
+        reader.problem(
+            field,
+            "a scope for one digest is not supported",
+            "to refuse a digest, list it under `revoked` in the configuration; to admit it, give its repository a scope",
+        );
+        return false;
+    }
+    let problem = if scope.contains("://") || scope.contains(char::is_whitespace) {
+        Some("no scope has a scheme or blanks")
+    } else if scope.starts_with('/') || scope.ends_with('/') {
+        Some("a scope neither begins nor ends with a slash")
+    } else if scope.trim_start_matches("*.").contains('*') {
+        Some("the only wildcard is `*.` before a domain")
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        reader.problem(
+            field,
+            problem,
+            "write a host, a namespace or a repository in full: docker.io/library/busybox",
+        );
+        return false;
+    }
+    if is_for_one_image(scope) {
+        reader.warn(
+            field,
+            format!(
+                "`{scope}` is for one tag: at a pull, tags are those through which the image was asked for, and \
+                 where none is known, both this and what decides about the rest of the repository must be met"
+            ),
+        );
+    }
+    true
+}
+
+fn read_policy(
+    name: String,
+    coverage: ScopeCoverage,
+    field: &Field<'_>,
+    reader: &mut Reader,
+) -> Option<Arc<Policy>> {
+    let items = field.items(reader);
+    if items.is_empty() {
+        reader.problem(
+            field,
+            "an empty list of requirements",
+            "write [{\"type\": \"reject\"}], or what is required",
+        );
+        return None;
+    }
+    let read: Vec<_> = items
+        .iter()
+        .map(|item| requirement::read(item, reader))
+        .collect();
+    let read = read.into_iter().collect::<Option<Vec<_>>>()?;
+    // Every signature names its repository, and every form of `signedIdentity` that is understood compares it.
+    let signed = |it: &Requirement| matches!(it, Requirement::Signers { .. });
+    let policy = Policy {
+        name,
+        hash: Digest::sha256(b""),
+        origin: Some(field.node.position.origin()),
+        coverage: Coverage::Imported(Arc::new(coverage)),
+        mode: Mode::Enforce,
+        signed_name_must_match: read.iter().any(signed),
+        requirement: Requirement::all(read),
+        signature_repositories: Vec::new(),
+        max_signature_age: None,
+    };
+    Some(Arc::new(policy.with_hash()))
+}

@@ -1,0 +1,89 @@
+//! Trusted roots put together from the certificates and keys that a document holds or names.
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use serde_json::{Value, json};
+
+use crate::oci::Digest;
+use crate::verify::{TrustedRoot, TrustedRootError};
+
+/// Whom to believe, in the form of a `trusted_root.json`.
+#[derive(Debug, Default)]
+pub(super) struct RootDocument {
+    pub(super) certificate_authorities: Vec<Value>,
+    pub(super) transparency_logs: Vec<Value>,
+    pub(super) certificate_transparency_logs: Vec<Value>,
+    pub(super) timestamp_authorities: Vec<Value>,
+}
+
+/// Who an authority with certificates is.
+#[derive(Debug, Default)]
+pub(super) struct Operator {
+    pub(super) organization: String,
+    pub(super) common_name: String,
+    pub(super) uri: String,
+}
+
+const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot+json;version=0.1";
+
+impl RootDocument {
+    pub(super) fn to_root(&self) -> Result<TrustedRoot, TrustedRootError> {
+        let document = json!({
+            "mediaType": MEDIA_TYPE,
+            "certificateAuthorities": self.certificate_authorities,
+            "tlogs": self.transparency_logs,
+            "ctlogs": self.certificate_transparency_logs,
+            "timestampAuthorities": self.timestamp_authorities,
+        });
+        TrustedRoot::from_json(&document.to_string())
+    }
+}
+
+/// An authority whose certificates, in PEM, end with its root; nothing if there is none or one is broken.
+pub(super) fn authority(operator: &Operator, pem: &[u8]) -> Option<Value> {
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let chain = chain.ok().filter(|chain| !chain.is_empty())?;
+    let certificates: Vec<_> = chain
+        .iter()
+        .map(|certificate| json!({ "rawBytes": BASE64_STANDARD.encode(certificate) }))
+        .collect();
+    Some(json!({
+        "subject": {
+            "organization": operator.organization,
+            "commonName": operator.common_name,
+        },
+        "uri": operator.uri,
+        "certChain": { "certificates": certificates },
+    }))
+}
+
+/// A log with its public key in PEM; nothing if that is not exactly one.
+pub(super) fn log(address: &str, pem: &[u8]) -> Option<Value> {
+    let mut keys = SubjectPublicKeyInfoDer::pem_slice_iter(pem);
+    let key = keys.next()?.ok()?;
+    if keys.next().is_some() {
+        return None;
+    }
+    Some(json!({
+        "baseUrl": address,
+        "hashAlgorithm": "SHA2_256",
+        "publicKey": {
+            "rawBytes": BASE64_STANDARD.encode(&key),
+            "keyDetails": key_details(&key),
+        },
+        // RFC 6962, section 3.2, and Rekor: a log's id is the hash of its key.
+        "logId": { "keyId": BASE64_STANDARD.encode(Digest::sha256(&key).as_bytes()) },
+    }))
+}
+
+/// Keys of the curves in use have a DER form of fixed length.
+fn key_details(key: &[u8]) -> &'static str {
+    match key.len() {
+        44 => "PKIX_ED25519",
+        91 => "PKIX_ECDSA_P256_SHA_256",
+        120 => "PKIX_ECDSA_P384_SHA_384",
+        158 => "PKIX_ECDSA_P521_SHA_512",
+        _ => "PKIX_RSA_PKCS1V15_2048_SHA256",
+    }
+}

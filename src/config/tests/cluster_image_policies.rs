@@ -1,0 +1,373 @@
+//! policy-controller's documents.
+
+use super::*;
+use crate::config::check::{Checked, check};
+use crate::policy::Policy;
+
+/// What the project publishes, and what becomes of each document here.
+const OUTCOMES: &str = include_str!("../../../tests/fixtures/policies/outcomes.tsv");
+
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/policies")
+        .join(path)
+}
+
+fn keys(problems: &[Problem]) -> Vec<&str> {
+    problems.iter().map(|it| it.key.as_str()).collect()
+}
+
+/// A policy for `images` with these authorities, and `rest` in its spec.
+fn document(images: &str, authorities: &str, rest: &str) -> String {
+    format!(
+        "apiVersion: policy.sigstore.dev/v1beta1
+kind: ClusterImagePolicy
+metadata: {{name: p}}
+spec:
+  images: [{{glob: '{images}'}}]
+  authorities: {authorities}
+{rest}"
+    )
+}
+
+fn key_authority(rest: &str) -> String {
+    let key = KEY_A.replace('\n', "\\n");
+    format!("{{key: {{data: \"{key}\"}}, {rest}}}")
+}
+
+const IDENTITY: &str = "{issuer: 'https://issuer.example', subject: 'a@example.com'}";
+
+fn checked(text: &str) -> Checked {
+    let directory = Directory::new();
+    let path = directory.write("policy.yaml", text);
+    check(&[path], &environment)
+}
+
+fn policy(text: &str) -> Arc<Policy> {
+    let checked = checked(text);
+    assert_eq!(checked.problems, [], "{text}");
+    checked.policies.first().unwrap().clone()
+}
+
+/// The keys of what is wrong with it.
+fn refused(text: &str) -> Vec<String> {
+    let checked = checked(text);
+    assert!(checked.policies.is_empty(), "{text}");
+    keys(&checked.problems)
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn warnings(text: &str) -> String {
+    let warnings = checked(text).warnings.into_iter();
+    warnings
+        .map(|it| format!("{}: {}\n", it.key, it.message))
+        .collect()
+}
+
+fn covers(policy: &Policy, name: &str, tags: &[&str]) -> bool {
+    let tags = Tags::new(tags.iter().map(|it| (*it).to_owned()));
+    policy.coverage.covers(&name.parse().unwrap(), &tags)
+}
+
+#[test]
+fn published_documents_are_usable_or_refused_by_the_name_of_a_field() {
+    let mut listed = 0;
+    for row in OUTCOMES.lines() {
+        let (path, expected) = row.split_once('\t').unwrap();
+        let checked = check(&[fixture(path)], &environment);
+        let mut found = keys(&checked.problems);
+        found.dedup();
+        // What is wrong with a whole document has no key.
+        let found = match found.as_slice() {
+            [] => "usable".to_owned(),
+            [""] => "document".to_owned(),
+            found => found.join(" "),
+        };
+        assert_eq!(found, expected, "{path}");
+        if path.contains("/invalid/") || path.contains("/empty-authorities/") {
+            assert_ne!(expected, "usable", "{path}");
+            assert!(checked.policies.is_empty(), "{path}");
+        }
+        for problem in &checked.problems {
+            assert!(
+                problem.position.is_some() && !problem.help.is_empty(),
+                "{path}"
+            );
+        }
+        listed += 1;
+    }
+    let files = ["policy-controller/*/*.yaml", "containers/*.json"]
+        .into_iter()
+        .flat_map(|it| glob::glob(fixture(it).to_str().unwrap()).unwrap());
+    assert_eq!(files.count(), listed);
+}
+
+#[test]
+fn one_of_the_authorities_must_vouch() {
+    let both = format!(
+        "[{}, {{keyless: {{identities: [{IDENTITY}]}}, ctlog: {{}}}}]",
+        key_authority("name: k, ctlog: {}")
+    );
+    let policy = policy(&document("ghcr.io/org/**", &both, "  mode: warn"));
+    assert_eq!((policy.name.as_str(), policy.mode), ("p", Mode::Audit));
+    let Requirement::Signers { count: 1, of } = &policy.requirement else {
+        panic!("{:?}", policy.requirement);
+    };
+    let names: Vec<_> = of.iter().map(|it| it.authority.name.as_str()).collect();
+    assert_eq!(names, ["k", "authority-1"]);
+    assert!(of.iter().all(|it| it.authority.transparency_log));
+    assert!(of[1].authority.sct && !of[0].authority.sct);
+}
+
+#[test]
+fn a_key_without_log_is_as_in_the_project_and_said() {
+    let text = document("ghcr.io/org/**", &format!("[{}]", key_authority("")), "");
+    let policy = policy(&text);
+    assert!(
+        policy
+            .requirement
+            .authorities()
+            .iter()
+            .all(|it| !it.transparency_log)
+    );
+    assert!(warnings(&text).contains("no `ctlog`"));
+}
+
+#[test]
+fn several_keys_in_one_text_are_alternatives() {
+    let both = format!("{KEY_A}{KEY_B}").replace('\n', "\\n");
+    let text = document(
+        "**",
+        &format!("[{{key: {{data: \"{both}\"}}, ctlog: {{}}}}]"),
+        "",
+    );
+    let policy = policy(&text);
+    let authorities = policy.requirement.authorities();
+    let AuthoritySigner::Key { keys, .. } = &authorities[0].signer else {
+        panic!("{authorities:?}");
+    };
+    assert_eq!((authorities.len(), keys.versions().len()), (1, 2));
+    // For attestations the project wants each of them.
+    let attested = format!(
+        "[{{key: {{data: \"{both}\"}}, ctlog: {{}}, attestations: [{{name: a, predicateType: vuln}}]}}]"
+    );
+    assert_eq!(
+        refused(&document("**", &attested, "")),
+        ["spec.authorities[0].attestations"]
+    );
+}
+
+#[test]
+fn attestations_are_asked_for_in_place_of_a_signature() {
+    let module = "package sigstore\\nisCompliant := input.predicate.ok";
+    let attested = format!(
+        "[{}]",
+        key_authority(&format!(
+            "ctlog: {{}}, attestations: [{{name: a, predicateType: vuln}}, \
+             {{name: b, predicateType: 'https://b.example/v1', policy: {{type: rego, data: \"{module}\"}}}}]"
+        ))
+    );
+    let policy = policy(&document("**", &attested, ""));
+    let attestations = policy.requirement.attestations();
+    assert!(matches!(&policy.requirement, Requirement::Any(of) if of.len() == 1));
+    assert_eq!(attestations.len(), 2);
+    assert_eq!(
+        attestations[0].predicate_type,
+        "https://cosign.sigstore.dev/attestation/vuln/v1"
+    );
+    assert!(attestations[0].condition.is_none());
+    let condition = attestations[1].condition.as_ref().unwrap();
+    for (ok, expected) in [(true, true), (false, false)] {
+        let statement = serde_json::json!({"predicate": {"ok": ok}});
+        assert_eq!(condition.evaluate(&statement).unwrap(), expected);
+    }
+}
+
+#[test]
+fn expressions_match_anywhere_and_what_else_they_accept_is_shown() {
+    let authorities =
+        "[{keyless: {identities: [{issuerRegExp: 'issuer\\.example', subject: a}]}, ctlog: {}}]";
+    let text = document("**", authorities, "");
+    let policy = policy(&text);
+    let authorities = policy.requirement.authorities();
+    let AuthoritySigner::Identity(identity) = &authorities[0].signer else {
+        panic!("{authorities:?}");
+    };
+    assert!(
+        identity
+            .oidc_issuer
+            .as_ref()
+            .unwrap()
+            .matches("https://issuer.example/x")
+    );
+    assert!(!identity.identity.matches("ab"));
+    assert!(warnings(&text).contains("`https://attacker.example/?issuer.example`"));
+}
+
+#[test]
+fn static_authorities_pass_or_fail() {
+    let fail = "[{static: {action: fail, message: not here}}]";
+    let failing = policy(&document("ghcr.io/org/app:v1", fail, ""));
+    assert!(matches!(
+        &failing.requirement,
+        Requirement::Any(of) if matches!(&of[0], Requirement::Refusal { message } if message == "not here")
+    ));
+    assert!(covers(&failing, "ghcr.io/org/app", &[]));
+    let pass = document("ghcr.io/org/app:v1", "[{static: {action: pass}}]", "");
+    let passing = policy(&pass);
+    assert!(warnings(&pass).contains("let through unsigned"));
+    // What is let through unsigned must be certain.
+    assert!(!covers(&passing, "ghcr.io/org/app", &[]));
+    assert!(covers(&passing, "ghcr.io/org/app", &["v1"]));
+}
+
+#[test]
+fn what_a_pull_cannot_know_tightens_or_is_refused() {
+    let one = "  match: [{resource: pods, version: v1}]";
+    let key = format!("[{}]", key_authority("ctlog: {}"));
+    let text = document("**", &key, one);
+    assert!(covers(&policy(&text), "ghcr.io/org/app", &[]));
+    assert!(warnings(&text).contains("spec.match: a pull knows no workload"));
+    for (authorities, rest) in [
+        ("[{static: {action: pass}}]", one.to_owned()),
+        (key.as_str(), format!("{one}\n  mode: warn")),
+    ] {
+        assert_eq!(refused(&document("**", authorities, &rest)), ["spec.match"]);
+    }
+    let policy = "  policy: {type: rego, data: x}";
+    assert_eq!(refused(&document("**", &key, policy)), ["spec.policy"]);
+}
+
+#[test]
+fn every_field_that_would_be_ignored_is_refused() {
+    for (rest, key) in [
+        ("source: [{tagPrefix: a}]", "source[0].tagPrefix"),
+        ("source: [{oci: a.example/b}, {oci: a.example/c}]", "source"),
+        ("source: [{oci: nothing}]", "source[0].oci"),
+        ("signatureFormat: bundle", "signatureFormat"),
+        ("rfc3161timestamp: {}", "rfc3161timestamp"),
+        ("rfc3161timestamp: {trustRootRef: none}", ""),
+        ("ctlog: {trustRootRef: none}", ""),
+        ("unknown: 1", "unknown"),
+        (
+            "attestations: [{name: a, predicateType: vuln, policy: {type: cue, data: x}}]",
+            "attestations[0].policy.type",
+        ),
+        (
+            "attestations: [{name: a, predicateType: vuln, policy: {type: rego, remote: {url: x}}}]",
+            "attestations[0].policy.remote",
+        ),
+        (
+            "attestations: [{name: a, predicateType: vuln, policy: {type: rego, configMapRef: {name: x}}}]",
+            "attestations[0].policy.configMapRef",
+        ),
+        (
+            "attestations: [{name: a, predicateType: vuln, policy: {type: rego, data: x}}]",
+            "attestations[0].policy.data",
+        ),
+    ] {
+        let checked = checked(&document("**", &format!("[{}]", key_authority(rest)), ""));
+        let expected = if key.is_empty() {
+            "spec.authorities[0]".to_owned()
+        } else {
+            format!("spec.authorities[0].{key}")
+        };
+        assert_eq!(keys(&checked.problems), [expected], "{rest}");
+    }
+    for (keyless, key) in [
+        (
+            format!("identities: [{IDENTITY}], ca-cert: {{data: x}}"),
+            "keyless.ca-cert",
+        ),
+        ("identities: []".to_owned(), "keyless.identities"),
+        (
+            "identities: [{subject: a}]".to_owned(),
+            "keyless.identities[0]",
+        ),
+        (
+            "identities: [{issuer: a}]".to_owned(),
+            "keyless.identities[0]",
+        ),
+        (
+            "identities: [{issuer: '', subject: a}]".to_owned(),
+            "keyless.identities[0].issuer",
+        ),
+    ] {
+        let text = document("**", &format!("[{{keyless: {{{keyless}}}}}]"), "");
+        assert_eq!(refused(&text), [format!("spec.authorities[0].{key}")]);
+    }
+}
+
+#[test]
+fn a_trust_root_is_named_by_policies_in_any_file() {
+    let own = std::fs::read_to_string(fixture(
+        "policy-controller/trustroot/valid-sigstore-keys.yaml",
+    ))
+    .unwrap();
+    let name = "bring-your-own-sigstore-keys";
+    let authorities = format!(
+        "[{{keyless: {{trustRootRef: {name}, identities: [{IDENTITY}]}}, ctlog: {{trustRootRef: {name}}}, \
+         rfc3161timestamp: {{trustRootRef: {name}}}}}]"
+    );
+    let text = document("**", &authorities, "");
+    let policy = policy(&format!("{text}\n---\n{own}"));
+    let authorities = policy.requirement.authorities();
+    assert_eq!(authorities[0].trusted_root_name, name);
+    assert!(authorities[0].transparency_log && authorities[0].signed_timestamp);
+    let crate::policy::Root::Usable { root, .. } = &authorities[0].trusted_root else {
+        panic!("{authorities:?}");
+    };
+    let operators: Vec<_> = root
+        .authorities()
+        .iter()
+        .map(|it| it.operator.as_str())
+        .collect();
+    assert_eq!(
+        operators,
+        [
+            "fulcio.example.com",
+            "rekor.example.com",
+            "ctfe.example.com",
+            "tsa.example.com"
+        ]
+    );
+    // What is believed about one signature is in one root.
+    let mixed = document(
+        "**",
+        &format!("[{{keyless: {{trustRootRef: {name}, identities: [{IDENTITY}]}}, ctlog: {{}}}}]"),
+        "",
+    );
+    assert_eq!(
+        refused(&format!("{mixed}\n---\n{own}")),
+        ["spec.authorities[0]"]
+    );
+}
+
+#[test]
+fn two_policies_of_one_name_are_refused() {
+    let text = document("**", &format!("[{}]", key_authority("ctlog: {}")), "");
+    let checked = checked(&format!("{text}\n---\n{text}"));
+    assert_eq!(checked.problems.len(), 1);
+    assert!(
+        checked.problems[0]
+            .message
+            .contains("the name of two policies")
+    );
+}
+
+#[test]
+fn documents_are_part_of_a_configuration() {
+    let directory = Directory::new();
+    directory.write(
+        "policies/one.yaml",
+        &document("**", &format!("[{}]", key_authority("ctlog: {}")), ""),
+    );
+    let config = directory
+        .load("upstreams: {ghcr.io: {}}\npolicy_files: ['policies/*.yaml']")
+        .unwrap();
+    let policy = &config.policies.policies[0];
+    let origin = policy.origin.as_ref().unwrap();
+    assert!(origin.file.ends_with("policies/one.yaml") && origin.line == 1);
+}

@@ -1,0 +1,285 @@
+//! Conditions over attestations in Rego, as cosign and policy-controller evaluate them: `data.sigstore.isCompliant`.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, Value};
+
+use super::condition::{ConditionError, Rule};
+
+/// A compiled module whose `isCompliant` is asked about each statement. The statement is its `input`.
+#[derive(Clone)]
+pub struct RegoCondition {
+    source: String,
+    engine: Engine,
+}
+
+/// The module cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RegoSyntaxError {
+    /// Not a module of the language, in its first version or its present one.
+    #[error("not a Rego module: {0}")]
+    Parse(String),
+    /// Longer than [`RegoCondition::SOURCE_BYTES_MAX`].
+    #[error("longer than {} bytes", RegoCondition::SOURCE_BYTES_MAX)]
+    TooLong,
+    /// Something whose answer does not depend on the statement alone.
+    #[error("`{0}` is not available: an answer depends on the statement alone")]
+    Impure(&'static str),
+    /// Nothing there that can be asked.
+    #[error("there is no `isCompliant` in `package sigstore`")]
+    NoRule,
+}
+
+/// Functions of the language that look at the world.
+const IMPURE: [&str; 6] = [
+    "http.send",
+    "now_ns",
+    "rand.intn",
+    "opa.runtime",
+    "uuid.rfc4122",
+    "net.lookup_ip_addr",
+];
+
+const PATH: &str = "sigstore.rego";
+const PACKAGE: &str = "data.sigstore";
+const RULE: &str = "data.sigstore.isCompliant";
+
+/// How many steps are taken between looks at the clock.
+const STEPS: NonZeroU32 = NonZeroU32::new(64).unwrap();
+
+impl RegoCondition {
+    /// The most bytes of a module.
+    pub const SOURCE_BYTES_MAX: usize = 64 * 1024;
+    /// The time after which an evaluation is given up; it has then no answer. Ordinary ones take less than a
+    /// millisecond.
+    pub const TIME_MAX: Duration = Duration::from_secs(2);
+
+    /// Compiles `source`.
+    ///
+    /// # Errors
+    /// When it is no module, is too long, looks at more than the statement, or has no `isCompliant`.
+    pub fn new(source: &str) -> Result<Self, RegoSyntaxError> {
+        if source.len() > Self::SOURCE_BYTES_MAX {
+            return Err(RegoSyntaxError::TooLong);
+        }
+        if let Some(function) = IMPURE.into_iter().find(|it| source.contains(it)) {
+            return Err(RegoSyntaxError::Impure(function));
+        }
+        let engine = parse(source, false).or_else(|newer| {
+            // Modules of the first version need no `if`; which error helps depends on which was meant.
+            parse(source, true).map_err(|_older| RegoSyntaxError::Parse(newer))
+        })?;
+        let has_rule = engine
+            .get_packages()
+            .is_ok_and(|packages| packages.iter().any(|package| package == PACKAGE))
+            && source.contains("isCompliant");
+        if !has_rule {
+            return Err(RegoSyntaxError::NoRule);
+        }
+        Ok(Self {
+            source: source.to_owned(),
+            engine,
+        })
+    }
+}
+
+impl Rule for RegoCondition {
+    fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// True, or a list of verdicts of which each is true and none warns. Anything else is not.
+    fn evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError> {
+        let failed = |error: &dyn std::fmt::Display| ConditionError::Failed(one_line(error));
+        let mut engine = self.engine.clone();
+        let input = Value::from_json_str(&statement.to_string()).map_err(|error| failed(&error))?;
+        engine.set_input(input);
+        let outcome = engine
+            .eval_rule(RULE.to_owned())
+            .map_err(|error| failed(&error))?;
+        match &outcome {
+            Value::Bool(met) => Ok(*met),
+            Value::Array(verdicts) => Ok(all_comply(verdicts.iter())),
+            Value::Set(verdicts) => Ok(all_comply(verdicts.iter())),
+            Value::Undefined => Ok(false),
+            Value::Null => Err(ConditionError::NotBoolean("null")),
+            Value::Number(_) => Err(ConditionError::NotBoolean("a number")),
+            Value::String(_) => Err(ConditionError::NotBoolean("a string")),
+            Value::Object(_) => Err(ConditionError::NotBoolean("an object")),
+        }
+    }
+}
+
+impl std::fmt::Debug for RegoCondition {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RegoCondition")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+fn parse(source: &str, first_version: bool) -> Result<Engine, String> {
+    let mut engine = Engine::new();
+    engine.set_rego_v0(first_version);
+    engine.set_execution_timer_config(ExecutionTimerConfig {
+        limit: RegoCondition::TIME_MAX,
+        check_interval: STEPS,
+    });
+    match engine.add_policy(PATH.to_owned(), source.to_owned()) {
+        Ok(_package) => Ok(engine),
+        Err(error) => Err(one_line(&error)),
+    }
+}
+
+/// Verdicts have `result`, and may have `warning` and `error`.
+fn all_comply<'v>(verdicts: impl ExactSizeIterator<Item = &'v Value>) -> bool {
+    let complies = |verdict: &Value| {
+        let says = |key: &str| verdict.as_object().ok()?.get(&Value::from(key)).cloned();
+        let is_silent = |key: &str| {
+            says(key).is_none_or(|text| text.as_string().is_ok_and(|text| text.is_empty()))
+        };
+        says("result") == Some(Value::Bool(true)) && is_silent("warning") && is_silent("error")
+    };
+    let mut verdicts = verdicts.peekable();
+    verdicts.peek().is_some() && verdicts.all(complies)
+}
+
+/// The last line of the crate's drawing says what is wrong.
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    let last = text.lines().rfind(|line| !line.trim().is_empty());
+    last.unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The form of the project's own examples.
+    const MODULE: &str = r#"
+        package sigstore
+        default isCompliant = false
+        isCompliant {
+          input.predicateType == "https://cosign.sigstore.dev/attestation/v1"
+          input.predicate.Data == "foobar e2e test"
+        }"#;
+
+    fn statement(data: &str) -> serde_json::Value {
+        json!({
+            "predicateType": "https://cosign.sigstore.dev/attestation/v1",
+            "predicate": { "Data": data },
+        })
+    }
+
+    fn evaluate(source: &str) -> Result<bool, ConditionError> {
+        RegoCondition::new(source)
+            .unwrap()
+            .evaluate(&statement("x"))
+    }
+
+    #[test]
+    fn a_module_of_either_version_is_asked_about_the_statement() {
+        for module in [
+            MODULE,
+            &MODULE
+                .replace("isCompliant {", "isCompliant if {")
+                .replace(" = false", " := false"),
+        ] {
+            let condition = RegoCondition::new(module).unwrap();
+            assert!(condition.evaluate(&statement("foobar e2e test")).unwrap());
+            assert!(!condition.evaluate(&statement("another")).unwrap());
+            assert!(!condition.evaluate(&json!({})).unwrap());
+        }
+    }
+
+    #[test]
+    fn only_a_clear_yes_is_one() {
+        for (module, expected) in [
+            ("isCompliant := true", true),
+            ("isCompliant := false", false),
+            ("isCompliant if input.nothing", false),
+            (r#"isCompliant := [{"result": true}]"#, true),
+            (r#"isCompliant := {{"result": true, "warning": ""}}"#, true),
+            (
+                r#"isCompliant := [{"result": true, "warning": "old"}]"#,
+                false,
+            ),
+            (
+                r#"isCompliant := [{"result": true}, {"result": false}]"#,
+                false,
+            ),
+            (r#"isCompliant := [{"result": "true"}]"#, false),
+            ("isCompliant := []", false),
+        ] {
+            let module = format!("package sigstore\n{module}");
+            assert_eq!(evaluate(&module).unwrap(), expected, "{module}");
+        }
+        for value in ["1", "\"true\"", "null", r#"{"result": true}"#] {
+            let module = format!("package sigstore\nisCompliant := {value}");
+            assert!(evaluate(&module).is_err(), "{module}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_statement_is_looked_at() {
+        for call in [
+            "http.send({})",
+            "time.now_ns()",
+            "rand.intn(\"a\", 2)",
+            "opa.runtime()",
+        ] {
+            let module = format!("package sigstore\nisCompliant if {call}");
+            assert!(
+                matches!(RegoCondition::new(&module), Err(RegoSyntaxError::Impure(_))),
+                "{call}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_refused() {
+        assert!(matches!(
+            RegoCondition::new("package sigstore\nisCompliant {"),
+            Err(RegoSyntaxError::Parse(_))
+        ));
+        assert!(matches!(
+            RegoCondition::new("package other\nisCompliant := true"),
+            Err(RegoSyntaxError::NoRule)
+        ));
+        assert!(matches!(
+            RegoCondition::new("package sigstore\nallow := true"),
+            Err(RegoSyntaxError::NoRule)
+        ));
+        let long = format!(
+            "package sigstore\n# {}",
+            "x".repeat(RegoCondition::SOURCE_BYTES_MAX)
+        );
+        assert!(matches!(
+            RegoCondition::new(&long),
+            Err(RegoSyntaxError::TooLong)
+        ));
+    }
+
+    #[test]
+    fn an_evaluation_that_does_not_end_has_no_answer() {
+        let module = "package sigstore
+            isCompliant if {
+              some a in numbers.range(1, 3000)
+              some b in numbers.range(1, 3000)
+              some c in numbers.range(1, 3000)
+              a + b + c == 0
+            }";
+        assert!(evaluate(module).is_err());
+    }
+
+    #[test]
+    fn can_be_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<RegoCondition>();
+    }
+}
