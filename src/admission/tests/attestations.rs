@@ -243,7 +243,7 @@ fn only_authorities_attest() {
 #[test]
 fn an_attestation_of_another_digest_is_none() {
     let world = World::new();
-    let digest = crate::oci::Digest::sha256(b"another image");
+    let digest = Digest::sha256(b"another image");
     let candidate = super::forge::attestation(&world.key, &digest, SCAN, &good(), None);
     let question = Question::new(
         vec![attested_by(clean(&world, Quantifier::Any))],
