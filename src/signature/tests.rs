@@ -341,6 +341,40 @@ fn counts_above_the_limits() {
 }
 
 #[test]
+fn counts_at_the_limits() {
+    let is_within = |layers: Vec<(Descriptor, Blob)>| {
+        defect(layers).is_none_or(|(defect, _)| defect != Defect::LimitExceeded)
+    };
+    let entries = |count: usize| Value::Array(vec![json!({}); count]);
+    let material = |key: &str, value: Value| {
+        let mut bundle = bundle();
+        bundle["verificationMaterial"][key] = value;
+        bundled(&bundle)
+    };
+    assert!(is_within(material("tlogEntries", entries(32))));
+    let old = "application/vnd.dev.sigstore.bundle+json;version=0.2";
+    let mut chained = bundle();
+    chained["mediaType"] = json!(old);
+    let certificates = vec![json!({"rawBytes": "AAAA"}); 10];
+    chained["verificationMaterial"] =
+        json!({"x509CertificateChain": {"certificates": certificates}});
+    assert!(is_within(vec![layer(
+        old,
+        chained.to_string().as_bytes(),
+        &[]
+    )]));
+    let digests: serde_json::Map<_, _> = (0..32).map(|n| (n.to_string(), json!("0"))).collect();
+    let subject = json!({ "digest": digests });
+    for subjects in [vec![subject.clone()], vec![subject; 1024]] {
+        let mut statement = statement();
+        statement["subject"] = json!(subjects);
+        let mut bundle = bundle();
+        bundle["dsseEnvelope"] = envelope(&statement.to_string());
+        assert_eq!(defect(bundled(&bundle)), None);
+    }
+}
+
+#[test]
 fn signature_material_is_told_by_content() {
     for right in [
         payload(),
@@ -364,6 +398,9 @@ fn signature_material_is_told_by_content() {
         json!({"mediaType": "application/vnd.dev.sigstore.bundle.v9.9+json",
             "verificationMaterial": {}, "dsseEnvelope": {}}),
         json!({"spdxVersion": "SPDX-2.3"}),
+        json!({"SPDXID": "SPDXRef-DOCUMENT"}),
+        json!({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"}),
+        json!({"@graph": []}),
         json!({"bomFormat": "other", "specVersion": "1.6"}),
     ] {
         assert!(

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::forge::Key;
+use super::forge::{Key, Layer};
 use super::question::{Question, SCAN, World, attested_by, authority, signed_by, signers};
+use crate::limits::Limits;
+use crate::oci::Digest;
 use crate::policy::{
     AttestationRequirement, Condition, Policy, Quantifier, Requirement, Revoked, Rule,
 };
-use crate::signature::Candidate;
+use crate::signature::{Artifact, Blob, Candidate, Source, candidates};
 
 const EARLY: Option<&str> = Some("2026-11-20T00:00:00Z");
 const LATE: Option<&str> = Some("2026-11-22T00:00:00Z");
@@ -133,7 +135,38 @@ fn what_speaks_of_all_must_have_seen_all() {
             failing,
             "{quantifier:?}"
         );
+        // What is listed and cannot be read may be the one that does not hold.
+        let few = Limits {
+            subjects_max: 0,
+            ..Limits::default()
+        };
+        let bad = world.attestation_layer(&bad(), LATE);
+        let present = Blob::Present(bad.blob.clone().into());
+        for (blob, limits, answer) in [
+            (Blob::TooLarge, Limits::default(), limited),
+            (present, few, limited),
+            (Blob::Missing, Limits::default(), failing),
+        ] {
+            let unread = listed(&bad, blob, &limits);
+            for found in [
+                [enough(), vec![unread.clone()]].concat(),
+                [vec![unread], enough()].concat(),
+            ] {
+                let policy = attested_by(clean(&world, quantifier));
+                let answered = Question::new(vec![policy], found).answer();
+                assert_eq!(answered, answer, "{quantifier:?}");
+            }
+        }
     }
+}
+
+fn listed(layer: &Layer, blob: Blob, limits: &Limits) -> Candidate {
+    let artifact = Artifact {
+        source: Source::CosignTag,
+        digest: Digest::sha256(b"a signature manifest"),
+        layers: vec![(layer.descriptor.clone(), blob)],
+    };
+    candidates(&artifact, limits).remove(0)
 }
 
 #[test]
@@ -210,7 +243,7 @@ fn only_authorities_attest() {
 #[test]
 fn an_attestation_of_another_digest_is_none() {
     let world = World::new();
-    let digest = crate::oci::Digest::sha256(b"another image");
+    let digest = Digest::sha256(b"another image");
     let candidate = super::forge::attestation(&world.key, &digest, SCAN, &good(), None);
     let question = Question::new(
         vec![attested_by(clean(&world, Quantifier::Any))],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::forge::Key;
+use super::forge::{Key, Signature};
 use super::question::{
     Question, SCAN, World, attested_by, authority, policy, signature, signed_by, signers,
 };
@@ -135,17 +135,54 @@ fn both_ways(authorities: &[&Arc<Authority>]) -> [Requirement; 2] {
 }
 
 #[test]
-fn all_versions_together_are_one_attempt() {
+fn each_version_that_is_tried_is_an_attempt() {
     let world = World::new();
     let keys: Vec<_> = (0..5).map(|_| Key::generate()).collect();
     let keys: Vec<_> = keys.iter().collect();
     let rotated = with_keys(&world, "rotated", "kms://key", versions(&keys));
     let signatures = vec![world.signature(), world.signature(), world.by(keys[4])];
-    for (max, answer) in [(2, "limit_exceeded"), (3, "satisfied")] {
+    for (max, answer) in [(14, "limit_exceeded"), (15, "satisfied")] {
         let mut question = Question::new(vec![signed_by(&[&rotated], 1)], signatures.clone());
         question.limits.attempts_max = max;
         assert_eq!(question.answer(), answer);
     }
+    // What says by which one it is, is tried with that one.
+    let logged = Signature {
+        logged: Some((&world.log, "2026-11-20T00:00:00Z".parse().unwrap())),
+        ..Signature::default()
+    };
+    let signature = logged.by(keys[4], &world.digest).candidate();
+    let mut question = Question::new(vec![signed_by(&[&rotated], 1)], vec![signature]);
+    question.limits.attempts_max = 1;
+    assert_eq!(question.answer(), "satisfied");
+}
+
+#[test]
+fn what_demands_nothing_is_not_met() {
+    let world = World::new();
+    let one = || by(&world.authority);
+    for requirement in [
+        Requirement::All(vec![]),
+        Requirement::Any(vec![]),
+        Requirement::AtLeast {
+            count: 0,
+            of: vec![one()],
+        },
+        signers(&[&world.authority], 0),
+        Requirement::All(vec![one(), Requirement::All(vec![])]),
+        Requirement::AtLeast {
+            count: 2,
+            of: vec![one(), Requirement::All(vec![])],
+        },
+    ] {
+        let question = Question::new(
+            vec![requiring(requirement.clone())],
+            vec![world.signature()],
+        );
+        assert_ne!(question.answer(), "satisfied", "{requirement:?}");
+    }
+    let question = Question::new(vec![requiring(Requirement::Nothing)], vec![]);
+    assert_eq!(question.answer(), "satisfied");
 }
 
 #[test]

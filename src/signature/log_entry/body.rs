@@ -297,3 +297,27 @@ fn pem_verifier(pem: &[u8]) -> Result<LoggedVerifier, String> {
         .map(|key| LoggedVerifier::PublicKey(key.to_vec()))
         .map_err(|error| format!("the log entry names neither a certificate nor a key: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hash_that_logs_use_is_compared() {
+        for (algorithm, computed) in [
+            (HashAlgorithm::Sha2256, &digest::SHA256),
+            (HashAlgorithm::Sha2384, &digest::SHA384),
+            (HashAlgorithm::Sha2512, &digest::SHA512),
+        ] {
+            let logged = Logged {
+                part: SignedPart::Message,
+                algorithm,
+                hash: digest::digest(computed, b"signed").as_ref().to_vec(),
+                signature: Vec::new(),
+                verifier: LoggedVerifier::PublicKey(Vec::new()),
+            };
+            assert!(logged.hash_matches(b"signed"), "{algorithm:?}");
+            assert!(!logged.hash_matches(b"another"), "{algorithm:?}");
+        }
+    }
+}

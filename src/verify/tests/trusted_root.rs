@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::corpus::{self, Corpus};
 use super::forge::{bundle, bundle_candidate, entry};
-use super::world::{World, attempt};
+use super::world::{World, attempt, failed};
 use crate::limits::Limits;
 use crate::verify::{Attempt, Demand, Purpose, Signer, TrustedRole, TrustedRoot, verify};
 
@@ -100,6 +100,23 @@ fn cve_2026_49834_one_entry_twice_proves_one() {
         Attempt::Proven(twice) => assert_eq!(format!("{twice:?}"), format!("{once:?}")),
         Attempt::Failed(_) => {}
         Attempt::NotApplicable => panic!("it is a signature"),
+    }
+}
+
+#[test]
+fn an_entry_is_the_same_with_another_index_or_body() {
+    let world = World::new();
+    let envelope = world.envelope();
+    let entry = entry(&world.log, &world.signer, &envelope);
+    let mut moved = entry.clone();
+    moved["logIndex"] = json!("1");
+    let mut rewritten = entry.clone();
+    rewritten["canonicalizedBody"] = json!("e30=");
+    for again in [moved, rewritten] {
+        let mut bundle = bundle(&world.signer, &envelope);
+        bundle["verificationMaterial"]["tlogEntries"] = json!([entry, again]);
+        let failure = failed(&bundle_candidate(&bundle), &world.demand());
+        assert!(failure.reason.contains("twice"), "{}", failure.reason);
     }
 }
 
