@@ -25,8 +25,9 @@ use countersign::decision_log::Subject;
 use countersign::limits::Limits;
 use countersign::oci::{Digest, Manifest, RepositoryName, media_type};
 use countersign::policy::{
-    AttestationRequirement, Authority, AuthoritySigner, DefaultAction, IdentityRequirement,
-    Matcher, Mode, Policies, Policy, Quantifier, Revoked, SignatureRequirement,
+    AttestationRequirement, Authority, AuthoritySigner, Coverage, DefaultAction,
+    IdentityRequirement, KeySet, Matcher, Mode, Policies, Policy, Quantifier, Requirement, Revoked,
+    Root, SignatureRequirement, Tags,
 };
 use countersign::signature::{Artifact, Blob, Source, candidates};
 use countersign::verify::{PublicKey, TrustedRoot};
@@ -93,6 +94,7 @@ impl Question {
         let known = Known {
             candidates: &found,
             failed_sources: &[],
+            tags: &Tags::default(),
             limit_exceeded: None,
             witnessed: true,
         };
@@ -172,14 +174,14 @@ fn accumulated_keys(count: usize, good: bool) -> Question {
     let manifest = legacy_manifest(layers.collect());
     let signer = AuthoritySigner::Key {
         reference: "inline".to_owned(),
-        key: PublicKey::from_pem(&pem(&trusted)).unwrap(),
+        keys: Arc::new(KeySet::of(PublicKey::from_pem(&pem(&trusted)).unwrap())),
     };
     let authority = Authority {
         transparency_log: false,
         ..authority(signer, TrustedRoot::public_good().unwrap())
     };
     let blobs = [Bytes::from(payload)];
-    question(digest, required(vec![authority]), vec![manifest], blobs)
+    question(digest, signature_by(vec![authority]), vec![manifest], blobs)
 }
 
 fn key() -> EcdsaKeyPair {
@@ -215,12 +217,12 @@ fn legacy_manifest(layers: Vec<Value>) -> Arrived {
 
 fn question(
     digest: Digest,
-    policy: Policy,
+    requirement: Requirement,
     manifests: Vec<Arrived>,
     blobs: impl IntoIterator<Item = Bytes>,
 ) -> Question {
     let limits = Limits::default();
-    let policies = vec![Arc::new(policy.with_hash())];
+    let policies = vec![Arc::new(policy(requirement).with_hash())];
     Question {
         subject: Subject {
             repository: RepositoryName::new("registry.example", "apps/web").unwrap(),
@@ -238,22 +240,34 @@ fn question(
     }
 }
 
-fn required(authorities: Vec<Authority>) -> Policy {
+fn policy(requirement: Requirement) -> Policy {
     Policy {
         name: "apps".to_owned(),
         hash: Digest::sha256(b"set later"),
-        images: vec!["registry.example/**".parse().unwrap()],
-        exclude: Vec::new(),
+        origin: None,
+        coverage: Coverage::Names {
+            images: vec!["registry.example/**".parse().unwrap()],
+            exclude: Vec::new(),
+        },
         mode: Mode::Enforce,
-        signature: Some(SignatureRequirement {
-            authorities: authorities.into_iter().map(Arc::new).collect(),
-            threshold: 1,
-            annotations: BTreeMap::new(),
-        }),
-        attestations: Vec::new(),
-        signature_repository: None,
+        requirement,
+        signature_repositories: Vec::new(),
         signed_name_must_match: false,
         max_signature_age: None,
+    }
+}
+
+/// A signature by one of the authorities.
+fn signature_by(authorities: Vec<Authority>) -> Requirement {
+    let of = authorities
+        .into_iter()
+        .map(|authority| SignatureRequirement {
+            authority: Arc::new(authority),
+            annotations: BTreeMap::new(),
+        });
+    Requirement::Signers {
+        count: 1,
+        of: of.collect(),
     }
 }
 
@@ -262,7 +276,7 @@ fn authority(signer: AuthoritySigner, trusted_root: TrustedRoot) -> Authority {
         name: "authority".to_owned(),
         signer,
         trusted_root_name: "private".to_owned(),
-        trusted_root: Arc::new(trusted_root),
+        trusted_root: Root::Usable(Arc::new(trusted_root)),
         transparency_log: true,
         signed_timestamp: false,
         sct: true,
@@ -287,10 +301,8 @@ impl Corpus {
     fn question(&self, id: &str) -> Question {
         let case = self.case(id);
         let policy = &case["policy"];
-        let mut required = required(authorities(&policy["authorities"]));
-        if let Some([wanted, ..]) = policy["attestations"].as_array().map(Vec::as_slice) {
-            required.signature = None;
-            required.attestations = vec![AttestationRequirement {
+        let requirement = match policy["attestations"].as_array().map(Vec::as_slice) {
+            Some([wanted, ..]) => Requirement::Attestation(AttestationRequirement {
                 predicate_type: wanted["predicate_type"].as_str().unwrap().to_owned(),
                 authorities: authorities(&wanted["authorities"])
                     .into_iter()
@@ -298,8 +310,9 @@ impl Corpus {
                     .collect(),
                 quantifier: Quantifier::Any,
                 condition: None,
-            }];
-        }
+            }),
+            Some([]) | None => signature_by(authorities(&policy["authorities"])),
+        };
         let digest: Digest = case["reference"].as_str().unwrap().parse().unwrap();
         let manifests = self.manifests(&case["repository"], &digest);
         let blobs = manifests
@@ -307,7 +320,7 @@ impl Corpus {
             .flat_map(|arrived| layers(&arrived.bytes))
             .map(|layer| blob(layer["digest"].as_str().unwrap()));
         let blobs: Vec<_> = blobs.collect();
-        question(digest, required, manifests, blobs)
+        question(digest, requirement, manifests, blobs)
     }
 
     /// The keyless signature of one case after those of others, again and again, as the layers of one manifest.
@@ -367,12 +380,15 @@ fn configured(wanted: &Value) -> Authority {
     let signer = match text("key") {
         Some(name) => AuthoritySigner::Key {
             reference: name.to_owned(),
-            key: PublicKey::from_pem(std::str::from_utf8(&file(name)).unwrap()).unwrap(),
+            keys: Arc::new(KeySet::of(
+                PublicKey::from_pem(std::str::from_utf8(&file(name)).unwrap()).unwrap(),
+            )),
         },
         None => AuthoritySigner::Identity(IdentityRequirement {
             identity: Matcher::Exact(text("certificate_identity").unwrap().to_owned()),
-            oidc_issuer: Matcher::Exact(text("certificate_oidc_issuer").unwrap().to_owned()),
+            oidc_issuer: text("certificate_oidc_issuer").map(|it| Matcher::Exact(it.to_owned())),
             extensions: BTreeMap::new(),
+            certificate_authorities: None,
         }),
     };
     let root = file(text("trusted_root").unwrap_or("trust/trusted_root.json"));
