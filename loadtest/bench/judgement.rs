@@ -276,7 +276,7 @@ fn authority(signer: AuthoritySigner, trusted_root: TrustedRoot) -> Authority {
         name: "authority".to_owned(),
         signer,
         trusted_root_name: "private".to_owned(),
-        trusted_root: Root::Usable(Arc::new(trusted_root)),
+        trusted_root: Root::usable(Arc::new(trusted_root)),
         transparency_log: true,
         signed_timestamp: false,
         sct: true,
