@@ -7,6 +7,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "material that is not as it must be has no cost worth knowing"
 )]
 
@@ -171,7 +172,7 @@ fn accumulated_keys(count: usize, good: bool) -> Question {
             },
         })
     });
-    let manifest = legacy_manifest(layers.collect());
+    let manifest = legacy_manifest(&layers.collect::<Vec<_>>());
     let signer = AuthoritySigner::Key {
         reference: "inline".to_owned(),
         keys: Arc::new(KeySet::of(PublicKey::from_pem(&pem(&trusted)).unwrap())),
@@ -194,7 +195,7 @@ fn pem(key: &EcdsaKeyPair) -> String {
     format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
 }
 
-fn legacy_manifest(layers: Vec<Value>) -> Arrived {
+fn legacy_manifest(layers: &[Value]) -> Arrived {
     let media_type = "application/vnd.oci.image.manifest.v1+json";
     let manifest = json!({
         "schemaVersion": 2,
@@ -330,7 +331,9 @@ impl Corpus {
         let newest = layers(&good.manifests.first().unwrap().bytes);
         let older = layers(&others.manifests.first().unwrap().bytes);
         let accumulated = older.into_iter().cycle().take(count - newest.len());
-        good.manifests = vec![legacy_manifest(accumulated.chain(newest).collect())];
+        good.manifests = vec![legacy_manifest(
+            &accumulated.chain(newest).collect::<Vec<_>>(),
+        )];
         good.blobs.extend(others.blobs);
         good
     }

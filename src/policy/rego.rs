@@ -177,9 +177,11 @@ mod tests {
     }
 
     fn evaluate(source: &str) -> Result<bool, ConditionError> {
-        RegoCondition::new(source)
-            .unwrap()
-            .evaluate(&statement("x"))
+        let condition = RegoCondition::new(source);
+        condition.map_or_else(
+            |error| panic!("{source}: {error}"),
+            |it| it.evaluate(&statement("x")),
+        )
     }
 
     #[test]

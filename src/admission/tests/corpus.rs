@@ -123,7 +123,7 @@ pub(super) fn identity(
     oidc_issuer: Matcher,
     root: &Arc<TrustedRoot>,
 ) -> Authority {
-    let name = identity.source().to_owned();
+    let name = identity.source();
     Authority {
         signer: AuthoritySigner::Identity(IdentityRequirement {
             identity,

@@ -165,6 +165,10 @@ fn every_field_that_would_be_ignored_is_refused() {
         let found: Vec<_> = checked.problems.iter().map(|it| it.key.clone()).collect();
         assert_eq!(found, [format!("{scope}{key}")], "{requirement}");
     }
+}
+
+#[test]
+fn documents_and_scopes_that_say_something_else_are_refused() {
     for (text, key) in [
         (
             r#"{"transports": {"docker": {}}, "apiVersion": ""}"#.to_owned(),

@@ -208,7 +208,7 @@ async fn match_knows_configurations_and_scopes_too() {
 }
 
 #[tokio::test]
-async fn test_compares_decisions_with_a_table() {
+async fn a_table_is_compared_with_decisions() {
     let place = Workplace::new().await;
     place.config();
     place.signed("apps/web");
