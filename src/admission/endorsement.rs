@@ -100,14 +100,15 @@ impl Admission {
             if said.is_empty() {
                 continue;
             }
-            let decision = match self.decide_parent(subject, asked).await {
+            let decision = match self.decide_parent_on(terms, subject, asked).await {
                 Ok(decision) => decision,
                 Err(error) => {
                     parents.undecided = Some(format!("the parent {digest}: {error}"));
                     continue;
                 }
             };
-            // What vouches under other policies than the child is decided under vouches for nothing here.
+            // What vouches under other policies than the child is decided under vouches for nothing here. A parent may
+            // be, if a key turned out to have a newer version.
             if decision.configuration != terms.policies.hash {
                 parents.undecided = Some("the policies have just changed".to_owned());
                 continue;
@@ -158,8 +159,10 @@ impl Admission {
         asked: &Asked,
         deadline: Instant,
     ) -> Option<Arc<Document>> {
-        if let Some(decision) = self.remembered(subject, asked.now) {
-            return decision.document().cloned();
+        // A parent that is refused now may be admitted by the policies that the child is decided under.
+        let remembered = self.remembered(subject, asked.now);
+        if let Some(document) = remembered.and_then(|decision| decision.document().cloned()) {
+            return Some(document);
         }
         match self.inner.manifests.local_or_fetch(subject, deadline).await {
             Ok((document, _origin)) => Some(document),
@@ -180,16 +183,44 @@ impl Admission {
             if let Some(decision) = self.remembered(&subject, asked.now) {
                 return Ok(decision);
             }
-            let asked = Asked {
-                reference: subject.digest.to_string(),
-                previous_digest: None,
-                stale_tag: false,
-                client: asked.client.clone(),
-                now: asked.now,
-            };
+            let asked = asked.about(&subject);
             self.decide(&subject, None, &asked).await
         }
         .boxed()
+    }
+
+    /// The same under the policies that the child is decided under, which may no longer be in force.
+    fn decide_parent_on<'a>(
+        &'a self,
+        terms: &'a Terms,
+        subject: Subject,
+        asked: &'a Asked,
+    ) -> BoxFuture<'a, Result<Arc<Decision>, Arc<Error>>> {
+        async move {
+            let remembered = self.remembered(&subject, asked.now);
+            if let Some(decision) = remembered.filter(|it| it.configuration == terms.policies.hash)
+            {
+                return Ok(decision);
+            }
+            let asked = asked.about(&subject);
+            let policies = Arc::clone(&terms.policies);
+            self.decide_under(policies, &subject, None, &asked, terms.deadline)
+                .await
+        }
+        .boxed()
+    }
+}
+
+impl Asked {
+    /// The same client asking about another digest on the way.
+    fn about(&self, subject: &Subject) -> Self {
+        Self {
+            reference: subject.digest.to_string(),
+            previous_digest: None,
+            stale_tag: false,
+            client: self.client.clone(),
+            now: self.now,
+        }
     }
 }
 

@@ -76,7 +76,8 @@ impl Admission {
         deadline: Instant,
     ) -> Result<Arc<Decision>, Arc<Error>> {
         // Somebody may have decided between the caller's look and this task.
-        if let Some(decision) = self.remembered(&subject, asked.now) {
+        let remembered = self.remembered(&subject, asked.now);
+        if let Some(decision) = remembered.filter(|it| it.configuration == policies.hash) {
             return Ok(decision);
         }
         let mut seen = Vec::new();

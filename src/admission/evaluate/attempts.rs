@@ -256,7 +256,10 @@ impl<'a> Attempts<'a> {
             }
         }
         let (attempt, version) = best.unwrap_or((Attempt::NotApplicable, None));
-        if is_by_no_version(&attempt) && !self.unmatched_keys.iter().any(|it| it == reference) {
+        // Files have no versions: only a key service may know of another one.
+        let is_new = reference.contains("://")
+            && !self.unmatched_keys.iter().any(|known| known == reference);
+        if is_new && is_by_no_version(&attempt) {
             self.unmatched_keys.push(reference.to_owned());
         }
         Some((attempt, version))
