@@ -4,10 +4,14 @@
 //! read differently is refused: a document that is image and index at once (CVE-2021-41190), a `mediaType` that is not
 //! the `Content-Type`, keys given twice, and keys that equal a known one but for letter case, which Go would accept.
 
+mod keys;
+
 use std::collections::BTreeMap;
 
 use oci_spec::image::{Descriptor as SpecDescriptor, ImageIndex, ImageManifest};
-use serde_json::value::RawValue;
+use serde::de::Error as _;
+
+use keys::TopLevel;
 
 use super::{Descriptor, Digest, media_type};
 
@@ -75,36 +79,15 @@ pub enum ParseError {
     Digest(String),
 }
 
-const KNOWN_KEYS: [&str; 9] = [
-    "schemaVersion",
-    "mediaType",
-    "artifactType",
-    "config",
-    "layers",
-    "manifests",
-    "subject",
-    "annotations",
-    "fsLayers",
-];
-
-const DESCRIPTOR_KEYS: [&str; 8] = [
-    "mediaType",
-    "digest",
-    "size",
-    "urls",
-    "annotations",
-    "data",
-    "platform",
-    "artifactType",
-];
-
 impl Manifest {
     /// Reads `bytes` as what `content_type` says they are.
     ///
     /// # Errors
     /// When the bytes are not exactly one manifest of that type, or could be read as something else.
     pub fn parse(bytes: &[u8], content_type: &str) -> Result<Self, ParseError> {
-        let keys = top_level_keys(bytes)?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| ParseError::Json(serde_json::Error::custom(error)))?;
+        let keys = TopLevel::read(text)?;
         if let Some(document) = keys.media_type.as_deref()
             && document != content_type
         {
@@ -116,7 +99,7 @@ impl Manifest {
         match content_type {
             media_type::OCI_INDEX | media_type::DOCKER_MANIFEST_LIST => {
                 keys.forbid("manifests", &["layers", "config", "fsLayers"])?;
-                let index: ImageIndex = serde_json::from_slice(bytes).map_err(ParseError::Json)?;
+                let index: ImageIndex = serde_json::from_str(text).map_err(ParseError::Json)?;
                 let manifests = index
                     .manifests()
                     .iter()
@@ -127,8 +110,7 @@ impl Manifest {
             media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => {
                 keys.forbid("layers", &["manifests", "fsLayers"])?;
                 keys.forbid("config", &["manifests"])?;
-                let image: ImageManifest =
-                    serde_json::from_slice(bytes).map_err(ParseError::Json)?;
+                let image: ImageManifest = serde_json::from_str(text).map_err(ParseError::Json)?;
                 Ok(Self::Image(Box::new(Image {
                     config: descriptor(image.config())?,
                     layers: image
@@ -169,92 +151,6 @@ impl Manifest {
     }
 }
 
-/// What the document's top level has, read without trusting any one parser's idea of it.
-struct TopLevel {
-    media_type: Option<String>,
-    keys: Vec<String>,
-}
-
-impl TopLevel {
-    fn forbid(&self, expected: &'static str, others: &[&'static str]) -> Result<(), ParseError> {
-        match others
-            .iter()
-            .find(|other| self.keys.iter().any(|key| key == *other))
-        {
-            Some(other) => Err(ParseError::Ambiguous(expected, other)),
-            None => Ok(()),
-        }
-    }
-}
-
-fn top_level_keys(bytes: &[u8]) -> Result<TopLevel, ParseError> {
-    let KeysInOrder(entries) = serde_json::from_slice(bytes).map_err(ParseError::Json)?;
-    let mut top_level = TopLevel {
-        media_type: None,
-        keys: Vec::with_capacity(entries.len()),
-    };
-    for (key, value) in entries {
-        check_key(&key, &top_level.keys, &KNOWN_KEYS)?;
-        match key.as_str() {
-            "config" | "subject" => check_descriptor(value)?,
-            "layers" | "manifests" => check_descriptors(value)?,
-            _ => {}
-        }
-        if key == "mediaType" {
-            top_level.media_type =
-                Some(serde_json::from_str(value.get()).map_err(ParseError::Json)?);
-        }
-        top_level.keys.push(key);
-    }
-    Ok(top_level)
-}
-
-/// Refuses a key that stands there twice, or that Go would take for a known one.
-fn check_key(key: &str, before: &[String], known: &[&str]) -> Result<(), ParseError> {
-    let folds = |known: &&str| known.eq_ignore_ascii_case(key) || folds_alike(known, key);
-    if known
-        .iter()
-        .copied()
-        .find(folds)
-        .is_some_and(|known| known != key)
-    {
-        return Err(ParseError::KeyCase(key.to_owned()));
-    }
-    if before.iter().any(|other| other == key) {
-        return Err(ParseError::KeyTwice(key.to_owned()));
-    }
-    Ok(())
-}
-
-fn check_descriptor(value: &RawValue) -> Result<(), ParseError> {
-    // Something else than an object is refused where it is read as a descriptor.
-    let Ok(KeysInOrder(entries)) = serde_json::from_str(value.get()) else {
-        return Ok(());
-    };
-    let mut keys = Vec::with_capacity(entries.len());
-    for (key, _value) in entries {
-        check_key(&key, &keys, &DESCRIPTOR_KEYS)?;
-        keys.push(key);
-    }
-    Ok(())
-}
-
-fn check_descriptors(value: &RawValue) -> Result<(), ParseError> {
-    let Ok(descriptors) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
-        return Ok(());
-    };
-    descriptors.into_iter().try_for_each(check_descriptor)
-}
-
-/// Go folds U+017F to `s` and U+212A to `k` when it compares keys.
-fn folds_alike(known: &str, key: &str) -> bool {
-    key.contains(['\u{17f}', '\u{212a}'])
-        && key
-            .replace('\u{17f}', "s")
-            .replace('\u{212a}', "k")
-            .eq_ignore_ascii_case(known)
-}
-
 fn descriptor(spec: &SpecDescriptor) -> Result<Descriptor, ParseError> {
     let digest: Digest = spec
         .digest()
@@ -273,36 +169,6 @@ fn descriptor(spec: &SpecDescriptor) -> Result<Descriptor, ParseError> {
             .into_iter()
             .collect(),
     })
-}
-
-/// A JSON object's entries in the order they stand in, twice if they stand there twice.
-struct KeysInOrder<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> serde::Deserialize<'de> for KeysInOrder<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = KeysInOrder<'de>;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a JSON object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(KeysInOrder(entries))
-            }
-        }
-
-        deserializer.deserialize_map(Visitor)
-    }
 }
 
 #[cfg(test)]
@@ -386,6 +252,41 @@ mod tests {
             let text = index("").replace(DESCRIPTOR, &with(extra));
             assert!(parse(&text, media_type::OCI_INDEX).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn looks_at_every_descriptor_of_a_list() {
+        let twice = DESCRIPTOR.replace('}', r#","size":2}"#);
+        let text = image("").replace(
+            &format!("[{DESCRIPTOR}]"),
+            &format!("[{DESCRIPTOR},{twice}]"),
+        );
+        assert!(matches!(
+            parse(&text, media_type::OCI_MANIFEST),
+            Err(ParseError::KeyTwice(key)) if key == "size"
+        ));
+        // An escaped key is the key that it spells.
+        let escaped = DESCRIPTOR.replace('}', r#","di\u0067est":2}"#);
+        let text = image("").replacen(DESCRIPTOR, &escaped, 1);
+        assert!(matches!(
+            parse(&text, media_type::OCI_MANIFEST),
+            Err(ParseError::KeyTwice(key)) if key == "digest"
+        ));
+    }
+
+    #[test]
+    fn refuses_what_is_not_unicode_wherever_it_stands() {
+        let mut bytes = image(r#","other":["x"]"#).into_bytes();
+        let within = bytes
+            .windows(3)
+            .position(|bytes| bytes == b"\"x\"")
+            .unwrap()
+            + 1;
+        *bytes.get_mut(within).unwrap() = 0xff;
+        assert!(matches!(
+            Manifest::parse(&bytes, media_type::OCI_MANIFEST),
+            Err(ParseError::Json(_))
+        ));
     }
 
     #[test]
