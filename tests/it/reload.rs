@@ -131,7 +131,7 @@ async fn clients_and_routes_change_with_the_policies() {
     let name = scene.registry.name();
     assert_eq!(
         scene.proxy.get("/v2/short/web/manifests/v1").await.status,
-        400
+        404
     );
     let before = configuration(&scene).await["loaded_at"].clone();
     scene.proxy.rewrite(|configuration| {
