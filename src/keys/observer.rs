@@ -7,7 +7,7 @@ use super::{Error, Reference};
 
 /// Is told how every fetch ended.
 pub trait Observer: Debug + Send + Sync {
-    /// A fetch of the key ended after `elapsed` with `outcome`: `ok`, or [`outcome`] of its error.
+    /// A fetch of the key ended after `elapsed` with `outcome`: `ok`, or the word for its error.
     fn refreshed(&self, reference: &Reference, outcome: &'static str, elapsed: Duration);
 }
 
