@@ -153,6 +153,14 @@ pub(crate) struct Signed {
     pub(crate) certificate_bundle: Option<sigstore_types::Bundle>,
 }
 
+impl Signed {
+    /// The log entries that prove a time.
+    pub(crate) fn time_sources(&self) -> Vec<sigstore_types::TransparencyLogEntry> {
+        let sources = self.log_entries.iter().filter_map(LogEntry::time_source);
+        sources.collect()
+    }
+}
+
 /// What is signed.
 #[derive(Debug)]
 pub(crate) enum Claim {

@@ -184,8 +184,8 @@ pub(super) fn statement(
     statement::parse(envelope.payload.as_bytes(), limits)
 }
 
-/// Adds the form in which the verifier of certificates takes it. It gets from the log only what proves a time: whether
-/// the entry is for this signature and in the log is checked before, for keys and certificates alike.
+/// Adds the form in which the verifier of certificates takes it. It gets from the log only what proves a time, and only
+/// where no signed timestamp does: entries are checked before, for keys and certificates alike.
 pub(super) fn with_certificate_bundle(signed: Signed, content: SignatureContent) -> Signed {
     let Some(certificate) = &signed.certificate else {
         return signed;
@@ -209,13 +209,11 @@ pub(super) fn with_certificate_bundle(signed: Signed, content: SignatureContent)
     let material = VerificationMaterial::new(VerificationMaterialContent::X509CertificateChain {
         certificates,
     })
-    .with_tlog_entries(
-        signed
-            .log_entries
-            .iter()
-            .filter_map(LogEntry::time_source)
-            .collect(),
-    )
+    .with_tlog_entries(if signed.signed_timestamps.is_empty() {
+        signed.time_sources()
+    } else {
+        Vec::new()
+    })
     .with_timestamp_verification_data(TimestampVerificationData::new(timestamps));
     Signed {
         // v0.2 is the version that allows a chain and, where no proof is demanded, entries without one.

@@ -1,10 +1,8 @@
 //! Certificates: the chain to an authority, the certificate-transparency promise, the times, the names.
 
 use jiff::Timestamp;
-use sigstore_types::{Artifact, ArtifactDigest, HashAlgorithm};
-use sigstore_verify::{
-    CertificateError, Error, TimestampError, VerificationPolicy, VerificationResult,
-};
+use sigstore_types::{Artifact, ArtifactDigest, Bundle, HashAlgorithm};
+use sigstore_verify::{CertificateError, Error, TimestampError, VerificationPolicy};
 
 use super::attempt::Refusal;
 use super::transparency_log::Logged;
@@ -42,15 +40,32 @@ pub(super) fn check(
     if !demand.sct {
         policy = policy.skip_sct();
     }
-    let result = root
-        .verifier
-        .verify(artifact(signed, subject)?, bundle, &policy)
-        .map_err(|error| refusal(&error, signed, certificate, logged, demand, now))?;
-    if !result.certificate_verified() || (demand.sct && !result.sct_verified()) {
-        return Err(invalid("the certificate was not verified".to_owned()));
-    }
-    let timestamps = timestamps(&result, logged);
+    let verify = |bundle: &Bundle| {
+        let result = root
+            .verifier
+            .verify(artifact(signed, subject)?, bundle, &policy)
+            .map_err(|error| refusal(&error, signed, certificate, logged, demand, now))?;
+        if !result.certificate_verified() || (demand.sct && !result.sct_verified()) {
+            return Err(invalid("the certificate was not verified".to_owned()));
+        }
+        Ok(result)
+    };
+    let result = verify(bundle)?;
+    let timestamps = if signed.signed_timestamps.is_empty() {
+        Vec::new()
+    } else {
+        result.verified_timestamps().to_vec()
+    };
     timestamp::refuse_future(&timestamps, now)?;
+    // A chain that was right at one time is right at another when nothing in it began or ended in between; building it
+    // again would be the most expensive part of the whole.
+    let holds_alike = |time| {
+        let is_judged = |judged| root.vouches_alike(certificate, judged, time);
+        result.verified_timestamps().iter().copied().any(is_judged)
+    };
+    if !logged.times.iter().copied().all(holds_alike) {
+        verify(&with_log_entries(bundle, signed))?;
+    }
     // The chain was judged at the times of signing; it must also have been valid when it issued the certificate.
     if !root.has_authority_at(certificate, certificate.not_before) {
         return Err(invalid(format!(
@@ -115,15 +130,11 @@ fn artifact<'a>(signed: &'a Signed, subject: &Digest) -> Result<Artifact<'a>, Re
     }
 }
 
-/// The verified times without those that the log gave.
-fn timestamps(result: &VerificationResult, logged: &Logged) -> Vec<Timestamp> {
-    let mut timestamps = result.verified_timestamps().to_vec();
-    for time in &logged.times {
-        if let Some(position) = timestamps.iter().position(|verified| verified == time) {
-            timestamps.swap_remove(position);
-        }
-    }
-    timestamps
+/// The same for judging at the times of its log entries, too.
+fn with_log_entries(bundle: &Bundle, signed: &Signed) -> Bundle {
+    let mut bundle = bundle.clone();
+    bundle.verification_material.tlog_entries = signed.time_sources();
+    bundle
 }
 
 fn refusal(

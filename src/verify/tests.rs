@@ -14,4 +14,5 @@ mod policy;
 mod stamped;
 mod times;
 mod trusted_root;
+mod two_times;
 mod world;

@@ -187,12 +187,35 @@ impl TrustedRoot {
                     valid(intermediate) && subjects.contains(&intermediate.issuer)
                 })
         };
-        self.certificate_authorities.iter().any(|authority| {
-            authority
-                .valid_for
-                .is_none_or(|window| window.contains(time))
-                && is_issuer(&authority.subjects)
-        })
+        self.certificate_authorities
+            .iter()
+            .any(|authority| authority.is_valid_at(time) && is_issuer(&authority.subjects))
+    }
+
+    /// Whether a chain from `certificate` that is right at `judged` is surely right at `time`: the certificate and all
+    /// that came along are valid then, and so is every authority that could have vouched at `judged`.
+    pub(super) fn vouches_alike(
+        &self,
+        certificate: &SigningCertificate,
+        judged: Timestamp,
+        time: Timestamp,
+    ) -> bool {
+        let came_along = certificate
+            .intermediates
+            .iter()
+            .map(|intermediate| (intermediate.not_before, intermediate.not_after));
+        let mut windows = came_along.chain([(certificate.not_before, certificate.not_after)]);
+        windows.all(|(start, end)| start <= time && time <= end)
+            && self
+                .certificate_authorities
+                .iter()
+                .all(|authority| !authority.is_valid_at(judged) || authority.is_valid_at(time))
+    }
+}
+
+impl Authority {
+    fn is_valid_at(&self, time: Timestamp) -> bool {
+        self.valid_for.is_none_or(|window| window.contains(time))
     }
 }
 

@@ -55,6 +55,10 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
+pub(super) fn decoded(base64: &str) -> Vec<u8> {
+    BASE64_STANDARD.decode(base64).unwrap()
+}
+
 fn sha256(bytes: &[u8]) -> Vec<u8> {
     digest::digest(&digest::SHA256, bytes).as_ref().to_vec()
 }
@@ -72,20 +76,25 @@ impl Log {
         Self { key, id }
     }
 
+    /// What a trusted root says of it.
+    pub(super) fn entry_in_root(&self, valid_for: &Value) -> Value {
+        json!({
+            "baseUrl": "https://log.example",
+            "hashAlgorithm": "SHA2_256",
+            "publicKey": {
+                "rawBytes": base64(&self.key.der()),
+                "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+                "validFor": valid_for,
+            },
+            "logId": {"keyId": base64(&self.id)},
+        })
+    }
+
     /// A root that trusts this log and nothing else.
     pub(super) fn trusted_root(&self, valid_for: &Value) -> TrustedRoot {
         let root = json!({
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-            "tlogs": [{
-                "baseUrl": "https://log.example",
-                "hashAlgorithm": "SHA2_256",
-                "publicKey": {
-                    "rawBytes": base64(&self.key.der()),
-                    "keyDetails": "PKIX_ECDSA_P256_SHA_256",
-                    "validFor": valid_for,
-                },
-                "logId": {"keyId": base64(&self.id)},
-            }],
+            "tlogs": [self.entry_in_root(valid_for)],
             "certificateAuthorities": [], "ctlogs": [], "timestampAuthorities": [],
         });
         TrustedRoot::from_json(&root.to_string()).unwrap()
@@ -194,9 +203,7 @@ pub(super) fn bundle(key: &Key, envelope: &Value) -> Value {
 
 /// The entry of an envelope in Rekor v2, with its proof.
 pub(super) fn entry(log: &Log, key: &Key, envelope: &Value) -> Value {
-    let payload = BASE64_STANDARD
-        .decode(envelope["payload"].as_str().unwrap())
-        .unwrap();
+    let payload = decoded(envelope["payload"].as_str().unwrap());
     let body = json!({
         "apiVersion": "0.0.2", "kind": "hashedrekord",
         "spec": {"hashedRekordV002": {
