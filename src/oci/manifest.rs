@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use oci_spec::image::{Descriptor as SpecDescriptor, ImageIndex, ImageManifest};
 use serde::de::Error as _;
 
-use keys::TopLevel;
+use keys::Seen;
 
 use super::{Descriptor, Digest, media_type};
 
@@ -87,19 +87,13 @@ impl Manifest {
     pub fn parse(bytes: &[u8], content_type: &str) -> Result<Self, ParseError> {
         let text = std::str::from_utf8(bytes)
             .map_err(|error| ParseError::Json(serde_json::Error::custom(error)))?;
-        let keys = TopLevel::read(text)?;
-        if let Some(document) = keys.media_type.as_deref()
-            && document != content_type
-        {
-            return Err(ParseError::MediaTypeMismatch {
-                document: document.to_owned(),
-                served: content_type.to_owned(),
-            });
-        }
         match content_type {
             media_type::OCI_INDEX | media_type::DOCKER_MANIFEST_LIST => {
-                keys.forbid("manifests", &["layers", "config", "fsLayers"])?;
-                let index: ImageIndex = serde_json::from_str(text).map_err(ParseError::Json)?;
+                let (mut seen, index) = Seen::read::<ImageIndex>(text);
+                seen.check()?;
+                check_media_type(&seen, content_type)?;
+                seen.forbid("manifests", &["layers", "config", "fsLayers"])?;
+                let index = index.map_err(ParseError::Json)?;
                 let manifests = index
                     .manifests()
                     .iter()
@@ -108,9 +102,12 @@ impl Manifest {
                 Ok(Self::Index(Index { manifests }))
             }
             media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => {
-                keys.forbid("layers", &["manifests", "fsLayers"])?;
-                keys.forbid("config", &["manifests"])?;
-                let image: ImageManifest = serde_json::from_str(text).map_err(ParseError::Json)?;
+                let (mut seen, image) = Seen::read::<ImageManifest>(text);
+                seen.check()?;
+                check_media_type(&seen, content_type)?;
+                seen.forbid("layers", &["manifests", "fsLayers"])?;
+                seen.forbid("config", &["manifests"])?;
+                let image = image.map_err(ParseError::Json)?;
                 Ok(Self::Image(Box::new(Image {
                     config: descriptor(image.config())?,
                     layers: image
@@ -148,6 +145,16 @@ impl Manifest {
             Self::Index(_) => (None, [].as_slice()),
         };
         config.into_iter().chain(layers)
+    }
+}
+
+fn check_media_type(seen: &Seen<'_>, content_type: &str) -> Result<(), ParseError> {
+    match seen.media_type.as_deref() {
+        Some(document) if document != content_type => Err(ParseError::MediaTypeMismatch {
+            document: document.to_owned(),
+            served: content_type.to_owned(),
+        }),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -312,6 +319,22 @@ mod tests {
             parse(&format!("{} x", image("")), media_type::OCI_MANIFEST),
             Err(ParseError::Json(_))
         ));
+    }
+
+    #[test]
+    fn refuses_lists_where_keys_belong() {
+        let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let listed = format!(r#"["application/x","{digest}",2]"#);
+        for text in [
+            image("").replacen(DESCRIPTOR, &listed, 1),
+            image("").replace(&format!("[{DESCRIPTOR}]"), &format!("[{listed}]")),
+            format!("[2,null,null,{DESCRIPTOR},[{DESCRIPTOR}],null,null]"),
+        ] {
+            let parsed = parse(&text, media_type::OCI_MANIFEST);
+            assert!(matches!(parsed, Err(ParseError::Json(_))), "{text}");
+        }
+        let text = format!("[2,null,null,[{DESCRIPTOR}],null,null]");
+        assert!(parse(&text, media_type::OCI_INDEX).is_err());
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! The keys of a manifest and its descriptors, checked in one pass and without trusting any one parser's idea of them.
+//! The keys of a manifest and its descriptors, watched while the document is read, without trusting any one parser's
+//! idea of them.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashSet;
 
+use serde::Deserialize;
+use serde::de::value::CowStrDeserializer;
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+    DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor,
 };
-use serde_json::value::RawValue;
 
 use super::ParseError;
 
@@ -33,22 +36,33 @@ const DESCRIPTOR_KEYS: [&str; 8] = [
     "artifactType",
 ];
 
-/// What the document's top level has.
-pub(super) struct TopLevel<'a> {
+/// What was seen of a document's keys.
+#[derive(Debug, Default)]
+pub(super) struct Seen<'a> {
     pub(super) media_type: Option<String>,
-    keys: HashSet<Cow<'a, str>>,
-    /// The first thing that is wrong with a key, here or in a descriptor.
+    top_level: HashSet<Cow<'a, str>>,
+    /// The first thing that is wrong with a key, at the top level or in a descriptor.
     wrong: Option<ParseError>,
 }
 
-impl<'a> TopLevel<'a> {
-    /// Reads `text`, which may have each key once, in the spelling that is known.
-    pub(super) fn read(text: &'a str) -> Result<Self, ParseError> {
-        let mut top_level: Self = serde_json::from_str(text).map_err(ParseError::Json)?;
-        match top_level.wrong.take() {
-            Some(wrong) => Err(wrong),
-            None => Ok(top_level),
-        }
+impl<'a> Seen<'a> {
+    /// Reads `text` as a `T`, and what its keys are. Where both are wrong, what is wrong with the keys is told first: it
+    /// is what somebody may have meant.
+    pub(super) fn read<T: Deserialize<'a>>(text: &'a str) -> (Self, Result<T, serde_json::Error>) {
+        let seen = RefCell::default();
+        let mut json = serde_json::Deserializer::from_str(text);
+        let document = T::deserialize(Watched {
+            inner: &mut json,
+            place: Place::TopLevel,
+            seen: &seen,
+        });
+        let document = document.and_then(|document| json.end().map(|()| document));
+        (seen.into_inner(), document)
+    }
+
+    /// Whether each key is there once, in the spelling that is known.
+    pub(super) fn check(&mut self) -> Result<(), ParseError> {
+        self.wrong.take().map_or(Ok(()), Err)
     }
 
     pub(super) fn forbid(
@@ -56,7 +70,7 @@ impl<'a> TopLevel<'a> {
         expected: &'static str,
         others: &[&'static str],
     ) -> Result<(), ParseError> {
-        match others.iter().find(|other| self.keys.contains(**other)) {
+        match others.iter().find(|other| self.top_level.contains(**other)) {
             Some(other) => Err(ParseError::Ambiguous(expected, other)),
             None => Ok(()),
         }
@@ -89,125 +103,204 @@ fn folds_alike(known: &str, key: &str) -> bool {
             .eq_ignore_ascii_case(known)
 }
 
-impl<'de> Deserialize<'de> for TopLevel<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(TopLevelVisitor)
+/// Where in a document something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    TopLevel,
+    MediaType,
+    Descriptor,
+    Descriptors,
+    Elsewhere,
+}
+
+impl Place {
+    /// The place of what a key of the top level holds.
+    fn under(key: &str) -> Self {
+        match key {
+            "mediaType" => Self::MediaType,
+            "config" | "subject" => Self::Descriptor,
+            "layers" | "manifests" => Self::Descriptors,
+            _ => Self::Elsewhere,
+        }
     }
 }
 
-struct TopLevelVisitor;
+/// A deserializer, visitor, seed or access of `serde` that tells what passes through it at a place that matters.
+struct Watched<'s, 'de, T> {
+    inner: T,
+    place: Place,
+    seen: &'s RefCell<Seen<'de>>,
+}
 
-impl<'de> Visitor<'de> for TopLevelVisitor {
-    type Value = TopLevel<'de>;
+impl<'s, 'de, T> Watched<'s, 'de, T> {
+    fn around<U>(&self, inner: U) -> Watched<'s, 'de, U> {
+        Watched {
+            inner,
+            place: self.place,
+            seen: self.seen,
+        }
+    }
+}
 
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a JSON object")
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Watched<'_, 'de, D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let visitor = self.around(visitor);
+        self.inner.deserialize_any(visitor)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut top_level = TopLevel {
-            media_type: None,
-            keys: HashSet::new(),
-            wrong: None,
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let visitor = self.around(visitor);
+        self.inner.deserialize_option(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, 'de, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.expecting(formatter)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        self.inner.visit_bool(value)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        self.inner.visit_i64(value)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        self.inner.visit_u64(value)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        self.inner.visit_f64(value)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        if self.place == Place::MediaType {
+            self.seen.borrow_mut().media_type = Some(value.to_owned());
+        }
+        self.inner.visit_str(value)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        self.inner.visit_unit()
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        self.inner.visit_none()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let deserializer = self.around(deserializer);
+        self.inner.visit_some(deserializer)
+    }
+
+    /// What is read into a structure may not be a list, in which nothing would have a key.
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        let place = match self.place {
+            Place::TopLevel | Place::Descriptor => {
+                return Err(A::Error::invalid_type(Unexpected::Seq, &self));
+            }
+            Place::Descriptors => Place::Descriptor,
+            Place::MediaType | Place::Elsewhere => Place::Elsewhere,
         };
-        while let Some(Key(key)) = map.next_key()? {
-            let wrong = check_key(&key, &top_level.keys, &KNOWN_KEYS).err();
-            let wrong_within = match key.as_ref() {
-                "config" | "subject" => map.next_value_seed(Keys::OfDescriptor)?,
-                "layers" | "manifests" => map.next_value_seed(Keys::OfDescriptors)?,
-                "mediaType" => match serde_json::from_str(map.next_value::<&RawValue>()?.get()) {
-                    Ok(media_type) => {
-                        top_level.media_type = Some(media_type);
-                        None
-                    }
-                    Err(error) => Some(ParseError::Json(error)),
-                },
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    None
-                }
-            };
-            top_level.wrong = top_level.wrong.or(wrong).or(wrong_within);
-            top_level.keys.insert(key);
-        }
-        Ok(top_level)
+        let list = Watched {
+            place,
+            ..self.around(list)
+        };
+        self.inner.visit_seq(list)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let map = Keys {
+            map: self.around(map),
+            before: HashSet::new(),
+            under: Place::Elsewhere,
+        };
+        self.inner.visit_map(map)
     }
 }
 
-/// Finds the first thing that is wrong with the keys of descriptors. What is no descriptor at all has none; it is
-/// refused where it is read as one.
-#[derive(Clone, Copy)]
-enum Keys {
-    OfDescriptor,
-    OfDescriptors,
-}
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Watched<'_, 'de, A> {
+    type Error = A::Error;
 
-impl<'de> DeserializeSeed<'de> for Keys {
-    type Value = Option<ParseError>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        let seed = self.around(seed);
+        self.inner.next_element_seed(seed)
     }
 }
 
-impl<'de> Visitor<'de> for Keys {
-    type Value = Option<ParseError>;
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Watched<'_, 'de, S> {
+    type Value = S::Value;
 
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a JSON value")
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        let deserializer = self.around(deserializer);
+        self.inner.deserialize(deserializer)
     }
+}
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
+/// The keys of one object.
+struct Keys<'s, 'de, A> {
+    map: Watched<'s, 'de, A>,
+    before: HashSet<Cow<'de, str>>,
+    /// The place of the value to come.
+    under: Place,
+}
 
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut wrong = None;
-        match self {
-            Self::OfDescriptor => while list.next_element::<IgnoredAny>()?.is_some() {},
-            Self::OfDescriptors => {
-                while let Some(found) = list.next_element_seed(Self::OfDescriptor)? {
-                    wrong = wrong.or(found);
-                }
-            }
+impl<'de, A> Keys<'_, 'de, A> {
+    fn note(&mut self, key: &Cow<'de, str>) {
+        let known: &[&str] = match self.map.place {
+            Place::TopLevel => &KNOWN_KEYS,
+            Place::Descriptor => &DESCRIPTOR_KEYS,
+            Place::MediaType | Place::Descriptors | Place::Elsewhere => return,
+        };
+        let mut seen = self.map.seen.borrow_mut();
+        if let Err(wrong) = check_key(key, &self.before, known) {
+            seen.wrong.get_or_insert(wrong);
         }
-        Ok(wrong)
+        self.before.insert(key.clone());
+        if self.map.place == Place::TopLevel {
+            self.under = Place::under(key);
+            seen.top_level.insert(key.clone());
+        }
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Keys<'_, 'de, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        let Some(Key(key)) = self.map.inner.next_key()? else {
+            return Ok(None);
+        };
+        self.note(&key);
+        seed.deserialize(CowStrDeserializer::new(key)).map(Some)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut keys = HashSet::new();
-        let mut wrong = None;
-        while let Some(Key(key)) = map.next_key()? {
-            map.next_value::<IgnoredAny>()?;
-            match self {
-                Self::OfDescriptor => {
-                    wrong = wrong.or_else(|| check_key(&key, &keys, &DESCRIPTOR_KEYS).err());
-                    keys.insert(key);
-                }
-                Self::OfDescriptors => {}
-            }
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        if self.under == Place::Elsewhere {
+            return self.map.inner.next_value_seed(seed);
         }
-        Ok(wrong)
+        let seed = Watched {
+            place: self.under,
+            ..self.map.around(seed)
+        };
+        self.map.inner.next_value_seed(seed)
     }
 }
 
