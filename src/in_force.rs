@@ -142,13 +142,7 @@ impl InForce {
             return false;
         }
         held.changes = changes;
-        let policies = held.configured.complete();
-        if policies.hash == self.policies().hash {
-            return false;
-        }
-        self.inner.policies.store(policies);
-        self.inner.changes.send_modify(|number| *number += 1);
-        true
+        self.inner.renew(held.configured.complete())
     }
 
     /// Takes in every change of keys and roots until `stop`.
@@ -210,6 +204,19 @@ impl InForce {
     }
 }
 
+impl Inner {
+    /// Puts the same configuration in force with other keys and roots. Whether anything decides otherwise.
+    fn renew(&self, policies: Arc<Policies>) -> bool {
+        let is_other = policies.hash != self.policies.load().hash;
+        // In any case: until when a root may be believed decides nothing until then, and is not part of the hash.
+        self.policies.store(policies);
+        if is_other {
+            self.changes.send_modify(|number| *number += 1);
+        }
+        is_other
+    }
+}
+
 /// The references of key services that a policy needs.
 pub fn references(policy: &Policy) -> Vec<Reference> {
     let authorities = policy.requirement.authorities().into_iter();
@@ -257,3 +264,6 @@ impl Material for Configured {
         self.roots.as_ref()?.current(name)
     }
 }
+
+#[cfg(test)]
+mod tests;
