@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{Config, Loaded, Problems};
+use crate::config::{Config, Loaded, Problem, Problems};
 use crate::oci::Digest;
 
 /// Reads the configuration anew.
@@ -73,9 +73,13 @@ impl Files {
             let same_files = files == self.names;
             self.names = files;
             self.seen = look(&self.names, &before);
-            let still = same_files && same(&before, &self.seen);
-            if still || reading >= READINGS_MAX {
+            if same_files && same(&before, &self.seen) {
                 return config;
+            }
+            if reading == READINGS_MAX {
+                // As if nothing had been seen, so that they are read again at the next look.
+                self.seen = Seen::new();
+                return Err(never_still());
             }
         }
     }
@@ -87,6 +91,16 @@ impl Files {
         self.seen = now;
         changed
     }
+}
+
+/// No configuration is made of halves, so there is none.
+fn never_still() -> Problems {
+    Problems(vec![Problem {
+        position: None,
+        key: String::new(),
+        message: format!("the files changed during each of {READINGS_MAX} readings"),
+        help: "write them elsewhere and move them into place when they are complete".to_owned(),
+    }])
 }
 
 fn same(before: &Seen, after: &Seen) -> bool {
@@ -218,6 +232,28 @@ mod tests {
         assert!(files.changed());
         assert_ne!(files.load().unwrap().policies.hash, before);
         assert!(!files.changed());
+    }
+
+    #[test]
+    fn what_never_stands_still_is_not_taken() {
+        let folder = Folder::new();
+        folder.write("c.yaml", "policies: []\n");
+        let path = folder.path("c.yaml");
+        let readings = std::sync::atomic::AtomicUsize::new(0);
+        let (mut files, config) = Files::open(Arc::new(move || {
+            let loaded = Config::load_with_files(std::slice::from_ref(&path), &|_name| None);
+            let reading = readings.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if reading < READINGS_MAX {
+                std::fs::write(&path, format!("default: audit\n# {reading}\n")).unwrap();
+            }
+            loaded
+        }));
+        let problems = config.unwrap_err().to_string();
+        assert!(problems.contains("changed during each"), "{problems}");
+        // Nothing else has to change for them to be read again.
+        assert!(files.changed());
+        let default = files.load().unwrap().policies.default;
+        assert_eq!(default, crate::policy::DefaultAction::Audit);
     }
 
     #[test]
