@@ -90,6 +90,14 @@ impl Admission {
         }
     }
 
+    /// Whether nothing that a grant rests on has changed since it was made.
+    #[must_use]
+    pub fn still_grants(&self, grant: &Admitted<Arc<BlobGrant>>, blob: &Subject) -> bool {
+        let policies = self.inner.in_force.policies();
+        grant.decision().configuration == policies.hash
+            && !policies.revoked.digests.contains(&blob.digest)
+    }
+
     fn is_revoked(&self, blob: &Subject) -> bool {
         let policies = self.inner.in_force.policies();
         policies.revoked.digests.contains(&blob.digest)

@@ -7,12 +7,15 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{CacheState, Caller, Missing, Pull, Refusal};
-use crate::admission::{Admitted, BlobGrant};
+use crate::admission::{Admitted, Asked, BlobGrant};
 use crate::decision_log::Subject;
 use crate::oci::Digest;
 use crate::state::Batch;
 use crate::store::{self, Begin, StoredBlob, Transfer, TransferError};
 use crate::{state, upstream};
+
+/// So often a blob is granted again because the policies changed while its bytes were waited for.
+const GRANTS_MAX: usize = 8;
 
 /// An admitted blob.
 #[derive(Debug)]
@@ -76,29 +79,58 @@ impl Pull {
         size_only: bool,
     ) -> Result<ServedBlob, Refusal> {
         let asked = caller.asking(subject.digest.to_string());
+        let admission = &self.inner.admission;
+        let mut attempt = 1;
+        loop {
+            let grant = self.grant(subject, &asked).await?;
+            let served = match self.granted(grant, subject, size_only).await {
+                Ok(served) => served,
+                Err(trouble) => {
+                    return Err(self.refusal_for_trouble(trouble, subject, &asked).await);
+                }
+            };
+            // The policies of the last grant were in force when it was made, and so after this was asked.
+            if admission.still_grants(&served.grant, subject) || attempt == GRANTS_MAX {
+                return Ok(served);
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn grant(
+        &self,
+        subject: &Subject,
+        asked: &Asked,
+    ) -> Result<Admitted<Arc<BlobGrant>>, Refusal> {
         let repository = &subject.repository;
-        let grant = match self.inner.admission.grant_blob(subject, &asked).await {
-            Ok(Ok(grant)) => grant,
-            Ok(Err(denial)) => {
-                return Err(self.refuse(repository.as_str(), denial, &asked).await);
-            }
+        match self.inner.admission.grant_blob(subject, asked).await {
+            Ok(Ok(grant)) => Ok(grant),
+            Ok(Err(denial)) => Err(self.refuse(repository.as_str(), denial, asked).await),
             Err(error) => {
-                return Err(self
-                    .refusal_for(&error, repository, Missing::Blob, &asked)
-                    .await);
+                let refusal = self.refusal_for(&error, repository, Missing::Blob, asked);
+                Err(refusal.await)
             }
-        };
-        match self.granted(grant, subject, size_only).await {
-            Ok(served) => Ok(served),
-            Err(Trouble::Upstream(error)) => Err(self
-                .refusal_for_upstream(error, repository, Missing::Blob, &asked)
-                .await),
-            Err(Trouble::Storage(error)) => {
+        }
+    }
+
+    async fn refusal_for_trouble(
+        &self,
+        trouble: Trouble,
+        subject: &Subject,
+        asked: &Asked,
+    ) -> Refusal {
+        let repository = &subject.repository;
+        match trouble {
+            Trouble::Upstream(error) => {
+                self.refusal_for_upstream(error, repository, Missing::Blob, asked)
+                    .await
+            }
+            Trouble::Storage(error) => {
                 tracing::error!(%subject, error = &*error, "Could not read or store a blob");
-                Err(Refusal::Unavailable {
+                Refusal::Unavailable {
                     message: format!("{repository}: this proxy's storage is not available"),
                     retry_after: super::RETRY_AFTER,
-                })
+                }
             }
         }
     }
