@@ -40,6 +40,8 @@ pub struct Policies {
     /// Digest over everything that decides: policies, keys (by fingerprint), trusted roots (by digest), default,
     /// revoked, limits, exceptions. The same after a restart.
     pub hash: Digest,
+    /// The same of what is configured, before anything was known of keys and roots that are kept elsewhere.
+    pub configured: Digest,
     /// Whether any policy is about tags: asked on every pull.
     about_tags: bool,
 }
@@ -247,8 +249,10 @@ impl Policies {
         revoked: Revoked,
         limits: &Limits,
     ) -> Self {
+        let hash = hash::of_policies(&policies, default, &revoked, limits);
         Self {
-            hash: hash::of_policies(&policies, default, &revoked, limits),
+            hash,
+            configured: hash,
             about_tags: policies.iter().any(|it| it.coverage.is_about_tags()),
             exceptions: Vec::new(),
             policies,

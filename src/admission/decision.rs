@@ -29,6 +29,8 @@ pub struct Decision {
     pub(super) configuration: Digest,
     /// The tags known of it and of what it was decided by, where policies are about tags.
     pub(super) tags: Vec<(Subject, Option<Tags>)>,
+    /// The hashes of the policies that judged its signatures, or those of the index at the end of its endorsements.
+    pub(super) judged_by: Vec<Digest>,
     /// The exception that turned a refusal into it.
     pub(super) exception: Option<Arc<Exception>>,
     /// The first time at which one of its conditions ends.

@@ -116,6 +116,9 @@ impl Admission {
             if let Outcome::Unavailable { missing, .. } = &decision.outcome {
                 parents.undecided = Some(missing.clone());
             }
+            if !terms.are_those_of(&decision, child) {
+                continue;
+            }
             let shallow = decision.endorsement_depth < self.inner.limits.endorsement_depth_max;
             let is_excepted = decision.exception.is_some();
             let endorses = endorses(&decision);
@@ -208,6 +211,19 @@ impl Admission {
                 .await
         }
         .boxed()
+    }
+}
+
+impl Terms {
+    /// Whether every policy that covers the child has judged what vouches for it. The tags through which the child was
+    /// asked for may add policies that say nothing about the tags of the parent: those must be satisfied by the child
+    /// itself. Without known tags a child is what its parent is, or no platform of an image could be pulled.
+    fn are_those_of(&self, parent: &Decision, child: &Subject) -> bool {
+        self.tags.known().is_empty()
+            || self
+                .policies
+                .matching(&child.repository, &self.tags)
+                .all(|policy| parent.judged_by.contains(&policy.hash))
     }
 }
 

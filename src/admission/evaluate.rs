@@ -150,7 +150,8 @@ impl Evaluation {
         self.waivable &= match &outcome {
             Outcome::Satisfied => true,
             Outcome::Refused { kind, .. } => kind.is_waivable(),
-            Outcome::Undecided { revoked, .. } => !revoked,
+            // What is missing may yet show that it is by somebody who is revoked.
+            Outcome::Undecided { revoked, .. } => policy.mode == Mode::Audit && !revoked,
         };
         match (policy.mode, outcome) {
             (_, Outcome::Satisfied) => {}

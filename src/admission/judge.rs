@@ -223,9 +223,11 @@ impl Admission {
         let deadline = terms.deadline.min(Instant::now() + NEWER_KEYS_WAIT);
         in_force.refresh_keys(unmatched, deadline).await;
         draft.timing.keys += asking.elapsed();
-        // Others may have taken in what was found: what counts is whether it is something else than we judged by.
+        // Others may have taken in what was found: what counts is whether it is something else than we judged by. Under
+        // another configuration everything is gathered anew, by whoever asked for this decision.
         let policies = in_force.snapshot();
-        let changed = policies.hash != terms.policies.hash;
+        let changed = policies.hash != terms.policies.hash
+            && policies.configured == terms.policies.configured;
         if changed {
             draft.configuration = policies.hash;
             terms.policies = policies;
@@ -404,6 +406,7 @@ impl Endorsement {
         let parent = self.parent();
         draft.endorsed_by = Some(parent.subject.digest);
         draft.tags.extend(parent.tags.iter().cloned());
+        draft.judged_by.clone_from(&parent.judged_by);
         Conclusion {
             until: parent.until,
             endorsement_depth: parent.endorsement_depth + 1,

@@ -47,6 +47,8 @@ pub(super) struct Draft {
     pub(super) hints: Vec<Digest>,
     /// See [`Decision`].
     pub(super) tags: Vec<(Subject, Option<Tags>)>,
+    /// See [`Decision`].
+    pub(super) judged_by: Vec<Digest>,
     pub(super) timing: Spent,
     policies: Vec<PolicyReport>,
     attempts: Vec<AttemptReport>,
@@ -96,6 +98,7 @@ impl Draft {
             unfinished: None,
             hints: Vec::new(),
             tags: Vec::new(),
+            judged_by: Vec::new(),
             timing: Spent::default(),
             policies: Vec::new(),
             attempts: Vec::new(),
@@ -111,6 +114,7 @@ impl Draft {
 
     pub(super) fn take_evaluation(&mut self, evaluation: &mut Evaluation) {
         self.policies = std::mem::take(&mut evaluation.policies);
+        self.judged_by = self.policies.iter().map(|policy| policy.hash).collect();
         self.attempts = std::mem::take(&mut evaluation.attempts);
         self.trusted_roots = std::mem::take(&mut evaluation.trusted_roots);
     }
@@ -219,6 +223,7 @@ impl Admission {
             described,
             configuration: draft.configuration,
             tags: draft.tags,
+            judged_by: draft.judged_by,
             exception: conclusion.exception,
             until: conclusion.until,
             endorsement_depth: conclusion.endorsement_depth,

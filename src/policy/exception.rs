@@ -68,6 +68,7 @@ impl Policies {
     #[must_use]
     pub fn excepting(mut self, exceptions: Vec<Arc<Exception>>) -> Self {
         self.hash = hash::with_exceptions(self.hash, &exceptions);
+        self.configured = self.hash;
         self.exceptions = exceptions;
         self
     }

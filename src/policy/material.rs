@@ -133,13 +133,17 @@ impl Policies {
             };
             Arc::new(policy.with_hash())
         });
-        Self::new(
+        let complete = Self::new(
             policies.collect(),
             self.default,
             self.revoked.clone(),
             limits,
         )
-        .excepting(self.exceptions.clone())
+        .excepting(self.exceptions.clone());
+        Self {
+            configured: self.configured,
+            ..complete
+        }
     }
 }
 

@@ -106,6 +106,30 @@ async fn another_tag_decides_again_about_everything_below() {
     assert_eq!(process.decide(&index).await, "untrusted_key");
 }
 
+/// What an index vouches for was judged by the policies about the index's tags, and by no others.
+#[tokio::test]
+async fn a_child_with_a_tag_of_its_own_needs_what_that_tag_demands() {
+    let (world, house) = (World::new(), House::new().await);
+    let child = house.registry.push_image("a child");
+    let inner = house.registry.push_index(&[&child]);
+    let index = house.registry.push_index(&[&inner]);
+    house.registry.sign(&index, &world.key);
+    let process = house.process(policies(&world));
+    ask_through(&process, &index, "dev-1").await;
+    for (pushed, basis) in [
+        (&index, "signature"),
+        (&inner, "endorsement"),
+        (&child, "endorsement"),
+    ] {
+        assert_eq!(process.decide(pushed).await, basis);
+    }
+    ask_through(&process, &child, "dev-1-amd64").await;
+    assert_eq!(process.decide(&child).await, "endorsement");
+    // The index in between has no tags, so that every policy covers it, and none has judged it.
+    ask_through(&process, &child, "prod-1").await;
+    assert_eq!(process.decide(&child).await, "unsigned");
+}
+
 #[tokio::test]
 async fn tags_that_only_the_state_has_add_policies_and_take_none_away() {
     let (world, house) = (World::new(), House::new().await);

@@ -1,16 +1,18 @@
 //! What a person lets through for a while, and what nobody lets through.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::house::{House, Process, Settings, after, subject};
 use super::question::{Question, World, now, signed_by};
 use super::registry::Pushed;
+use crate::admission::evaluate::Finding;
 use crate::decision_log::Mode as Recorded;
 use crate::oci::Digest;
 use crate::policy::exception::Scope;
-use crate::policy::{Exception, Mode, Policy, Revoked};
+use crate::policy::{Authority, Exception, Mode, Policy, Revoked, Root};
 
 fn exception(scope: Scope, seconds: i64) -> Exception {
     Exception {
@@ -218,12 +220,38 @@ fn one_policy_that_nobody_waives_is_enough() {
     assert!(!limited.waivable);
 }
 
+/// A key that is not to be had may be one that is revoked.
+#[test]
+fn an_exception_does_not_answer_what_cannot_be_decided() {
+    let world = World::new();
+    let without_root = |mode| {
+        let unusable = Authority {
+            trusted_root: Root::Unusable {
+                reason: "refreshed 40 days ago".to_owned(),
+            },
+            ..world.authority.as_ref().clone()
+        };
+        Policy {
+            name: "undecided".to_owned(),
+            mode,
+            ..signed_by(&[&Arc::new(unusable)], 1)
+        }
+    };
+    for (mode, waivable) in [(Mode::Enforce, false), (Mode::Audit, true)] {
+        let refusing = signed_by(&[&world.other_authority], 1);
+        let policies = vec![refusing, without_root(mode)];
+        let evaluation = Question::new(policies, vec![world.signature()]).ask();
+        assert!(matches!(evaluation.finding, Finding::Refused(_)));
+        assert_eq!(evaluation.waivable, waivable);
+    }
+}
+
 #[test]
 fn exceptions_are_part_of_the_hash() {
     let limits = crate::limits::Limits::default();
     let hash = |exceptions: Vec<Exception>| -> Digest {
         let policies = super::house::in_force(Vec::new(), None, Revoked::default(), &limits);
-        let exceptions = exceptions.into_iter().map(std::sync::Arc::new).collect();
+        let exceptions = exceptions.into_iter().map(Arc::new).collect();
         policies.excepting(exceptions).hash
     };
     let one = || exception(of_images("registry.example/apps/*"), 10);
