@@ -1,5 +1,7 @@
 //! What is revoked is refused, whatever vouches for it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::corpus;
@@ -140,4 +142,33 @@ async fn an_identity() {
     });
     proxy.run().await;
     assert_denied(&proxy.get(&path).await, "revoked");
+}
+
+/// The answer had not begun when it was revoked: the grant from before does not count any more.
+#[tokio::test]
+async fn a_blob_that_is_waited_for() {
+    let scene = Scene::start().await;
+    let image = scene.signed("apps/web", "v1");
+    assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+    let blob = image.layer(0);
+    let asking = format!("GET .*/blobs/{blob}");
+    scene
+        .registry
+        .fault(&asking, Fault::Delay(Duration::from_secs(3)));
+    let hash = async || scene.proxy.admin("/readyz").await.json()["configuration"]["hash"].clone();
+    let revoking = async {
+        let before = hash().await;
+        while scene.registry.count(&asking) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        scene
+            .proxy
+            .rewrite(|configuration| configuration["revoked"] = json!({"digests": [blob]}));
+        scene.proxy.signal_hangup();
+        while hash().await == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (answer, ()) = tokio::join!(scene.blob("apps/web", &blob), revoking);
+    assert_denied(&answer, "revoked");
 }

@@ -12,7 +12,7 @@ use crate::admission::evaluate::Finding;
 use crate::decision_log::Mode as Recorded;
 use crate::oci::Digest;
 use crate::policy::exception::Scope;
-use crate::policy::{Authority, Exception, Mode, Policy, Revoked, Root};
+use crate::policy::{Authority, AuthoritySigner, Exception, KeySet, Mode, Policy, Revoked, Root};
 
 fn exception(scope: Scope, seconds: i64) -> Exception {
     Exception {
@@ -244,6 +244,39 @@ fn an_exception_does_not_answer_what_cannot_be_decided() {
         assert!(matches!(evaluation.finding, Finding::Refused(_)));
         assert_eq!(evaluation.waivable, waivable);
     }
+}
+
+/// A key may get a newer version while it is asked about, and the whole configuration another one: the exception that
+/// was there before must not be joined to what is in force since.
+#[tokio::test]
+async fn an_exception_that_is_taken_back_while_keys_are_asked_for_is_over() {
+    let (world, house) = (World::new(), House::new().await);
+    let child = house.registry.push_image("signed by a stranger");
+    let index = house.registry.push_index(&[&child]);
+    house.registry.sign(&child, &world.other);
+    let rotating = Arc::new(Authority {
+        signer: AuthoritySigner::Key {
+            reference: "kms://key".to_owned(),
+            keys: Arc::new(KeySet::of(world.key.public())),
+        },
+        ..world.authority.as_ref().clone()
+    });
+    let policies = || vec![signed_by(&[&rotating], 1)];
+    let settings = Settings {
+        exceptions: vec![exception(of_digest(&index), 1000)],
+        ..Settings::default()
+    };
+    let process = house.process_with(policies(), settings);
+    assert_eq!(process.decide(&index).await, "audit");
+    house.registry.was_asked_for_signatures();
+    let taking_back = async {
+        while !house.registry.was_asked_for_signatures() {
+            tokio::task::yield_now().await;
+        }
+        process.reconfigure(policies(), Revoked::default());
+    };
+    let (decided, ()) = tokio::join!(process.decide(&child), taking_back);
+    assert_eq!(decided, "untrusted_key");
 }
 
 #[test]
