@@ -4,6 +4,7 @@
 //! needs certificates and logs comes from the corpus, beside the untouched signature that is admitted (`replay`).
 
 mod binding;
+mod exceptions;
 mod exhaustion;
 mod files;
 mod found_by_reading;
