@@ -7,6 +7,7 @@ mod attempts;
 mod attestation;
 mod report;
 mod requirement;
+mod shortfall;
 mod signers;
 mod ways;
 

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use super::Known;
 use super::attempts::{Rank, Refusal, Tried, Vouched, Voucher};
-use super::requirement::{Fared, Furthest, Judged, Tries};
+use super::requirement::{Fared, Judged, Tries};
+use super::shortfall::Furthest;
 use super::ways::Ways;
 use crate::admission::denial::Kind;
 use crate::policy::{AttestationRequirement, Quantifier};

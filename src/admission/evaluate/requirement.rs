@@ -3,16 +3,17 @@
 //! Members that are signatures are tried together, signature by signature and newest first, so that a good one is found
 //! at the price of one attempt whichever member it satisfies.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use super::attempts::{Attempts, Rank, Refusal, Tried, Vouched, Voucher};
+use super::attempts::{Attempts, Rank, Refusal, Tried, Vouched, Voucher, annotations};
+use super::shortfall::{Joined, Shortfall, settle};
 use super::signers::Signers;
 use super::ways::Ways;
 use super::{Known, Outcome, attestation, report};
 use crate::admission::denial::Kind;
 use crate::decision_log::AuthorityReport;
 use crate::policy::{AuthoritySigner, Policy, Requirement, SignatureRequirement};
-use crate::verify::{FailedCheck, Proof, Purpose};
+use crate::verify::Purpose;
 
 /// How a requirement fares.
 #[derive(Debug)]
@@ -62,34 +63,6 @@ pub(super) fn policy(
             (name, judged.names.contains(name))
         });
     (settle(fared, known), report::authorities(named))
-}
-
-/// A refusal stands only if everything was seen: otherwise it is not decided, or a limit.
-fn settle(fared: Fared, known: &Known<'_>) -> Outcome {
-    let Refusal { kind, reason, .. } = match fared {
-        Fared::Satisfied(_) => return Outcome::Satisfied,
-        Fared::Undecided { missing, revoked } => {
-            return Outcome::Undecided {
-                missing,
-                revoked: revoked.is_some(),
-            };
-        }
-        Fared::Refused(refusal) => refusal,
-    };
-    if let Some(missing) = known.failed_sources.first() {
-        return Outcome::Undecided {
-            missing: missing.clone(),
-            revoked: kind == Kind::Revoked,
-        };
-    }
-    match known.limit_exceeded {
-        // A limit must not turn what is revoked into something that an auditing policy waives.
-        Some(limit) if kind != Kind::Revoked => Outcome::Refused {
-            kind: Kind::LimitExceeded,
-            reason: limit.to_owned(),
-        },
-        Some(_) | None => Outcome::Refused { kind, reason },
-    }
 }
 
 impl<'p> Judged<'p, '_, '_> {
@@ -415,176 +388,4 @@ impl Signed {
             *unusable = true;
         }
     }
-}
-
-/// What is not satisfied of several that all must be.
-#[derive(Debug, Default)]
-struct Joined {
-    refused: Option<Refusal>,
-    missing: Option<String>,
-    revoked: Option<Refusal>,
-}
-
-impl Joined {
-    fn note(&mut self, unsatisfied: Fared) {
-        match unsatisfied {
-            Fared::Satisfied(_) => {}
-            Fared::Refused(refusal) if refusal.kind == Kind::Revoked => {
-                self.revoked.get_or_insert_with(|| refusal.clone());
-                self.refused.get_or_insert(refusal);
-            }
-            Fared::Refused(refusal) => {
-                self.refused.get_or_insert(refusal);
-            }
-            Fared::Undecided { missing, revoked } => {
-                self.missing.get_or_insert(missing);
-                self.revoked = self.revoked.take().or(revoked);
-            }
-        }
-    }
-
-    /// The first refusal, unless something is revoked: nothing that is not known yet can make up for either.
-    fn into_fared(self) -> Option<Fared> {
-        match (self.refused, self.missing) {
-            (Some(refused), _) => Some(Fared::Refused(self.revoked.unwrap_or(refused))),
-            (None, Some(missing)) => Some(Fared::Undecided {
-                missing,
-                revoked: self.revoked,
-            }),
-            (None, None) => None,
-        }
-    }
-}
-
-/// Why something is not satisfied.
-#[derive(Debug, Default)]
-pub(super) struct Shortfall {
-    pub(super) furthest: Furthest,
-    /// Keys and roots that were needed and not to be had.
-    unusable: Option<String>,
-    exhausted: bool,
-    /// How many of how many there are.
-    counted: Option<(usize, usize)>,
-}
-
-impl Shortfall {
-    fn note_undecided(&mut self, missing: String, revoked: Option<Refusal>) {
-        self.unusable.get_or_insert(missing);
-        if let Some(revoked) = revoked {
-            self.furthest.note(revoked);
-        }
-    }
-
-    /// So many are there, of so many that must be.
-    fn of(mut self, satisfied: usize, count: usize) -> Self {
-        self.counted = Some((satisfied, count));
-        self
-    }
-
-    fn into_fared(self, expected: &[&SignatureRequirement]) -> Fared {
-        if let Some(missing) = self.unusable {
-            return Fared::Undecided {
-                missing,
-                revoked: self.furthest.into_revoked(),
-            };
-        }
-        // Signatures that count must not hide one that no mode waives.
-        if let Some(revoked) = self.furthest.revoked() {
-            return Fared::Refused(revoked.clone());
-        }
-        if self.exhausted {
-            return Fared::Refused(self.furthest.exhausted());
-        }
-        if let Some((satisfied @ 1.., count)) = self.counted {
-            let mut reason =
-                format!("{satisfied} of the required {count} distinct signers signed it");
-            if let Some(best) = self.furthest.0 {
-                reason.push_str("; of the others, the best one: ");
-                reason.push_str(&best.reason);
-            }
-            return Fared::Refused(Refusal {
-                rank: Rank::Threshold,
-                kind: Kind::ThresholdNotMet,
-                reason,
-            });
-        }
-        Fared::Refused(self.furthest.0.unwrap_or_else(|| Refusal {
-            rank: Rank::Nothing,
-            kind: Kind::Unsigned,
-            reason: format!(
-                "no cosign signature of it was found; expected one by {}",
-                names(expected)
-            ),
-        }))
-    }
-}
-
-/// Every demanded annotation must stand under the counted signature itself, with exactly that value.
-fn annotations(demanded: &BTreeMap<String, String>, proof: &Proof) -> Result<(), Refusal> {
-    for (name, expected) in demanded {
-        let actual = proof.annotations.get(name);
-        if actual != Some(expected) {
-            return Err(Refusal {
-                rank: Rank::Check(FailedCheck::AnnotationMismatch),
-                kind: Kind::AnnotationMismatch,
-                reason: format!(
-                    "the signature's annotation {name} is {}, expected {expected}",
-                    actual.map_or("absent", String::as_str)
-                ),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// The refusal of the attempt that got furthest; of several equal ones the first, which is the newest signature.
-#[derive(Debug, Default)]
-pub(super) struct Furthest(Option<Refusal>);
-
-impl Furthest {
-    pub(super) fn note(&mut self, refusal: Refusal) {
-        if self
-            .0
-            .as_ref()
-            .is_none_or(|noted| noted.rank < refusal.rank)
-        {
-            self.0 = Some(refusal);
-        }
-    }
-
-    pub(super) fn into_refusal(self) -> Option<Refusal> {
-        self.0
-    }
-
-    /// The limit, unless something is revoked: no mode waives that.
-    pub(super) fn exhausted(self) -> Refusal {
-        let best = match self.0 {
-            Some(revoked) if revoked.kind == Kind::Revoked => return revoked,
-            Some(best) => format!("; the best one: {}", best.reason),
-            None => String::new(),
-        };
-        Refusal {
-            rank: Rank::Limit,
-            kind: Kind::LimitExceeded,
-            reason: format!("the limit on attempts at signatures is used up{best}"),
-        }
-    }
-
-    fn revoked(&self) -> Option<&Refusal> {
-        self.0
-            .as_ref()
-            .filter(|refusal| refusal.kind == Kind::Revoked)
-    }
-
-    pub(super) fn into_revoked(self) -> Option<Refusal> {
-        self.0.filter(|refusal| refusal.kind == Kind::Revoked)
-    }
-}
-
-fn names(expected: &[&SignatureRequirement]) -> String {
-    let names: Vec<_> = expected
-        .iter()
-        .map(|signature| format!("`{}`", signature.authority.name))
-        .collect();
-    names.join(" or ")
 }
