@@ -19,6 +19,7 @@ mod rest;
 mod schedule;
 mod service;
 mod subject_public_key;
+mod versions;
 mod wire;
 
 #[cfg(test)]

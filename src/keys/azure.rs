@@ -8,7 +8,7 @@ mod transport;
 use std::sync::Arc;
 
 use azure_core::http::Transport;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::FutureExt as _;
 use http::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, Request};
 use serde::de::DeserializeOwned;
@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::rest;
+use super::versions::{self, Refusal};
 use super::wire::Wire;
-use super::{BuildError, Error, KeyService, Reference, VERSIONS_MAX};
+use super::{BuildError, Error, KeyService, Reference};
 use crate::policy::KeyVersion;
 use answer::{Bundle, Expected, Page};
 use identity::Identities;
@@ -31,9 +32,6 @@ const API_VERSION: &str = "7.4";
 
 /// Pages of a list of versions that are read. A page has 25 versions.
 const PAGES_MAX: usize = 20;
-
-/// Versions of one key that are asked for at once.
-const REQUESTS_AT_ONCE_MAX: usize = 4;
 
 /// Azure Key Vault in all clouds.
 #[derive(Debug)]
@@ -129,7 +127,10 @@ impl KeyService for KeyVault {
         })?;
         let session = self.session(&key, deadline).await?;
         match key.version() {
-            Some(version) => Ok(vec![session.version(version).await?]),
+            Some(version) => match session.version(version).await {
+                Ok(version) => Ok(vec![version]),
+                Err(refusal) => Err(refusal.into_error()),
+            },
             None => session.versions().await,
         }
     }
@@ -140,9 +141,15 @@ impl KeyService for KeyVault {
 }
 
 impl Session<'_> {
-    async fn version(&self, version: &str) -> Result<KeyVersion, Error> {
+    async fn version(&self, version: &str) -> Result<KeyVersion, Refusal> {
         let path = format!("/keys/{}/{version}", self.expected.key.name());
-        let bundle: Bundle = self.get(&path, None).await?;
+        let bundle: Bundle = self.get(&path, None).await.map_err(|error| match error {
+            Error::NotFound { .. } => Refusal::Disabled(error),
+            Error::Credentials { .. }
+            | Error::Denied { .. }
+            | Error::Unavailable { .. }
+            | Error::Malformed { .. } => Refusal::Failed(error),
+        })?;
         let host = rest::host(&self.endpoint);
         let key = bundle.check(&self.expected, version, crate::clock::now(), &host)?;
         Ok(KeyVersion {
@@ -151,17 +158,29 @@ impl Session<'_> {
         })
     }
 
-    /// Every version that may be used now, the newest first.
+    /// Every version that may be used now, the newest first by the time it was made.
     async fn versions(&self) -> Result<Vec<KeyVersion>, Error> {
-        let newest = self.list().await?;
-        futures::stream::iter(newest)
-            .map(|version| async move { self.version(&version).await })
-            .buffered(REQUESTS_AT_ONCE_MAX)
-            .try_collect()
-            .await
+        let mut usable = self.list().await?;
+        usable.sort_by(|(left, _), (right, _)| right.cmp(left));
+        let key = self.expected.key;
+        let key = format!("{}/{}", key.host(), key.name());
+        let newest = versions::newest(&key, usable).into_iter();
+        let asking = newest.map(|(_, version)| {
+            async move {
+                let asked = self.version(&version).await;
+                (version, asked)
+            }
+            .boxed()
+        });
+        let none = Error::NotFound {
+            host: rest::host(&self.endpoint),
+            message: "no version of the key is enabled and within its time".to_owned(),
+        };
+        versions::that_vouch(&key, asking.collect(), none).await
     }
 
-    async fn list(&self) -> Result<Vec<String>, Error> {
+    /// The versions that may be used now, with the time each was made.
+    async fn list(&self) -> Result<Vec<(i64, String)>, Error> {
         let host = rest::host(&self.endpoint);
         let path = format!("/keys/{}/versions", self.expected.key.name());
         let mut usable = Vec::new();
@@ -171,7 +190,7 @@ impl Session<'_> {
             let next = page.next_query(&self.expected, &path, &host)?;
             usable.extend(page.usable(&self.expected, crate::clock::now(), &host)?);
             if next.is_none() {
-                return newest(usable, host);
+                return Ok(usable);
             }
             query = next;
         }
@@ -200,19 +219,6 @@ impl Session<'_> {
         }
         answer.json()
     }
-}
-
-/// The newest versions by the time they were made, of which at most [`VERSIONS_MAX`] vouch.
-fn newest(mut usable: Vec<(i64, String)>, host: String) -> Result<Vec<String>, Error> {
-    if usable.is_empty() {
-        return Err(Error::NotFound {
-            host,
-            message: "no version of the key is enabled and within its time".to_owned(),
-        });
-    }
-    usable.sort_by(|(left, _), (right, _)| right.cmp(left));
-    usable.truncate(VERSIONS_MAX);
-    Ok(usable.into_iter().map(|(_, version)| version).collect())
 }
 
 #[cfg(test)]

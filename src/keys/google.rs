@@ -8,13 +8,14 @@ mod name;
 #[cfg(test)]
 mod tests;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::FutureExt as _;
 use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 use url::Url;
 
-use super::limits::{LIST_PAGE_VERSIONS, LIST_PAGES_MAX, REQUESTS_AT_ONCE_MAX, VERSIONS_MAX};
+use super::limits::{LIST_PAGE_VERSIONS, LIST_PAGES_MAX};
 use super::rest::{self, Answer};
+use super::versions::{self, Refusal};
 use super::{BuildError, Error, KeyService, Reference};
 use crate::policy::KeyVersion;
 use answer::{ListAnswer, PublicKeyAnswer};
@@ -47,16 +48,6 @@ struct Caller {
     deadline: Instant,
 }
 
-/// Why one version of several does not count.
-enum Refusal {
-    /// It is disabled or destroyed.
-    Disabled(Error),
-    /// Its algorithm is none that we verify.
-    Unsupported(Error),
-    /// It could not be read, or not be believed. It might be the one that matters.
-    Failed(Error),
-}
-
 impl CloudKms {
     /// Reads keys from `endpoint`, or from Google's own.
     ///
@@ -81,46 +72,16 @@ impl CloudKms {
         // By number: as text, version 9 would come after version 10.
         numbers.sort_unstable_by(|one, other| other.cmp(one));
         numbers.dedup();
-        if numbers.len() > VERSIONS_MAX {
-            tracing::warn!(
-                key = %name,
-                enabled = numbers.len(),
-                "more versions of the key are enabled than may vouch: only the newest {VERSIONS_MAX} do"
-            );
-            numbers.truncate(VERSIONS_MAX);
-        }
-        let fetched: Vec<_> = stream::iter(numbers)
-            .map(|number| async move {
-                match self.version(name, number, caller).await {
-                    Ok(version) => Ok(Ok(version)),
-                    Err(Refusal::Failed(error)) => Err(error),
-                    Err(Refusal::Disabled(error)) => {
-                        tracing::debug!(key = %name, number, %error, "the version was disabled just now");
-                        Ok(Err(error))
-                    }
-                    Err(Refusal::Unsupported(error)) => {
-                        tracing::warn!(key = %name, number, %error, "the version cannot vouch");
-                        Ok(Err(error))
-                    }
-                }
-            })
-            .buffered(REQUESTS_AT_ONCE_MAX)
-            .try_collect()
-            .await?;
-        let (mut versions, mut refusal) = (Vec::new(), None);
-        for version in fetched {
-            match version {
-                Ok(version) => versions.push(version),
-                Err(error) => refusal = refusal.or(Some(error)),
-            }
-        }
-        if !versions.is_empty() {
-            return Ok(versions);
-        }
-        Err(refusal.unwrap_or_else(|| Error::NotFound {
+        let key = name.to_string();
+        let numbers = versions::newest(&key, numbers).into_iter();
+        let asking = numbers.map(|number| {
+            async move { (number.to_string(), self.version(name, number, caller).await) }.boxed()
+        });
+        let none = Error::NotFound {
             host: self.host.clone(),
             message: format!("no version of {name} is enabled"),
-        }))
+        };
+        versions::that_vouch(&key, asking.collect(), none).await
     }
 
     /// The numbers of the versions that are enabled.
@@ -264,9 +225,7 @@ impl KeyService for CloudKms {
         };
         match self.version(&name, number, &caller).await {
             Ok(version) => Ok(vec![version]),
-            Err(
-                Refusal::Disabled(error) | Refusal::Unsupported(error) | Refusal::Failed(error),
-            ) => Err(error),
+            Err(refusal) => Err(refusal.into_error()),
         }
     }
 

@@ -9,6 +9,7 @@ use super::KeyId;
 use crate::keys::Error;
 use crate::keys::rest::{Answer, host as host_of, malformed, shortened};
 use crate::keys::subject_public_key::{self, Kind};
+use crate::keys::versions::Refusal;
 use crate::verify::PublicKey;
 
 /// The key that was asked for, and where.
@@ -63,13 +64,13 @@ struct Item {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Refusal {
+struct ErrorAnswer {
     #[serde(default)]
-    error: RefusalError,
+    error: ErrorDetail,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct RefusalError {
+struct ErrorDetail {
     #[serde(default)]
     code: String,
     #[serde(default)]
@@ -122,59 +123,69 @@ impl Bundle {
         version: &str,
         now: Timestamp,
         host: &str,
-    ) -> Result<PublicKey, Error> {
+    ) -> Result<PublicKey, Refusal> {
         let Self { key, attributes } = self;
+        let failed = |reason| Refusal::Failed(malformed(host, reason));
         if expected.version_in(&key.kid) != Some(version) {
-            return Err(malformed(
-                host,
-                format!("it sent another key: {}", shortened(&key.kid)),
-            ));
+            return Err(failed(format!(
+                "it sent another key: {}",
+                shortened(&key.kid)
+            )));
         }
         if !attributes.is_usable(now) {
-            return Err(Error::NotFound {
+            return Err(Refusal::Disabled(Error::NotFound {
                 host: host.to_owned(),
                 message: format!("version {version} is disabled, expired or not valid yet"),
-            });
+            }));
         }
-        let may_verify = |operation: &String| operation == "verify" || operation == "sign";
-        if !key.key_ops.iter().any(may_verify) {
-            return Err(malformed(
-                host,
-                "the key's operations (key_ops) do not include verify",
-            ));
+        if let Some(reason) = key.unsupported() {
+            return Err(Refusal::Unsupported(malformed(host, reason)));
         }
-        let der = key.der().map_err(|reason| malformed(host, reason))?;
-        subject_public_key::parse(&der).map_err(|error| malformed(host, error.to_string()))
+        let der = key.der().map_err(failed)?;
+        subject_public_key::parse(&der).map_err(|error| failed(error.to_string()))
     }
 }
 
 impl JsonWebKey {
-    /// The DER SubjectPublicKeyInfo.
-    fn der(&self) -> Result<Vec<u8>, String> {
+    /// Why no image is signed with keys like this, if so.
+    fn unsupported(&self) -> Option<String> {
+        let may_verify = |operation: &String| operation == "verify" || operation == "sign";
+        if !self.key_ops.iter().any(may_verify) {
+            return Some("the key's operations (key_ops) do not include verify".to_owned());
+        }
         match self.kty.as_str() {
+            "RSA" | "RSA-HSM" => None,
+            "EC" | "EC-HSM" if self.curve().is_some() => None,
             "EC" | "EC-HSM" => {
-                let kind = match self.crv.as_deref().unwrap_or_default() {
-                    "P-256" => Kind::P256,
-                    "P-384" => Kind::P384,
-                    "P-521" => Kind::P521,
-                    curve => {
-                        return Err(format!("the curve {} is not supported", shortened(curve)));
-                    }
-                };
-                let (x, y) = (number("x", self.x.as_ref())?, number("y", self.y.as_ref())?);
-                subject_public_key::from_point(kind, &x, &y).ok_or_else(|| {
-                    "the key's coordinates are not as long as its curve asks".to_owned()
-                })
+                let curve = shortened(self.crv.as_deref().unwrap_or_default());
+                Some(format!("the curve {curve} is not supported"))
             }
-            "RSA" | "RSA-HSM" => {
-                let (n, e) = (number("n", self.n.as_ref())?, number("e", self.e.as_ref())?);
-                Ok(subject_public_key::from_rsa(&n, &e))
-            }
-            kind => Err(format!(
+            kind => Some(format!(
                 "keys of the kind {} are not supported",
                 shortened(kind)
             )),
         }
+    }
+
+    /// The curve of an elliptic key.
+    fn curve(&self) -> Option<Kind> {
+        match (self.kty.as_str(), self.crv.as_deref()?) {
+            ("EC" | "EC-HSM", "P-256") => Some(Kind::P256),
+            ("EC" | "EC-HSM", "P-384") => Some(Kind::P384),
+            ("EC" | "EC-HSM", "P-521") => Some(Kind::P521),
+            _ => None,
+        }
+    }
+
+    /// The DER SubjectPublicKeyInfo of a point or an RSA key.
+    fn der(&self) -> Result<Vec<u8>, String> {
+        let Some(curve) = self.curve() else {
+            let (n, e) = (number("n", self.n.as_ref())?, number("e", self.e.as_ref())?);
+            return Ok(subject_public_key::from_rsa(&n, &e));
+        };
+        let (x, y) = (number("x", self.x.as_ref())?, number("y", self.y.as_ref())?);
+        subject_public_key::from_point(curve, &x, &y)
+            .ok_or_else(|| "the key's coordinates are not as long as its curve asks".to_owned())
     }
 }
 
@@ -231,8 +242,8 @@ impl Page {
 
 /// What a refusal means.
 pub(super) fn error(answer: &Answer) -> Error {
-    let refusal: Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let RefusalError {
+    let refusal: ErrorAnswer = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let ErrorDetail {
         code,
         message,
         innererror,

@@ -1,11 +1,12 @@
 mod credentials;
+mod versions;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::keys::Scheme;
 use crate::keys::fake_service::{Asked, FakeService, Reply, der_of, keys, reference, soon};
+use crate::keys::{Scheme, VERSIONS_MAX};
 use crate::verify::PublicKey;
 
 const UNPINNED: &str = "azurekms://my-vault.vault.azure.net/release";

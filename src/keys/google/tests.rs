@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::keys::limits::REQUESTS_AT_ONCE_MAX;
 use crate::keys::tests::{Reply, Server, ec_p256, ec_p384, ed25519, pem_of, rsa};
-use crate::keys::{Keys, NoObserver, Schedule, Scheme};
+use crate::keys::{Keys, NoObserver, Schedule, Scheme, VERSIONS_MAX};
 use crate::verify::PublicKey;
 use fake_kms::{FakeKms, KEY, TOKEN, Version, status};
 
