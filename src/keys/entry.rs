@@ -205,8 +205,8 @@ impl Entry {
                     self.fail(state, &error, now.0);
                 }
             }
+            tell(&before, state, changes);
         });
-        self.tell(&before, changes);
     }
 
     /// What a failure means for the versions known so far.
@@ -283,15 +283,9 @@ impl Entry {
             let failure = failure.map_or("no fetch has ended since", |(_, failure)| failure);
             let reason = format!("the key {key} was last read too long ago: {failure}");
             state.set = Arc::new(KeySet::Unusable { reason });
+            tell(&before, state, changes);
         });
         tracing::warn!(%key, "the key was last read too long ago: what it must vouch for cannot be decided");
-        self.tell(&before, changes);
-    }
-
-    fn tell(&self, before: &KeySet, changes: &watch::Sender<u64>) {
-        if !is_same(before, &self.current()) {
-            changes.send_modify(|count| *count += 1);
-        }
     }
 
     /// Whether the last fetch began long enough ago for one more. That of the start was nobody's asking: the first who
@@ -309,6 +303,13 @@ impl Entry {
         let ended = self.stop.run_until_cancelled(ended);
         // Whichever it was: who waits looks at what is known then.
         drop(timeout_at(deadline, ended).await);
+    }
+}
+
+/// Counts a change. This is while the state is held, so that whoever sees that a fetch has ended sees its change counted.
+fn tell(before: &KeySet, state: &State, changes: &watch::Sender<u64>) {
+    if !is_same(before, &state.set) {
+        changes.send_modify(|count| *count += 1);
     }
 }
 

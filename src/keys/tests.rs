@@ -121,6 +121,15 @@ async fn unusable_until_the_first_fetch() {
     assert_eq!(bench.observer.take(), ["ok"]);
 }
 
+/// Who waited takes in what changed by the count of changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_that_is_seen_to_have_ended_is_counted_as_a_change() {
+    for _time in 0..2000 {
+        let bench = Bench::settled(known(&["1"])).await;
+        assert_eq!(*bench.keys.changes().borrow(), 1);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_that_nobody_wants_is_unusable() {
     let bench = Bench::new(known(&["1"]));
