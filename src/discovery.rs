@@ -55,6 +55,8 @@ pub struct Finding {
     pub outcome: Outcome,
     /// What was found, newest first; may be some of it when the source failed.
     pub artifacts: Vec<FoundArtifact>,
+    /// Referrers that are listed and not there. What they were is not known.
+    pub absent: Vec<Digest>,
     /// A count or size beyond its limit, in words.
     pub limit_exceeded: Option<String>,
 }
@@ -93,6 +95,7 @@ pub struct Discovery {
 #[derive(Debug, Default)]
 struct Gathered {
     artifacts: Vec<FoundArtifact>,
+    absent: Vec<Digest>,
     limit_exceeded: Option<String>,
     failure: Option<Failure>,
 }
@@ -198,6 +201,7 @@ impl Discovery {
                 },
             },
             artifacts: gathered.artifacts,
+            absent: gathered.absent,
             limit_exceeded: gathered.limit_exceeded,
         }
     }
@@ -248,6 +252,7 @@ impl Gathered {
 
     fn absorb(&mut self, other: Self) {
         self.artifacts.extend(other.artifacts);
+        self.absent.extend(other.absent);
         self.limit_exceeded = self.limit_exceeded.take().or(other.limit_exceeded);
         self.failure = self.failure.take().or(other.failure);
     }

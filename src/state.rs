@@ -70,6 +70,9 @@ pub struct Evidence {
     pub artifacts: Vec<EvidenceArtifact>,
     /// What each source gave, and where it was asked.
     pub sources: Vec<EvidenceSource>,
+    /// Referrers that were listed and not there.
+    #[serde(default)]
+    pub absent_referrers: Vec<Digest>,
     /// When the sources were asked.
     pub discovered_at: Timestamp,
     /// A count that exceeded a limit, in words; the decision is `limit_exceeded` if nothing else satisfies it.

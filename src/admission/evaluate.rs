@@ -28,6 +28,8 @@ pub struct Known<'a> {
     pub candidates: &'a [Candidate],
     /// Sources that could not be asked to their end, in words; empty when all were.
     pub failed_sources: &'a [String],
+    /// A referrer that is listed and not there.
+    pub absent_referrer: Option<&'a Digest>,
     /// The tags through which the digest was asked for.
     pub tags: &'a Tags,
     /// A count or size beyond its limit, in words.

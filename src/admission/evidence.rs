@@ -28,6 +28,8 @@ pub(super) struct Gathering {
     found: Vec<Vec<Candidate>>,
     /// In the order in which they are tried.
     candidates: Vec<Candidate>,
+    /// Referrers that are listed and not there.
+    absent: Vec<Digest>,
     limit_exceeded: Option<String>,
     /// Whether this process saw for itself that there is no more.
     witnessed: bool,
@@ -66,6 +68,7 @@ impl Gathering {
             artifacts: Vec::new(),
             found: Vec::new(),
             candidates: Vec::new(),
+            absent: Vec::new(),
             limit_exceeded: None,
             witnessed: true,
             contents: Vec::new(),
@@ -85,6 +88,7 @@ impl Gathering {
             });
         }
         self.limit_exceeded = self.limit_exceeded.take().or(finding.limit_exceeded);
+        self.absent.extend(finding.absent);
         for FoundArtifact { manifest, artifact } in finding.artifacts {
             if self
                 .artifacts
@@ -128,6 +132,11 @@ impl Gathering {
 
     pub(super) fn limit_exceeded(&self) -> Option<&str> {
         self.limit_exceeded.as_deref()
+    }
+
+    /// A referrer that is listed and not there.
+    pub(super) fn absent_referrer(&self) -> Option<&Digest> {
+        self.absent.first()
     }
 
     /// Sources that have not ended.
@@ -207,6 +216,7 @@ impl Gathering {
                     report: asking.report(),
                 })
                 .collect(),
+            absent_referrers: self.absent.clone(),
             discovered_at: self.discovered_at,
             limit_exceeded: self.limit_exceeded.clone(),
         }
@@ -246,6 +256,7 @@ impl Gathering {
             artifacts: Vec::new(),
             found: Vec::new(),
             candidates: Vec::new(),
+            absent: evidence.absent_referrers.clone(),
             limit_exceeded: evidence.limit_exceeded.clone(),
             witnessed: false,
             contents: Vec::new(),

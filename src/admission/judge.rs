@@ -300,6 +300,7 @@ impl Admission {
             candidates: gathering.candidates(),
             failed_sources: &failed_sources,
             tags: &terms.tags,
+            absent_referrer: gathering.absent_referrer(),
             limit_exceeded: gathering.limit_exceeded(),
             witnessed: gathering.is_witnessed(),
         };

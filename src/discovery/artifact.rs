@@ -42,8 +42,8 @@ impl Discovery {
         };
         Gathered {
             artifacts,
-            limit_exceeded: None,
             failure,
+            ..Gathered::default()
         }
     }
 

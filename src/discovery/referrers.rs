@@ -143,7 +143,11 @@ impl Discovery {
                 "the referrer {} is larger than {limit_bytes} bytes",
                 descriptor.digest
             )),
-            // Listed and gone: definite, and no reason to doubt the others.
+            // Listed and gone: definite, and no reason to doubt the others. Whoever must have seen all of them has not.
+            Err(upstream::Error::NotFound { .. }) => Gathered {
+                absent: vec![descriptor.digest],
+                ..Gathered::default()
+            },
             Err(error) => Gathered::from_error(&error),
         }
     }

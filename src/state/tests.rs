@@ -96,6 +96,7 @@ fn evidence(number: u64) -> Evidence {
             },
         }],
         discovered_at: time(1),
+        absent_referrers: vec![],
         limit_exceeded: None,
     }
 }

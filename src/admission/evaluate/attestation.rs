@@ -10,6 +10,7 @@ use super::requirement::{Fared, Judged, Tries};
 use super::shortfall::Furthest;
 use super::ways::Ways;
 use crate::admission::denial::Kind;
+use crate::oci::Digest;
 use crate::policy::{AttestationRequirement, Quantifier};
 use crate::signature::Candidate;
 use crate::verify::{self, Proof, Purpose};
@@ -28,7 +29,7 @@ pub(super) fn attestation<'p>(
         missing,
         revoked: collected.furthest.into_revoked(),
     };
-    if about_all && let Some(fared) = collected.unread() {
+    if about_all && let Some(fared) = collected.unread(judged.known) {
         return fared;
     }
     let open = collected.unusable.clone();
@@ -135,10 +136,12 @@ fn collect<'p>(
 impl Collected {
     /// What may be an attestation of the type and could not be read: where all of them matter, nobody knows whether it
     /// is the one that does not hold. What is revoked is refused as that.
-    fn unread(&mut self) -> Option<Fared> {
-        if let Some(absent) = self.absent.take() {
+    fn unread(&mut self, known: &Known<'_>) -> Option<Fared> {
+        let absent = self.absent.take().map(|absent| absent.reason);
+        let absent = absent.or_else(|| known.absent_referrer.map(absent_referrer));
+        if let Some(missing) = absent {
             return Some(Fared::Undecided {
-                missing: absent.reason,
+                missing,
                 revoked: std::mem::take(&mut self.furthest).into_revoked(),
             });
         }
@@ -150,6 +153,12 @@ impl Collected {
             }))
         })
     }
+}
+
+fn absent_referrer(digest: &Digest) -> String {
+    format!(
+        "the referrer {digest} is listed and not there, and whether it is an attestation that counts is not known"
+    )
 }
 
 /// `all` and `newest` say something about every attestation, so every one must have been seen.

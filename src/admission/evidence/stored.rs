@@ -51,7 +51,8 @@ impl Admission {
         matching: &[Arc<Policy>],
         now: Timestamp,
     ) -> bool {
-        // Rules about all attestations need somebody to have seen that there are no more.
+        // Rules about all attestations need somebody to have seen that there are no more. What was listed and not there
+        // may have come meanwhile, or be listed no more.
         let about_all = matching
             .iter()
             .flat_map(|policy| policy.requirement.attestations())
@@ -61,7 +62,8 @@ impl Admission {
         } else {
             self.inner.freshness.reverify_after
         };
-        stored.is_complete() && (stored.witnessed || !about_all) && stored.age(now) < limit
+        let saw_all = stored.witnessed && stored.absent_referrer().is_none();
+        stored.is_complete() && (saw_all || !about_all) && stored.age(now) < limit
     }
 
     /// Whether this process has refused the subject under the configuration in force and remembers it.

@@ -129,6 +129,7 @@ fn what_speaks_of_all_must_have_seen_all() {
             failing,
             "stored by somebody else: {quantifier:?}"
         );
+        assert_eq!(question().lacking().answer(), failing, "{quantifier:?}");
         assert_eq!(question().limited().answer(), limited, "{quantifier:?}");
         assert_eq!(
             question().limited().failing().answer(),

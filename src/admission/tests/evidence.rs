@@ -1,18 +1,19 @@
 //! Stored evidence: when it serves, when the upstream is asked again, and what damage to it does.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::forge::Signature;
+use super::forge::{Signature, attestation};
 use super::house::{House, Settings, after, subject};
 use super::question::{SCAN, World, now, signed_by, signers};
 use super::registry::{Pushed, Trouble, described};
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::{AttestationRequirement, Mode, Policy, Quantifier, Requirement};
+use crate::policy::{AttestationRequirement, Condition, Mode, Policy, Quantifier, Requirement};
 use crate::upstream::Purpose;
 
 const HOUR: i64 = 3600;
@@ -408,7 +409,7 @@ async fn a_missing_blob_is_remembered_as_missing() {
 async fn legacy_attestations_are_asked_for_where_a_policy_wants_them() {
     let (world, house) = (World::new(), House::new().await);
     let image = house.registry.push_image("attested");
-    let layer = super::forge::attestation(
+    let layer = attestation(
         &world.key,
         &image.digest,
         SCAN,
@@ -426,4 +427,58 @@ async fn legacy_attestations_are_asked_for_where_a_policy_wants_them() {
     assert_eq!(process.decide(&image).await, "signature");
     let signed = house.process(enforcing(&world));
     assert_eq!(signed.decide(&image).await, "unsigned");
+}
+
+/// It may be the attestation that does not hold. Once it is there, or is listed no more, it is decided.
+#[tokio::test]
+async fn a_referrer_that_is_listed_and_not_there_leaves_rules_about_all_undecided() {
+    let world = World::new();
+    let clean = |quantifier| AttestationRequirement {
+        predicate_type: SCAN.to_owned(),
+        authorities: vec![world.authority.clone()],
+        quantifier,
+        condition: Some(Arc::new(Condition::new("predicate.clean").unwrap())),
+    };
+    let scan = |clean: bool, image: &Pushed| {
+        let predicate = json!({ "clean": clean });
+        attestation(&world.key, &image.digest, SCAN, &predicate, None)
+    };
+    for (quantifier, lacking, there) in [
+        (Quantifier::Any, "signature", "signature"),
+        (Quantifier::All, "unavailable", "attestation_rejected"),
+        (Quantifier::Newest, "unavailable", "attestation_rejected"),
+    ] {
+        let house = House::new().await;
+        let image = house.registry.push_image("scanned");
+        let good = house.registry.push_layers(&[scan(true, &image)]);
+        house.registry.refer(&image, &good);
+        let bad = house.registry.push_layers(&[scan(false, &image)]);
+        house.registry.refer(&image, &bad);
+        house.registry.remove(&bad);
+        let policies = || vec![super::question::attested_by(clean(quantifier))];
+        let process = house.process(policies());
+        assert_eq!(process.decide(&image).await, lacking, "{quantifier:?}");
+        // What was found is not taken for all of it later, by this process or the next.
+        house.registry.was_asked_for_signatures();
+        for process in [&process, &house.process(policies())] {
+            assert_eq!(process.decide_at(&image, at(1)).await, lacking);
+            let asks = quantifier != Quantifier::Any;
+            assert_eq!(house.registry.was_asked_for_signatures(), asks);
+        }
+        house.registry.restore(&bad);
+        let later = at(2 * DAY);
+        assert_eq!(process.decide_at(&image, later).await, there);
+    }
+    // A plain signature is found all the same.
+    let house = House::new().await;
+    let image = house.registry.push_image("signed");
+    let layer = Signature::default().by(&world.key, &image.digest);
+    house.registry.attach(&image, ".sig", layer);
+    let gone = house.registry.push_layers(&[scan(true, &image)]);
+    house.registry.refer(&image, &gone);
+    house.registry.remove(&gone);
+    let process = house.process(enforcing(&world));
+    assert_eq!(process.decide(&image).await, "signature");
+    let process = house.process(by_other(&world));
+    assert_eq!(process.decide(&image).await, "untrusted_key");
 }

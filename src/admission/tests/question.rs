@@ -97,6 +97,7 @@ pub(super) struct Question {
     pub(super) revoked: Revoked,
     pub(super) candidates: Vec<Candidate>,
     pub(super) failed_sources: Vec<String>,
+    pub(super) absent_referrer: Option<Digest>,
     pub(super) limit_exceeded: Option<String>,
     pub(super) witnessed: bool,
     pub(super) limits: Limits,
@@ -115,6 +116,7 @@ impl Question {
             revoked: Revoked::default(),
             candidates,
             failed_sources: Vec::new(),
+            absent_referrer: None,
             witnessed: true,
             limit_exceeded: None,
             limits: Limits::default(),
@@ -129,6 +131,12 @@ impl Question {
 
     pub(super) fn limited(mut self) -> Self {
         self.limit_exceeded = Some("101 referrers may be signatures".to_owned());
+        self
+    }
+
+    /// A referrer is listed and not there.
+    pub(super) fn lacking(mut self) -> Self {
+        self.absent_referrer = Some(Digest::sha256(b"a referrer"));
         self
     }
 
@@ -154,6 +162,7 @@ impl Question {
             tags: &tags,
             candidates: &self.candidates,
             failed_sources: &self.failed_sources,
+            absent_referrer: self.absent_referrer.as_ref(),
             limit_exceeded: self.limit_exceeded.as_deref(),
             witnessed: self.witnessed,
         };

@@ -134,6 +134,15 @@ impl Registry {
         digest
     }
 
+    pub(super) fn remove(&self, pushed: &Pushed) {
+        self.contents().manifests.remove(&pushed.digest);
+    }
+
+    pub(super) fn restore(&self, pushed: &Pushed) {
+        let pushed = pushed.clone();
+        self.contents().manifests.insert(pushed.digest, pushed);
+    }
+
     pub(super) fn remove_blob(&self, digest: &Digest) {
         self.contents().blobs.remove(digest);
     }

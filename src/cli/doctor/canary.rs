@@ -48,6 +48,7 @@ fn send(config: &Config, policies: &Policies, policy: &Policy) -> Check {
         candidates: &[],
         failed_sources: &[],
         tags: &tags,
+        absent_referrer: None,
         limit_exceeded: None,
         witnessed: true,
     };
