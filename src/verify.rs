@@ -3,9 +3,11 @@
 //! [`verify`] proves *who* signed *which digest* and *when*; whether that signer suffices is for [`crate::policy`].
 
 mod attempt;
+mod authority;
 mod certificate;
 mod certificate_authorities;
 pub mod file;
+mod issued;
 mod public_key;
 mod timestamp;
 mod transparency_log;

@@ -8,8 +8,8 @@ use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, Utf8StringRef};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::Extension;
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::{GeneralName, OtherName};
+use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 use x509_cert::time::Time;
 
 use super::ParseFailure;
@@ -75,6 +75,10 @@ pub(crate) struct Intermediate {
     pub(crate) issuer: Vec<u8>,
     pub(crate) not_before: Timestamp,
     pub(crate) not_after: Timestamp,
+    /// DER SubjectPublicKeyInfo.
+    pub(crate) public_key: Vec<u8>,
+    /// How many authorities may follow between it and a leaf; absent when any number may.
+    pub(crate) path_length: Option<u8>,
 }
 
 impl SigningCertificate {
@@ -106,12 +110,15 @@ impl Intermediate {
     pub(crate) fn parse(der: &DerCertificate) -> Result<Self, x509_cert::der::Error> {
         let certificate = Certificate::from_der(der.as_bytes())?;
         let body = &certificate.tbs_certificate;
+        let constraints = body.get::<BasicConstraints>()?;
         Ok(Self {
             der: der.clone(),
             subject: body.subject.to_der()?,
             issuer: body.issuer.to_der()?,
             not_before: timestamp(body.validity.not_before)?,
             not_after: timestamp(body.validity.not_after)?,
+            public_key: body.subject_public_key_info.to_der()?,
+            path_length: constraints.and_then(|(_, it)| it.path_len_constraint),
         })
     }
 }

@@ -9,6 +9,7 @@ use sigstore_types::{TimeRange, TsaAuthority};
 use sigstore_verify::Verifier;
 
 use super::CertificateAuthorities;
+use super::authority::{self, Authority, NoAuthority};
 use crate::oci::Digest;
 use crate::signature::{Intermediate, SigningCertificate};
 
@@ -57,12 +58,6 @@ pub struct TrustedAuthority {
 #[derive(Debug, thiserror::Error)]
 #[error("not a usable trusted root")]
 pub struct TrustedRootError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
-
-/// A certificate authority: the DER names of its certificates, and when all of them are valid.
-struct Authority {
-    subjects: Vec<Vec<u8>>,
-    valid_for: Option<TimeRange>,
-}
 
 impl TrustedRoot {
     /// Reads a Sigstore `trusted_root.json`.
@@ -114,13 +109,7 @@ impl TrustedRoot {
         for authority in &mut root.certificate_authorities {
             let certificates = chain(&authority.cert_chain)?;
             authority.valid_for = Some(narrowed(authority.valid_for, &certificates));
-            certificate_authorities.push(Authority {
-                subjects: certificates
-                    .into_iter()
-                    .map(|certificate| certificate.subject)
-                    .collect(),
-                valid_for: authority.valid_for,
-            });
+            certificate_authorities.push(Authority::new(certificates, authority.valid_for));
         }
         for authority in &mut root.timestamp_authorities {
             let certificates = chain(&authority.cert_chain)?;
@@ -169,27 +158,14 @@ impl TrustedRoot {
         self.has_own_authorities
     }
 
-    /// Whether an authority that may have issued `certificate`, with all certificates in between, is valid at `time`.
-    ///
-    /// Chains end at any certificate of an authority, so the validity of that one and those above it is not part of
-    /// building a path; the names decide which authorities are meant.
-    pub(super) fn has_authority_at(
+    /// Whether an authority that issued `certificate`, with all certificates in between, is valid at `time`, and allows
+    /// so many of them.
+    pub(super) fn leads_to(
         &self,
         certificate: &SigningCertificate,
         time: Timestamp,
-    ) -> bool {
-        let valid = |intermediate: &Intermediate| {
-            intermediate.not_before <= time && time <= intermediate.not_after
-        };
-        let is_issuer = |subjects: &[Vec<u8>]| {
-            subjects.contains(&certificate.issuer)
-                || certificate.intermediates.iter().any(|intermediate| {
-                    valid(intermediate) && subjects.contains(&intermediate.issuer)
-                })
-        };
-        self.certificate_authorities
-            .iter()
-            .any(|authority| authority.is_valid_at(time) && is_issuer(&authority.subjects))
+    ) -> Result<(), NoAuthority> {
+        authority::leads_to(certificate, &self.certificate_authorities, time)
     }
 
     /// Whether a chain from `certificate` that is right at `judged` is surely right at `time`: the certificate and all
@@ -210,12 +186,6 @@ impl TrustedRoot {
                 .certificate_authorities
                 .iter()
                 .all(|authority| !authority.is_valid_at(judged) || authority.is_valid_at(time))
-    }
-}
-
-impl Authority {
-    fn is_valid_at(&self, time: Timestamp) -> bool {
-        self.valid_for.is_none_or(|window| window.contains(time))
     }
 }
 

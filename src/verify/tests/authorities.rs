@@ -21,7 +21,7 @@ const BUILDER: &str = "https://builds.example/release";
 pub(super) struct Own {
     world: World,
     root: TrustedRoot,
-    signer: Key,
+    pub(super) signer: Key,
 }
 
 impl Own {
@@ -275,7 +275,7 @@ fn an_issuer_is_kept_and_may_be_absent_only_here() {
 }
 
 /// The log's root with a certificate authority in it.
-fn fulcio_root(own: &Own, authority: &Issuer) -> TrustedRoot {
+pub(super) fn fulcio_root(own: &Own, authority: &Issuer) -> TrustedRoot {
     let log = &own.world.log;
     let der: String = authority
         .pem

@@ -185,10 +185,10 @@ fn the_authority_must_be_valid_at_every_time() {
         "2000-01-01T00:00:00Z".parse().unwrap(),
         "2200-01-01T00:00:00Z".parse().unwrap(),
     );
-    assert!(wide.has_authority_at(leaf, leaf.not_before));
+    wide.leads_to(leaf, leaf.not_before).unwrap();
     for outside in ["2019-12-31T23:59:59Z", "2070-01-01T00:00:01Z"] {
         assert!(
-            !wide.has_authority_at(leaf, outside.parse().unwrap()),
+            wide.leads_to(leaf, outside.parse().unwrap()).is_err(),
             "{outside}"
         );
     }
@@ -202,7 +202,7 @@ fn the_authority_must_be_valid_at_every_time() {
     let mut nobody = root_json();
     nobody["certificateAuthorities"] = json!([]);
     let nobody = TrustedRoot::from_json(&nobody.to_string()).unwrap();
-    assert!(!nobody.has_authority_at(leaf, leaf.not_before));
+    assert!(nobody.leads_to(leaf, leaf.not_before).is_err());
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! How certificates of one's own authorities hang together.
 
-use super::authorities::{Own, text};
+use super::authorities::{Own, fulcio_root, text};
 use super::issue::{Issuer, Request};
 use super::world::{failed, proven};
-use crate::verify::{CertificateAuthorities, CertificateAuthoritiesError as Error, FailedCheck};
+use crate::verify::{
+    CertificateAuthorities, CertificateAuthoritiesError as Error, Demand, FailedCheck,
+};
 
 const OLD: (i64, i64) = (-1_000_000, -1000);
 const NEW: (i64, i64) = (-1000, 1_000_000);
@@ -88,6 +90,93 @@ fn path_lengths_are_kept() {
         let (message, error) = refused(&file);
         assert!(matches!(error, Error::PathLength { .. }), "{error:?}");
         assert!(message.contains(name), "{message}");
+    }
+}
+
+/// An authority that comes along with a signature.
+fn along(issuer: &Issuer, name: &str) -> Issuer {
+    issuer.intermediate(Request::authority(name).for_code())
+}
+
+fn assert_too_deep(own: &Own, demand: &Demand<'_>, leaf: &[u8], chain: &[&Issuer]) {
+    let failure = failed(&own.legacy(leaf, chain), demand);
+    assert_eq!(failure.check, FailedCheck::InvalidCertificate);
+    assert!(failure.reason.contains("path length"), "{}", failure.reason);
+}
+
+#[test]
+fn path_lengths_are_kept_by_what_comes_along() {
+    for (of_root, depth_max) in [(Some(0), 0), (Some(1), 1), (Some(2), 2), (None, 2)] {
+        let root = root(of_root);
+        let first = along(&root, "first");
+        let second = along(&first, "second");
+        let own = Own::new(&[&root]);
+        // As an authority of one's own, and as one of a trusted root.
+        let fulcio = fulcio_root(&own, &root);
+        let demands = [
+            own.demand(),
+            Demand {
+                trusted_root: &fulcio,
+                ..own.demand()
+            },
+        ];
+        let request = Request {
+            oidc_issuer: Some("https://issuer.example"),
+            ..Request::leaf("https://builds.example/release")
+        };
+        let chains = [vec![], vec![&first], vec![&second, &first]];
+        for (depth, chain) in chains.iter().enumerate() {
+            let issuer = chain.first().copied().unwrap_or(&root);
+            let leaf = issuer.issue(&request, &own.signer);
+            for demand in &demands {
+                if depth <= depth_max {
+                    proven(&own.legacy(&leaf, chain), demand);
+                } else {
+                    assert_too_deep(&own, demand, &leaf, chain);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn path_lengths_above_an_intermediate_of_the_file_are_kept_too() {
+    for (of_root, of_between, is_allowed) in [
+        (None, None, true),
+        (Some(2), Some(1), true),
+        (None, Some(0), false),
+        (Some(1), None, false),
+    ] {
+        let root = root(of_root);
+        let between = below(&root, "between", of_between);
+        let lower = along(&between, "lower");
+        let own = Own::new(&[&root, &between]);
+        // One that the file has as well is no further authority.
+        proven(&own.legacy(&own.leaf(&between), &[&between]), &own.demand());
+        let leaf = own.leaf(&lower);
+        if is_allowed {
+            proven(&own.legacy(&leaf, &[&lower]), &own.demand());
+        } else {
+            assert_too_deep(&own, &own.demand(), &leaf, &[&lower]);
+        }
+    }
+}
+
+/// The name does not make it one: which certificate issued which is a matter of keys.
+#[test]
+fn an_authority_that_calls_itself_like_the_root_is_not_the_root() {
+    for (of_root, is_allowed) in [(Some(1), false), (Some(2), true)] {
+        let root = root(of_root);
+        let first = along(&root, "first");
+        let impostor = along(&first, "root");
+        let own = Own::new(&[&root]);
+        let leaf = own.leaf(&impostor);
+        let chain = [&impostor, &first];
+        if is_allowed {
+            proven(&own.legacy(&leaf, &chain), &own.demand());
+        } else {
+            assert_too_deep(&own, &own.demand(), &leaf, &chain);
+        }
     }
 }
 

@@ -1,0 +1,127 @@
+//! Certificate authorities of a trusted root: which of them lead down to a certificate, and when.
+//!
+//! Path building takes every certificate of a trusted root as an anchor, as it is. Whether the anchor and those above it
+//! are valid, and how many authorities they allow below them, is no part of it, and is seen to here.
+
+use jiff::Timestamp;
+use sigstore_types::TimeRange;
+
+use super::issued::Issued;
+use crate::signature::{Intermediate, SigningCertificate};
+
+/// A certificate authority: its certificates, and when all of them are valid.
+pub(super) struct Authority {
+    anchors: Vec<Anchor>,
+    valid_for: Option<TimeRange>,
+}
+
+/// A certificate of an authority.
+struct Anchor {
+    certificate: Intermediate,
+    /// How many authorities it and those above it allow between it and a leaf; absent when any number may be there,
+    /// negative where it may not be there itself.
+    room: Option<i32>,
+}
+
+/// Why no authority leads down to a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoAuthority {
+    /// None was valid at the time.
+    Valid,
+    /// Those that were do not allow so many authorities below them.
+    PathLength,
+}
+
+impl Authority {
+    /// The authority with this chain of certificates, in any order.
+    pub(super) fn new(chain: Vec<Intermediate>, valid_for: Option<TimeRange>) -> Self {
+        let rooms: Vec<_> = chain.iter().map(|it| room(it, &chain)).collect();
+        let anchors = chain.into_iter().zip(rooms);
+        Self {
+            anchors: anchors
+                .map(|(certificate, room)| Anchor { certificate, room })
+                .collect(),
+            valid_for,
+        }
+    }
+
+    pub(super) fn is_valid_at(&self, time: Timestamp) -> bool {
+        self.valid_for.is_none_or(|window| window.contains(time))
+    }
+
+    fn anchors_at(&self, time: Timestamp) -> impl Iterator<Item = &Anchor> {
+        let is_valid = self.is_valid_at(time);
+        self.anchors.iter().filter(move |_| is_valid)
+    }
+}
+
+/// RFC 5280, 4.2.1.9, by the names of those above.
+fn room(certificate: &Intermediate, chain: &[Intermediate]) -> Option<i32> {
+    let (mut current, mut room) = (certificate, None);
+    for above in 0..chain.len() {
+        let length = current.path_length.map(i32::from);
+        let below = i32::try_from(above).unwrap_or(i32::MAX);
+        let left = length.map(|length| length.saturating_sub(below));
+        room = match (room, left) {
+            (Some(room), Some(left)) => Some(i32::min(room, left)),
+            (room, left) => room.or(left),
+        };
+        let is_issuer = |it: &&Intermediate| it.subject == current.issuer;
+        if current.subject == current.issuer {
+            break;
+        }
+        let Some(issuer) = chain.iter().find(is_issuer) else {
+            break;
+        };
+        current = issuer;
+    }
+    room
+}
+
+impl Anchor {
+    fn may_have_below(&self, authorities: usize) -> bool {
+        let authorities = i32::try_from(authorities).unwrap_or(i32::MAX);
+        self.room.is_none_or(|room| authorities <= room)
+    }
+}
+
+/// Whether one of the authorities, and every certificate between it and this one, was valid at `time`, and allows as
+/// many below it.
+///
+/// That there is a path is known. Which it is matters where certificates came along: as no two of these have the same
+/// name, there is one way up through them, and it is left at an anchor whose key signed the last of them.
+pub(super) fn leads_to(
+    certificate: &SigningCertificate,
+    authorities: &[Authority],
+    time: Timestamp,
+) -> Result<(), NoAuthority> {
+    let mut refusal = NoAuthority::Valid;
+    let (mut issuer, mut der) = (&certificate.issuer, certificate.der.as_bytes());
+    for between in 0..=certificate.intermediates.len() {
+        let along = certificate.intermediates.iter();
+        let along = along.into_iter().find(|it| it.subject == *issuer);
+        let anchors = authorities.iter().flat_map(|it| it.anchors_at(time));
+        for anchor in anchors.filter(|it| it.certificate.subject == *issuer) {
+            // A leaf without anything along was signed with an anchor's key.
+            let is_certain =
+                between == 0 && along.is_none_or(|along| along.der == anchor.certificate.der);
+            if !is_certain && !is_signed_with(der, &anchor.certificate.public_key) {
+                continue;
+            }
+            if anchor.may_have_below(between) {
+                return Ok(());
+            }
+            refusal = NoAuthority::PathLength;
+        }
+        let is_valid = |it: &&Intermediate| it.not_before <= time && time <= it.not_after;
+        let Some(next) = along.filter(is_valid) else {
+            break;
+        };
+        (issuer, der) = (&next.issuer, next.der.as_bytes());
+    }
+    Err(refusal)
+}
+
+fn is_signed_with(der: &[u8], public_key: &[u8]) -> bool {
+    Issued::read(der).is_ok_and(|issued| issued.is_by(public_key))
+}
