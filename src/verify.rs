@@ -23,6 +23,7 @@ use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
 use crate::signature::{Candidate, FULCIO_EXTENSIONS};
 
+pub use authority::NoAuthority;
 pub use certificate_authorities::{CertificateAuthorities, CertificateAuthoritiesError};
 pub use public_key::{KeyError, PublicKey};
 pub use trusted_root::{TrustedAuthority, TrustedRole, TrustedRoot, TrustedRootError};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sigstore_types::DerCertificate;
+use sigstore_types::bundle::VerificationMaterialContent;
+use sigstore_types::{Bundle, DerCertificate};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, Utf8StringRef};
 use x509_cert::der::{Decode, Encode};
@@ -102,6 +103,28 @@ impl SigningCertificate {
             issuer: body.issuer.to_der().map_err(broken)?,
             intermediates: intermediates(chain)?,
         })
+    }
+
+    /// That of a bundle; nothing where a key signed.
+    ///
+    /// # Errors
+    /// In words, when it is broken.
+    pub(crate) fn of(bundle: &Bundle) -> Result<Option<Self>, String> {
+        use VerificationMaterialContent as Content;
+        let chain: Vec<_> = match &bundle.verification_material.content {
+            Content::Certificate(certificate) => vec![certificate.raw_bytes.clone()],
+            Content::X509CertificateChain { certificates } => {
+                let certificates = certificates.iter();
+                certificates.map(|it| it.raw_bytes.clone()).collect()
+            }
+            Content::PublicKey(_) => return Ok(None),
+            _ => return Err("who signed the bundle is said in a way that is not known".to_owned()),
+        };
+        let Some((leaf, chain)) = chain.split_first() else {
+            return Err("the certificate chain of the bundle is empty".to_owned());
+        };
+        let certificate = Self::parse(leaf, chain).map_err(|failure| failure.reason)?;
+        Ok(Some(certificate))
     }
 }
 

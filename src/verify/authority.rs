@@ -24,11 +24,18 @@ struct Anchor {
 }
 
 /// Why no authority leads down to a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoAuthority {
-    /// None was valid at the time.
-    Valid,
-    /// Those that were do not allow so many authorities below them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoAuthority {
+    /// None was valid then.
+    #[error("the certificate was issued {0}, when no chain to its authority was valid")]
+    AtIssue(Timestamp),
+    /// None was valid then.
+    #[error("the signature was made {0}, when no chain to its authority was valid")]
+    AtSigning(Timestamp),
+    /// Those that were do not allow so many below them.
+    #[error(
+        "more authorities stand between the certificate and its root than the path length there allows"
+    )]
     PathLength,
 }
 
@@ -85,17 +92,31 @@ impl Anchor {
     }
 }
 
-/// Whether one of the authorities, and every certificate between it and this one, was valid at `time`, and allows as
-/// many below it.
-///
+/// Proves that one of the authorities, and every certificate between it and this one, was valid when it was issued and at
+/// every time of signing, and allows as many below it.
+pub(super) fn check<'t>(
+    certificate: &SigningCertificate,
+    authorities: &[Authority],
+    signed_at: impl IntoIterator<Item = &'t Timestamp>,
+) -> Result<(), NoAuthority> {
+    let issued_at = certificate.not_before;
+    let at_issue = NoAuthority::AtIssue(issued_at);
+    leads_to(certificate, authorities, issued_at, at_issue)?;
+    signed_at.into_iter().try_for_each(|time| {
+        let at_signing = NoAuthority::AtSigning(*time);
+        leads_to(certificate, authorities, *time, at_signing)
+    })
+}
+
 /// That there is a path is known. Which it is matters where certificates came along: as no two of these have the same
 /// name, there is one way up through them, and it is left at an anchor whose key signed the last of them.
-pub(super) fn leads_to(
+fn leads_to(
     certificate: &SigningCertificate,
     authorities: &[Authority],
     time: Timestamp,
+    not_valid: NoAuthority,
 ) -> Result<(), NoAuthority> {
-    let mut refusal = NoAuthority::Valid;
+    let mut refusal = not_valid;
     let (mut issuer, mut der) = (&certificate.issuer, certificate.der.as_bytes());
     for between in 0..=certificate.intermediates.len() {
         let along = certificate.intermediates.iter();

@@ -5,7 +5,6 @@ use sigstore_types::{Artifact, ArtifactDigest, Bundle, HashAlgorithm};
 use sigstore_verify::{CertificateError, Error, TimestampError, VerificationPolicy};
 
 use super::attempt::Refusal;
-use super::authority::NoAuthority;
 use super::transparency_log::Logged;
 use super::{Certificate, Demand, FailedCheck, timestamp};
 use crate::oci::Digest;
@@ -68,11 +67,8 @@ pub(super) fn check(
         verify(&with_log_entries(bundle, signed))?;
     }
     // The chain was judged at the times of signing; it must also have been valid when it issued the certificate.
-    let signed_at = timestamps.iter().chain(&logged.times);
-    for time in std::iter::once(&certificate.not_before).chain(signed_at) {
-        root.leads_to(certificate, *time)
-            .map_err(|missing| no_authority(missing, certificate, *time))?;
-    }
+    root.check_authority(certificate, timestamps.iter().chain(&logged.times))
+        .map_err(|missing| invalid(missing.to_string()))?;
     let identity = certificate.identity.clone().map_err(invalid)?;
     let wrong_issuer = |reason| Refusal {
         check: FailedCheck::WrongIssuer,
@@ -95,25 +91,6 @@ pub(super) fn check(
             ..claimed(certificate)
         },
         timestamps,
-    })
-}
-
-fn no_authority(
-    missing: NoAuthority,
-    certificate: &SigningCertificate,
-    time: Timestamp,
-) -> Refusal {
-    invalid(match missing {
-        NoAuthority::Valid if time == certificate.not_before => {
-            format!("the certificate was issued {time}, when no chain to its authority was valid")
-        }
-        NoAuthority::Valid => {
-            format!("the signature was made {time}, when no chain to its authority was valid")
-        }
-        NoAuthority::PathLength => {
-            "more authorities stand between the certificate and its root than the path length there allows"
-                .to_owned()
-        }
     })
 }
 

@@ -3,9 +3,10 @@
 use sigstore_types::{ArtifactDigest, Bundle, DerPublicKey, HashAlgorithm};
 use sigstore_verify::{Policy, PublicKeyVerificationPolicy, VerificationPolicy};
 
-use super::TrustedRoot;
+use super::{NoAuthority, TrustedRoot};
 use crate::oci::Digest;
 use crate::oci::digest::Algorithm;
+use crate::signature::SigningCertificate;
 
 /// What the bundle must be for.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,12 @@ pub enum Error {
     /// The bundle is read, and does not prove it.
     #[error("the bundle does not verify")]
     Refused(#[source] Box<sigstore_verify::Error>),
+    /// Its certificate is read, and none that counts.
+    #[error("the bundle does not verify: {0}")]
+    Certificate(String),
+    /// No authority of the trusted root stands above its certificate.
+    #[error("the bundle does not verify")]
+    Authority(#[source] NoAuthority),
 }
 
 /// Verifies `bundle_json` as a signature or attestation of `artifact` by `signer`, with a log entry, a verified time and,
@@ -83,9 +90,14 @@ pub fn verify_bundle(
                 .map_err(Error::Digest)?
         }
     };
-    trusted_root
+    let verified = trusted_root
         .verifier
         .verify(artifact, &bundle, policy.as_ref())
-        .map(|_result| ())
-        .map_err(|error| Error::Refused(Box::new(error)))
+        .map_err(|error| Error::Refused(Box::new(error)))?;
+    match SigningCertificate::of(&bundle).map_err(Error::Certificate)? {
+        Some(certificate) => trusted_root
+            .check_authority(&certificate, verified.verified_timestamps())
+            .map_err(Error::Authority),
+        None => Ok(()),
+    }
 }

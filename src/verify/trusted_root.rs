@@ -158,14 +158,14 @@ impl TrustedRoot {
         self.has_own_authorities
     }
 
-    /// Whether an authority that issued `certificate`, with all certificates in between, is valid at `time`, and allows
-    /// so many of them.
-    pub(super) fn leads_to(
+    /// Proves of a certificate to which a path was found that its authority stood above it when it was issued and at every
+    /// time of signing.
+    pub(super) fn check_authority<'t>(
         &self,
         certificate: &SigningCertificate,
-        time: Timestamp,
+        signed_at: impl IntoIterator<Item = &'t Timestamp>,
     ) -> Result<(), NoAuthority> {
-        authority::leads_to(certificate, &self.certificate_authorities, time)
+        authority::check(certificate, &self.certificate_authorities, signed_at)
     }
 
     /// Whether a chain from `certificate` that is right at `judged` is surely right at `time`: the certificate and all

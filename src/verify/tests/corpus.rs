@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::policy::{Authority, Policy, kind, suffices};
 use crate::limits::Limits;
@@ -14,6 +15,12 @@ use crate::signature::{self, Blob, Candidate, Source};
 use crate::verify::{
     Attempt, Demand, FailedCheck, PublicKey, Purpose, Signer, TrustedRoot, verify,
 };
+
+/// The trusted root of the corpus, to be altered.
+pub(super) fn root_json() -> Value {
+    let text = include_str!("../../../tests/fixtures/corpus/trust/trusted_root.json");
+    serde_json::from_str(text).unwrap()
+}
 
 #[derive(Deserialize)]
 pub(super) struct Case {
@@ -27,7 +34,7 @@ pub(super) struct Case {
     #[serde(default, rename = "or")]
     also: Vec<String>,
     #[serde(default)]
-    steps: Vec<serde_json::Value>,
+    steps: Vec<Value>,
 }
 
 #[derive(Deserialize)]

@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use super::corpus::Corpus;
+use base64::prelude::{BASE64_STANDARD as STANDARD, Engine as _};
+use serde_json::{Value, json};
+
+use super::corpus::{Corpus, root_json};
 use crate::oci::Digest;
 use crate::signature::Blob;
-use crate::verify::TrustedRoot;
 use crate::verify::file::{Artifact, Error, Signer, verify_bundle};
+use crate::verify::{NoAuthority, TrustedRoot};
 
 const IDENTITY: &str = "https://github.com/external-secrets/external-secrets/.github/workflows/release.yml@refs/heads/main";
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
@@ -75,4 +78,48 @@ fn keys() {
     judge(&pem("k1.pub")).unwrap();
     assert!(matches!(judge(&pem("k2.pub")), Err(Error::Refused(_))));
     assert!(matches!(judge("no key"), Err(Error::Key(_))));
+}
+
+/// The chain that came along, and a root whose path length is this.
+#[test]
+fn what_stands_above_a_certificate() {
+    const CONSTRAINTS: [u8; 8] = [0x30, 6, 1, 1, 0xff, 2, 1, 1];
+    let corpus = Corpus::load();
+    let (json, digest) = bundle(&corpus, "kf-bundle-c304-r1");
+    let mut bundle: Value = serde_json::from_str(&json).unwrap();
+    let mut root = root_json();
+    let authority = &mut root["certificateAuthorities"][0];
+    let certificates = &mut authority["certChain"]["certificates"];
+    let between = certificates.as_array_mut().unwrap().remove(0);
+    bundle["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.2");
+    let material = bundle["verificationMaterial"].as_object_mut().unwrap();
+    let leaf = material.remove("certificate").unwrap();
+    let chain = json!({ "certificates": [leaf, between] });
+    material.insert("x509CertificateChain".to_owned(), chain);
+    let log_time = &bundle["verificationMaterial"]["tlogEntries"][0]["integratedTime"];
+    let log_time: i64 = log_time.as_str().unwrap().parse().unwrap();
+    let signed_at = jiff::Timestamp::from_second(log_time).unwrap();
+    let judge = |root: &Value| {
+        let root = TrustedRoot::from_json(&root.to_string()).unwrap();
+        let artifact = Artifact::Digest(digest);
+        let bundle = bundle.to_string();
+        verify_bundle(&bundle, artifact, identity(IDENTITY, ISSUER), &root)
+    };
+    judge(&root).unwrap();
+
+    let mut late = root.clone();
+    late["certificateAuthorities"][0]["validFor"]["start"] = json!(signed_at.to_string());
+    let refused = judge(&late).unwrap_err();
+    let at_issue = matches!(refused, Error::Authority(NoAuthority::AtIssue(_)));
+    assert!(at_issue, "{refused:?}");
+
+    let certificate = &mut root["certificateAuthorities"][0]["certChain"]["certificates"][0];
+    let der = STANDARD.decode(certificate["rawBytes"].as_str().unwrap());
+    let mut der = der.unwrap();
+    let place = der.windows(8).position(|it| it == CONSTRAINTS).unwrap();
+    der[place + 7] = 0;
+    certificate["rawBytes"] = json!(STANDARD.encode(&der));
+    let refused = judge(&root).unwrap_err();
+    let too_deep = matches!(refused, Error::Authority(NoAuthority::PathLength));
+    assert!(too_deep, "{refused:?}");
 }

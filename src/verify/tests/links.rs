@@ -146,6 +146,7 @@ fn path_lengths_above_an_intermediate_of_the_file_are_kept_too() {
         (Some(2), Some(1), true),
         (None, Some(0), false),
         (Some(1), None, false),
+        (Some(1), Some(1), false),
     ] {
         let root = root(of_root);
         let between = below(&root, "between", of_between);

@@ -2,16 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::corpus::{self, Corpus};
+use super::corpus::{self, Corpus, root_json};
 use super::forge::{bundle, bundle_candidate, entry};
 use super::world::{World, attempt, failed};
 use crate::limits::Limits;
 use crate::verify::{Attempt, Demand, Purpose, Signer, TrustedRole, TrustedRoot, verify};
-
-fn root_json() -> Value {
-    let text = include_str!("../../../tests/fixtures/corpus/trust/trusted_root.json");
-    serde_json::from_str(text).unwrap()
-}
 
 /// Whether a case of the corpus is proven when the windows at `pointer` are these.
 fn is_proven(case: &str, signer: Signer<'_>, pointer: &str, window: &Value) -> bool {
