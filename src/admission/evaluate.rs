@@ -17,7 +17,7 @@ use super::denial::{Denial, Kind};
 use crate::decision_log::{AttemptReport, PolicyReport, Subject};
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::{DefaultAction, Mode, Policies, Policy, Tags};
+use crate::policy::{Coverage, DefaultAction, Mode, Origin, Policies, Policy, Tags};
 use crate::signature::Candidate;
 use attempts::Attempts;
 
@@ -223,10 +223,14 @@ pub fn refuse_uncovered(policies: &Policies, repository: &RepositoryName) -> Res
 /// The refusal of a name that no policy covers.
 #[must_use]
 pub fn no_policy(repository: &RepositoryName, digest: Option<Digest>) -> Denial {
+    let refused = digest.map_or_else(String::new, |digest| {
+        format!("{repository}@{digest} is refused: ")
+    });
     Denial {
         kind: Kind::NoPolicy,
         message: format!(
-            "no policy covers {repository}, so nothing is served from it; a policy whose `images` match the name would decide about it"
+            "{refused}no policy covers {repository}, so nothing is served from it; a policy whose `images` match the \
+             name would decide about it"
         ),
         policy: None,
         digest,
@@ -249,10 +253,23 @@ fn denial(subject: &Subject, policy: &Policy, kind: Kind, reason: &str) -> Denia
     Denial {
         kind,
         message: format!(
-            "policy `{}` refuses {}@{}: {reason}",
-            policy.name, subject.repository, subject.digest
+            "policy `{}`{} refuses {}@{}: {reason}",
+            policy.name,
+            document(policy),
+            subject.repository,
+            subject.digest
         ),
         policy: Some(policy.name.clone()),
         digest: Some(subject.digest),
     }
+}
+
+/// Where an imported policy is written. Whoever pulls reads this, so that the folder stays out of it.
+fn document(policy: &Policy) -> String {
+    let imported = matches!(policy.coverage, Coverage::Imported(_));
+    let origin = policy.origin.as_ref().filter(|_| imported);
+    origin.map_or_else(String::new, |Origin { file, line }| {
+        let file = file.rsplit('/').next().unwrap_or(file);
+        format!(" ({file}:{line})")
+    })
 }

@@ -242,10 +242,7 @@ impl Admission {
         }
         evaluate::refuse_uncovered(policies, &subject.repository)
             .err()
-            .map(|mut denial| {
-                denial.digest = Some(subject.digest);
-                denial
-            })
+            .map(|_of_the_name| evaluate::no_policy(&subject.repository, Some(subject.digest)))
     }
 
     fn arriving<'a>(

@@ -100,13 +100,13 @@ fn prove(
     if demand.transparency_log && logged.entry.is_none() {
         return Err(Refusal {
             check: FailedCheck::TransparencyLog,
-            reason: "a log entry is required and the signature has none".to_owned(),
+            reason: "the signature has no log entry; the authority requires one".to_owned(),
         });
     }
     if demand.signed_timestamp && signed.signed_timestamps.is_empty() {
         return Err(Refusal {
             check: FailedCheck::Timestamp,
-            reason: "a signed timestamp is required and the signature has none".to_owned(),
+            reason: "the signature has no signed timestamp; the authority requires one".to_owned(),
         });
     }
     let (signer, timestamps) = match &public_key.signer {

@@ -25,6 +25,8 @@ mod crash;
 #[cfg(test)]
 mod decision_log;
 #[cfg(test)]
+mod denial_messages;
+#[cfg(test)]
 mod denies_unsigned;
 #[cfg(test)]
 mod exceptions;

@@ -42,6 +42,12 @@ impl Replay {
         }
     }
 
+    /// The canonical name of the repository of a case.
+    pub(crate) fn repository(&self, id: &str) -> String {
+        let case = self.cases.iter().find(|case| case.id == id).unwrap();
+        format!("{}/c/{id}/{}", self.registry.name(), case.repository)
+    }
+
     /// What the last step of a case is answered, all others taken before.
     pub(crate) async fn answer(&self, id: &str) -> Answer {
         let case = self.cases.iter().find(|case| case.id == id).unwrap();
