@@ -1,16 +1,15 @@
 //! Keys in key services, through the running proxy: what they admit, what they cost, and what becomes of it while they
 //! are away.
 
-mod google;
 mod others;
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::google_kms::{FakeKms, KEY};
 use crate::support::signing::legacy_manifest;
 use crate::support::*;
-use google::{FakeKms, KEY};
 
 /// A policy named `apps` that this key of a key service satisfies, without a log entry.
 fn policy(images: &str, reference: &str) -> Value {

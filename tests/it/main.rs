@@ -49,6 +49,8 @@ mod names_and_routing;
 #[cfg(test)]
 mod policy_change;
 #[cfg(test)]
+mod policy_documents;
+#[cfg(test)]
 mod probes_and_metrics;
 #[cfg(test)]
 mod ranges;

@@ -5,6 +5,7 @@ pub(crate) mod canary;
 pub(crate) mod client;
 pub(crate) mod configuration;
 pub(crate) mod corpus;
+pub(crate) mod google_kms;
 pub(crate) mod image;
 pub(crate) mod ports;
 pub(crate) mod proxy;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::configuration::Configuration;
+use super::image::Image;
 use super::registry::{FakeRegistry, Repository};
 
 /// One case. Keys as in `cases.json`.
@@ -78,6 +79,32 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// The registry: `c/<case id>/<repository>` for any case id.
 pub(crate) async fn registry() -> FakeRegistry {
+    FakeRegistry::start_holding(repositories(), 2).await
+}
+
+/// Puts what a repository of the corpus holds into another repository, with `tag` in the place of `v1`, and returns the
+/// image.
+pub(crate) fn copy(from: &str, registry: &FakeRegistry, repository: &str, tag: &str) -> Image {
+    let held = repositories().remove(from).unwrap();
+    registry.set_referrers_api(repository, held.has_referrers_api);
+    for blob in held.blobs.values() {
+        registry.put_blob(repository, blob);
+    }
+    let manifests = held.manifests.values();
+    let images = manifests.map(|(media_type, bytes)| Image::raw(media_type, bytes.clone()));
+    let images: Vec<Image> = images.collect();
+    for image in &images {
+        registry.push(repository, image);
+    }
+    for (name, digest) in &held.tags {
+        let name = if name == "v1" { tag } else { name };
+        registry.tag(repository, name, digest);
+    }
+    let subject = |image: &Image| image.digest == held.tags["v1"];
+    images.into_iter().find(subject).unwrap()
+}
+
+fn repositories() -> HashMap<String, Repository> {
     let text = std::fs::read_to_string(directory().join("registry.json")).unwrap();
     let listed: Repositories = serde_json::from_str(&text).unwrap();
     let mut objects: HashMap<String, Bytes> = HashMap::new();
@@ -86,12 +113,10 @@ pub(crate) async fn registry() -> FakeRegistry {
         let digest = format!("sha256:{}", file.file_name().to_str().unwrap());
         objects.insert(digest, std::fs::read(file.path()).unwrap().into());
     }
-    let repositories = listed
-        .repositories
-        .into_iter()
+    let repositories = listed.repositories.into_iter();
+    repositories
         .map(|(name, listed)| (name, repository(listed, &objects)))
-        .collect();
-    FakeRegistry::start_holding(repositories, 2).await
+        .collect()
 }
 
 fn repository(listed: Listed, objects: &HashMap<String, Bytes>) -> Repository {
@@ -124,7 +149,7 @@ pub(crate) fn configuration(cases: &[Case], registry: &FakeRegistry) -> Configur
         if !authorities.is_empty() {
             policy["authorities"] = json!(authorities);
         }
-        copy(neutral, &mut policy, &["threshold", "annotations"]);
+        copy_keys(neutral, &mut policy, &["threshold", "annotations"]);
         if let Some(repository) = neutral["signature_repository"].as_str() {
             policy["signature_repository"] = json!(format!("{base}/{repository}"));
         }
@@ -144,7 +169,7 @@ fn attestation(wanted: &Value, roots: &mut Value) -> Value {
         "predicate_type": wanted["predicate_type"],
         "authorities": authorities(&wanted["authorities"], roots),
     });
-    copy(wanted, &mut attestation, &["match", "condition"]);
+    copy_keys(wanted, &mut attestation, &["match", "condition"]);
     attestation
 }
 
@@ -168,7 +193,7 @@ fn authority(neutral: &Value, position: usize, roots: &mut Value) -> Value {
         "certificate_oidc_issuer_regexp",
         "certificate_extensions",
     ];
-    copy(neutral, &mut authority, &names);
+    copy_keys(neutral, &mut authority, &names);
     if let Some(path) = neutral["trusted_root"].as_str() {
         let stem = Path::new(path).file_stem().unwrap().to_str().unwrap();
         let root = stem.replace('_', "-");
@@ -198,7 +223,7 @@ fn authority(neutral: &Value, position: usize, roots: &mut Value) -> Value {
     authority
 }
 
-fn copy(from: &Value, to: &mut Value, keys: &[&str]) {
+fn copy_keys(from: &Value, to: &mut Value, keys: &[&str]) {
     for key in keys {
         if !from[*key].is_null() {
             to[*key] = from[*key].clone();

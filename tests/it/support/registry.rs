@@ -204,6 +204,11 @@ impl FakeRegistry {
         });
     }
 
+    /// The digest that a tag leads to.
+    pub(crate) fn resolve(&self, repository: &str, tag: &str) -> String {
+        self.with(repository, |repository| repository.tags[tag].clone())
+    }
+
     /// Lets a tag lead to one of these at each request.
     pub(crate) fn alternate(&self, repository: &str, tag: &str, digests: &[&str], seed: u64) {
         let alternating = Alternating {

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::support::SigningKey;
-use crate::support::service::{Asked, FakeService, Reply};
+use super::service::{Asked, FakeService, Reply};
+use super::signing::SigningKey;
 
-/// The key that the policies of these tests name.
-pub(super) const KEY: &str =
+/// The key that the policies of the tests name.
+pub(crate) const KEY: &str =
     "projects/project123/locations/us/keyRings/test_keyring/cryptoKeys/cosign_key";
 
 /// A key ring with one key.
-pub(super) struct FakeKms {
-    pub(super) service: FakeService,
+pub(crate) struct FakeKms {
+    pub(crate) service: FakeService,
     versions: Versions,
 }
 
@@ -28,14 +28,14 @@ struct Version {
 }
 
 impl FakeKms {
-    pub(super) async fn start(versions: &[(u64, &SigningKey)]) -> Self {
+    pub(crate) async fn start(versions: &[(u64, &SigningKey)]) -> Self {
         let kms = Self::away(versions);
         kms.service.resume().await;
         kms
     }
 
     /// One that does not run yet.
-    pub(super) fn away(versions: &[(u64, &SigningKey)]) -> Self {
+    pub(crate) fn away(versions: &[(u64, &SigningKey)]) -> Self {
         let held = Versions::default();
         let answers = Arc::clone(&held);
         let kms = Self {
@@ -49,21 +49,30 @@ impl FakeKms {
     }
 
     /// Makes a version, enabled.
-    pub(super) fn create(&self, number: u64, key: &SigningKey) {
+    pub(crate) fn create(&self, number: u64, key: &SigningKey) {
+        self.create_of(number, key.public_pem());
+    }
+
+    /// The same, of a public key on P-256 in PEM.
+    pub(crate) fn create_of(&self, number: u64, pem: String) {
         let version = Version {
-            pem: key.public_pem(),
+            pem,
             state: "ENABLED",
             overrides: json!({}),
         };
         self.versions.lock().unwrap().insert(number, version);
     }
 
-    pub(super) fn disable(&self, number: u64) {
+    pub(crate) fn disable(&self, number: u64) {
         self.change(number, |version| version.state = "DISABLED");
     }
 
+    pub(crate) fn enable(&self, number: u64) {
+        self.change(number, |version| version.state = "ENABLED");
+    }
+
     /// Answers about the version with this in place of what is true.
-    pub(super) fn lie(&self, number: u64, overrides: Value) {
+    pub(crate) fn lie(&self, number: u64, overrides: Value) {
         self.change(number, |version| version.overrides = overrides);
     }
 
@@ -72,12 +81,12 @@ impl FakeKms {
     }
 
     /// How often the versions were listed.
-    pub(super) fn lists(&self) -> usize {
+    pub(crate) fn lists(&self) -> usize {
         self.service.count("/cryptoKeyVersions")
     }
 
     /// How often a public key was got.
-    pub(super) fn gets(&self) -> usize {
+    pub(crate) fn gets(&self) -> usize {
         self.service.count("/publicKey")
     }
 }
