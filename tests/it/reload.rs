@@ -176,13 +176,69 @@ impl Swaps {
     }
 }
 
-/// `COUNTERSIGN_SWAPS=1000` is the long run.
+/// Two sets, each of which refuses both images, and each half of one with a half of the other would admit one: two
+/// policies demand the key of the one and a key that nobody signs with, the other way round; and whoever may pull the
+/// second image may not have it, and the other way round.
+fn put_set(configuration: &mut Value, name: &str, keys: [&SigningKey; 2], may_pull: &str) {
+    let [first, second] = keys;
+    configuration["policies"] = json!([
+        key_policy("first", &format!("{name}/half/policies"), &[first]),
+        key_policy("second", &format!("{name}/half/policies"), &[second]),
+        key_policy("guarded", &format!("{name}/half/clients"), &[second]),
+    ]);
+    configuration["clients"] = json!([
+        {"anonymous": true, "images": [format!("{name}/half/policies"), format!("{name}/{may_pull}")]},
+    ]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_sees_half_of_one_set_and_half_of_another() {
+    let scene = Scene::start().await;
+    let (name, nobody) = (scene.registry.name(), SigningKey::generate());
+    scene.signed("half/policies", "v1");
+    scene.signed("half/clients", "v1");
+    let sets = [
+        ([&scene.key, &nobody], "half/clients"),
+        ([&nobody, &scene.key], "half/nothing"),
+    ];
+    let over = AtomicBool::new(false);
+    let pull = async |repository: &str, refusals: &[u16]| {
+        let (path, mut count) = (scene.manifest_path(repository, "v1"), 0);
+        while !over.load(Ordering::SeqCst) {
+            let answer = scene.proxy.get(&path).await;
+            assert!(refusals.contains(&answer.status), "{answer}");
+            count += 1;
+        }
+        count
+    };
+    let swapping = async {
+        // From the policies of the scene to the first of the sets, in which nothing is served.
+        for number in 0..swaps_max() / 4 {
+            let (keys, may_pull) = sets[number % 2];
+            let before = configuration(&scene).await["loaded_at"].clone();
+            scene
+                .proxy
+                .rewrite(|configuration| put_set(configuration, &name, keys, may_pull));
+            scene.proxy.signal_hangup();
+            until(&scene, |told| told["loaded_at"] != before).await;
+        }
+        over.store(true, Ordering::SeqCst);
+    };
+    let (policies, clients) = (
+        pull("half/policies", &[403]),
+        pull("half/clients", &[401, 403]),
+    );
+    let ((), policies, clients) = tokio::join!(swapping, policies, clients);
+    assert!(policies > 100 && clients > 100, "{policies} {clients}");
+}
+
+/// How many swaps there are; `COUNTERSIGN_SWAPS=100` is a short run.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the long run is asked for by whoever runs the tests"
+    reason = "a shorter run is asked for by whoever runs the tests"
 )]
 fn swaps_max() -> usize {
-    std::env::var("COUNTERSIGN_SWAPS").map_or(60, |it| it.parse().unwrap())
+    std::env::var("COUNTERSIGN_SWAPS").map_or(1000, |it| it.parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
