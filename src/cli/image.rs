@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::oci::repository::looks_like_host;
 use crate::oci::{Reference, RepositoryName, Tag, repository};
 
 /// A canonical repository name and what is asked for in it.
@@ -30,7 +29,6 @@ pub(super) enum ParseError {
     Scheme(String),
 }
 
-const DOCKER_HUB: &str = "docker.io";
 const LATEST: &str = "latest";
 
 impl FromStr for ImageReference {
@@ -53,10 +51,7 @@ impl FromStr for ImageReference {
             Some((last, tag)) => (format!("{path}{last}"), Some(tag)),
             None => (named.to_owned(), None),
         };
-        let repository = match name.split_once('/') {
-            Some((host, rest)) if looks_like_host(host) => RepositoryName::new(host, rest)?,
-            Some(_) | None => RepositoryName::new(DOCKER_HUB, &name)?,
-        };
+        let repository = RepositoryName::completed(&name)?;
         // A wrong tag is a mistake even where the digest counts.
         let tag = tag.unwrap_or(LATEST);
         let tag = tag

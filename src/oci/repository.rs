@@ -57,6 +57,17 @@ impl RepositoryName {
         })
     }
 
+    /// The canonical name of what people write: without a host it is Docker Hub's.
+    ///
+    /// # Errors
+    /// As [`RepositoryName::new`].
+    pub fn completed(name: &str) -> Result<Self, ParseError> {
+        match name.split_once('/') {
+            Some((host, repository)) if looks_like_host(host) => Self::new(host, repository),
+            Some(_) | None => Self::new(DOCKER_HUB, name),
+        }
+    }
+
     /// The upstream's host as configured, such as `ghcr.io` or `127.0.0.1:5000`.
     #[must_use]
     pub fn host(&self) -> &str {

@@ -55,7 +55,10 @@ type States = Vec<bool>;
 
 const DOCKER_HUB: &str = "docker.io/";
 /// What go-containerregistry, and so the project, calls Docker Hub.
+const RESOLVED_HOST: &str = "index.docker.io";
 const RESOLVED_DOCKER_HUB: &str = "index.docker.io/";
+/// Its third name.
+const DOCKER_HUB_ENDPOINT: &str = "registry-1.docker.io/";
 const LIBRARY: &str = "library/";
 
 impl Glob {
@@ -304,6 +307,7 @@ fn spellings(repository: &RepositoryName) -> Vec<String> {
     for rest in rests {
         spellings.push(format!("{RESOLVED_DOCKER_HUB}{rest}"));
         spellings.push(format!("{DOCKER_HUB}{rest}"));
+        spellings.push(format!("{DOCKER_HUB_ENDPOINT}{rest}"));
         spellings.push(rest);
     }
     spellings
@@ -322,7 +326,6 @@ fn full_name(reference: &str) -> Option<String> {
         Some((last, tag)) => (last, tag),
         None => (last, "latest"),
     };
-    let (host, repository) = split_host(&format!("{path}{last}"));
     let is_name = |text: &str| {
         let allowed =
             |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || "_-./".contains(it);
@@ -332,41 +335,37 @@ fn full_name(reference: &str) -> Option<String> {
         let allowed = |it: char| it.is_ascii_alphanumeric() || "_-.".contains(it);
         (1..=128).contains(&text.len()) && text.chars().all(allowed)
     };
+    let (host, repository) = split_host(&format!("{path}{last}"));
     if !is_name(&repository) || !is_tag(tag) {
         return None;
     }
+    let library = match host.as_str() {
+        RESOLVED_HOST if !repository.contains('/') => LIBRARY,
+        _ => "",
+    };
     match digest {
-        None => Some(format!("{host}/{repository}:{tag}")),
-        Some(digest) => is_digest(digest).then(|| format!("{host}/{repository}@{digest}")),
+        None => Some(format!("{host}/{library}{repository}:{tag}")),
+        Some(digest) => is_digest(digest).then(|| format!("{host}/{library}{repository}@{digest}")),
     }
 }
 
+/// A first component is a host if it has a dot or a colon; `localhost` alone is none.
 fn split_host(name: &str) -> (String, String) {
     let host_and_rest = name
         .split_once('/')
-        .filter(|(first, _)| first.contains(['.', ':']) || *first == "localhost");
+        .filter(|(first, _)| first.contains(['.', ':']));
     let (host, rest) = match host_and_rest {
-        Some(("docker.io", rest)) => ("index.docker.io", rest),
+        Some(("docker.io", rest)) => (RESOLVED_HOST, rest),
         Some(found) => found,
-        None => ("index.docker.io", name),
+        None => (RESOLVED_HOST, name),
     };
-    if host == "index.docker.io" && !rest.contains('/') {
-        return (host.to_owned(), format!("{LIBRARY}{rest}"));
-    }
     (host.to_owned(), rest.to_owned())
 }
 
 fn is_digest(text: &str) -> bool {
-    let hex = |digits: &str| {
-        digits
-            .chars()
-            .all(|it| it.is_ascii_digit() || ('a'..='f').contains(&it))
-    };
-    match text.split_once(':') {
-        Some(("sha256", digits)) => digits.len() == 64 && hex(digits),
-        Some(("sha512", digits)) => digits.len() == 128 && hex(digits),
-        Some(_) | None => false,
-    }
+    let hex = |it: char| it.is_ascii_digit() || ('a'..='f').contains(&it);
+    text.strip_prefix("sha256:")
+        .is_some_and(|digits| digits.len() == 64 && digits.chars().all(hex))
 }
 
 #[cfg(test)]

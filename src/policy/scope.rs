@@ -140,14 +140,9 @@ fn namespaces(name: &str) -> Vec<String> {
 
 /// The fully expanded form, as `docker pull` takes names.
 fn full_name(name: &str) -> Option<String> {
-    let host_and_rest = name
-        .split_once('/')
-        .filter(|(first, _)| first.contains(['.', ':']) || *first == "localhost");
-    let name = match host_and_rest {
-        Some((host, rest)) => RepositoryName::new(host, rest),
-        None => RepositoryName::new("docker.io", name),
-    };
-    name.ok().map(|name| name.as_str().to_owned())
+    RepositoryName::completed(name)
+        .ok()
+        .map(|name| name.as_str().to_owned())
 }
 
 #[cfg(test)]

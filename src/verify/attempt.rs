@@ -269,7 +269,7 @@ fn repository_of(reference: &str) -> Option<RepositoryName> {
         Some((name, tag)) if !tag.contains('/') => name,
         Some(_) | None => name,
     };
-    name.parse().ok()
+    RepositoryName::completed(name).ok()
 }
 
 fn annotations(signed: &Signed, subject: &Digest) -> BTreeMap<String, String> {

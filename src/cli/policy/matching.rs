@@ -1,6 +1,7 @@
 //! `countersign policy match`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::check::unreadable;
 use crate::cli::image::ImageReference;
@@ -50,18 +51,25 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         tell(&Problems(checked.problems).to_string());
         return EXIT_USAGE;
     }
-    let mut applying = checked
-        .policies
-        .iter()
-        .filter(|policy| applies(policy, image, &reference))
-        .peekable();
-    if applying.peek().is_none() {
+    let applying = applying(&checked.policies, image, &reference);
+    if applying.is_empty() {
         return EXIT_NO;
     }
     for policy in applying {
         print(&format!("{}\n", policy.name));
     }
     0
+}
+
+fn applying<'p>(
+    policies: &'p [Arc<Policy>],
+    image: &str,
+    reference: &ImageReference,
+) -> Vec<&'p Policy> {
+    let applying = policies
+        .iter()
+        .filter(|policy| applies(policy, image, reference));
+    applying.map(Arc::as_ref).collect()
 }
 
 /// By canonical name, or by the rules of the policy's own project for what is written.
@@ -77,3 +85,6 @@ fn applies(policy: &Policy, image: &str, reference: &ImageReference) -> bool {
         Coverage::Imported(imported) => imported.matches(image),
     }
 }
+
+#[cfg(test)]
+mod tests;

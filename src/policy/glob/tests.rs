@@ -122,6 +122,7 @@ fn every_spelling_of_a_name_of_docker_hub_counts() {
         "docker.io/nginx",
         "docker.io/library/nginx*",
         "index.docker.io/library/nginx:*",
+        "registry-1.docker.io/library/nginx:*",
         "*",
         "**",
     ] {

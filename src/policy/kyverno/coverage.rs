@@ -114,15 +114,17 @@ impl ImportedCoverage for ImageCoverage {
 
 /// The names under which Pods may ask for a repository whose canonical name this is.
 fn spellings(canonical: &str) -> Vec<String> {
-    let mut names = vec![canonical.to_owned()];
-    if let Some(path) = canonical.strip_prefix("docker.io/") {
-        names.push(format!("index.docker.io/{path}"));
-        if let Some(short) = path.strip_prefix("library/") {
-            names.push(format!("docker.io/{short}"));
-            names.push(format!("index.docker.io/{short}"));
-        }
-    }
-    names
+    let Some(path) = canonical.strip_prefix("docker.io/") else {
+        return vec![canonical.to_owned()];
+    };
+    let short = path.strip_prefix("library/");
+    let hosts = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+    let paths = [Some(path), short];
+    let names = hosts.iter().flat_map(|host| {
+        let paths = paths.iter().flatten();
+        paths.map(move |path| format!("{host}/{path}"))
+    });
+    names.collect()
 }
 
 fn any_matches(patterns: &[String], text: &str) -> bool {

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// The registry of names that have none.
 const DEFAULT_REGISTRY: &str = "docker.io";
-/// The longest name of a repository, registry included (distribution, "reference").
-const NAME_LENGTH_MAX: usize = 255;
+/// The longest name of a repository, registry not included (distribution, "reference").
+const PATH_LENGTH_MAX: usize = 255;
 /// The longest tag.
 const TAG_LENGTH_MAX: usize = 128;
 
@@ -38,7 +38,7 @@ impl Image {
             Some((path, tag)) => (path, Some(tag)),
             None => (rest, None),
         };
-        let valid = registry.len() + 1 + path.len() <= NAME_LENGTH_MAX
+        let valid = path.len() <= PATH_LENGTH_MAX
             && is_host(registry)
             && path.split('/').all(is_component)
             && tag.is_none_or(is_tag)
@@ -78,6 +78,9 @@ fn is_registry(component: &str) -> bool {
 }
 
 fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        return is_address_and_port(address);
+    }
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) => (name, Some(port)),
         None => (host, None),
@@ -89,7 +92,22 @@ fn is_host(host: &str) -> bool {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     });
-    labels && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit()))
+    labels && port.is_none_or(is_port)
+}
+
+/// An address of IPv6 after its opening bracket.
+fn is_address_and_port(rest: &str) -> bool {
+    let Some((address, rest)) = rest.split_once(']') else {
+        return false;
+    };
+    let in_address = |it: char| it.is_ascii_hexdigit() || it == ':';
+    !address.is_empty()
+        && address.chars().all(in_address)
+        && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+}
+
+fn is_port(port: &str) -> bool {
+    !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit())
 }
 
 /// Letters and digits, in between `.`, `_`, `__` or any number of `-`.

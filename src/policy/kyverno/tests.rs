@@ -133,6 +133,7 @@ fn docker_hub_is_covered_under_every_spelling() {
         ("docker.io/nginx:*", true),
         ("docker.io/library/nginx:*", true),
         ("index.docker.io/library/nginx:*", true),
+        ("registry-1.docker.io/library/nginx:*", true),
         ("docker.io/library/*", true),
         ("nginx:*", false),
     ] {

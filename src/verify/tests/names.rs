@@ -1,5 +1,7 @@
 //! The repository in the name that a signer gave the image.
 
+use std::fs;
+
 use super::forge::{legacy_candidate, payload, subject};
 use super::world::{World, failed, proven};
 use crate::oci::RepositoryName;
@@ -27,5 +29,47 @@ fn a_port_is_no_tag() {
     for reference in ["registry.example", "registry.example/org/app:5000"] {
         let failure = failed(&signed(reference), &demand);
         assert_eq!(failure.check, FailedCheck::WrongName, "{reference}");
+    }
+}
+
+/// containers' table of repositories (`prmRepositoryMatchTestTable`): an image, the name in its signature, and whether
+/// they are of one repository.
+#[test]
+fn containers_own_table_of_repositories_holds() {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/policies/containers"
+    );
+    let table = fs::read_to_string(format!("{folder}/repositories.tsv")).unwrap();
+    let rows: Vec<_> = table.lines().filter(|row| !row.starts_with('#')).collect();
+    assert_eq!(rows.len(), 28);
+    let world = World::new();
+    for row in rows {
+        let [image, signed, expected] = row.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{row}");
+        };
+        let name = image.split('@').next().unwrap();
+        let name = match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => name,
+            Some(_) | None => name,
+        };
+        let name = RepositoryName::completed(name).unwrap();
+        let demand = Demand {
+            transparency_log: false,
+            signed_name: Some(&name),
+            ..world.demand()
+        };
+        let payload = payload(&subject().to_string(), signed);
+        let candidate = legacy_candidate(&payload, &world.signer.sign(&payload), None);
+        match expected {
+            "true" => {
+                proven(&candidate, &demand);
+            }
+            _ => assert_eq!(
+                failed(&candidate, &demand).check,
+                FailedCheck::WrongName,
+                "{row}"
+            ),
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use super::{ADMITTED, REFUSED, USAGE, Workplace, code, countersign, json, text};
 
 const GLOBS: &str = include_str!("../../fixtures/policies/policy-controller/globs.tsv");
+const PATTERNS: &str = include_str!("../../fixtures/policies/kyverno/matches.tsv");
+const SCOPES: &str = include_str!("../../fixtures/policies/containers/scopes.tsv");
 
 /// Each line that is marked is a mistake.
 const SIX_MISTAKES: &str = "\
@@ -172,6 +174,69 @@ async fn match_answers_as_the_project_does() {
             ADMITTED
         };
         assert_eq!(code(&output), status, "{image}");
+    }
+}
+
+/// Rows of the projects' own tables: an image, what is written in the document, and the answer.
+fn rows(table: &'static str) -> Vec<[&'static str; 3]> {
+    let rows = table.lines().filter(|row| !row.starts_with('#'));
+    rows.map(|row| row.split('\t').collect::<Vec<_>>().try_into().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn match_answers_as_kyverno_and_containers_do() {
+    let place = Workplace::new().await;
+    for [image, patterns, expected] in rows(PATTERNS) {
+        let patterns: Vec<_> = patterns.split(' ').map(|it| format!("'{it}'")).collect();
+        let document = format!(
+            "apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata: {{name: p}}
+spec:
+  validationFailureAction: Enforce
+  rules:
+    - name: r
+      match: {{any: [{{resources: {{kinds: [Pod]}}}}]}}
+      verifyImages:
+        - imageReferences: [{}]
+          attestors: [{{entries: [{{keyless: {{subject: a@b.example, issuer: 'https://i.example'}}}}]}}]
+",
+            patterns.join(", ")
+        );
+        let path = place.write("kyverno.yaml", &document);
+        let output = countersign(&["policy", "match", &path, image]).await;
+        let (names, status) = match expected {
+            "true" => ("p/r\n", ADMITTED),
+            _ => ("", REFUSED),
+        };
+        assert_eq!(code(&output), status, "{image} {}", text(&output));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), names, "{image}");
+    }
+    for [image, scopes, expected] in rows(SCOPES).into_iter().take(9) {
+        let scopes: serde_json::Map<_, _> = scopes
+            .split(' ')
+            .map(|scope| {
+                (
+                    scope.trim_matches('"').to_owned(),
+                    serde_json::json!([{"type": "reject"}]),
+                )
+            })
+            .collect();
+        let document =
+            serde_json::json!({"default": [{"type": "reject"}], "transports": {"docker": scopes}});
+        let path = place.write("policy.json", &document.to_string());
+        let output = countersign(&["policy", "match", &path, image]).await;
+        assert_eq!(code(&output), ADMITTED, "{image} {}", text(&output));
+        let expected = match expected.trim_matches('"') {
+            "" => "policy.json docker\n".to_owned(),
+            scope => format!("policy.json {scope}\n"),
+        };
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            expected,
+            "{image}"
+        );
     }
 }
 
