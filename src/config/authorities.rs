@@ -309,7 +309,7 @@ fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<IdentityR
 }
 
 /// A PEM file or inline PEM: roots, and intermediates that lead to them.
-fn read_certificate_authorities(
+pub(super) fn read_certificate_authorities(
     field: &Field<'_>,
     reader: &mut Reader,
 ) -> Option<CertificateAuthorities> {

@@ -6,6 +6,7 @@
 
 mod cluster_image_policy;
 mod containers_policy;
+mod expressions;
 mod kyverno;
 mod root_document;
 mod trust_root;

@@ -9,10 +9,11 @@ use aws_lc_rs::signature::{
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use ed25519_dalek::Digest as _;
-use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
-use x509_cert::der::{Decode as _, Reader as _, SliceReader};
+use x509_cert::der::{Decode as _, Encode as _, Reader as _, SliceReader};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use crate::oci::Digest;
@@ -63,6 +64,29 @@ impl PublicKey {
         let key = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes())
             .map_err(|_error| KeyError("the text is not a PEM block `PUBLIC KEY`"))?;
         Self::from_der(&key)
+    }
+
+    /// The key of one PEM `CERTIFICATE` block, of which nothing else is looked at.
+    ///
+    /// # Errors
+    /// When the text is not exactly one certificate, or the algorithm or size of its key is not supported.
+    pub fn from_certificate(text: &str) -> Result<Self, KeyError> {
+        let blocks = text.matches("-----BEGIN ").count();
+        if blocks != 1 {
+            return Err(KeyError("the text does not hold exactly one PEM block"));
+        }
+        let broken = KeyError("the text is not a PEM block `CERTIFICATE`");
+        let Ok(der) = CertificateDer::from_pem_slice(text.as_bytes()) else {
+            return Err(broken);
+        };
+        let Ok(certificate) = Certificate::from_der(&der) else {
+            return Err(broken);
+        };
+        let info = certificate.tbs_certificate.subject_public_key_info;
+        match info.to_der() {
+            Ok(info) => Self::from_der(&info),
+            Err(_error) => Err(broken),
+        }
     }
 
     /// Parses a DER SubjectPublicKeyInfo.

@@ -6,6 +6,7 @@
 
 mod attestations;
 mod attestors;
+mod certificates;
 mod entry;
 mod identity;
 mod lookalike;

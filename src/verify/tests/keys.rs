@@ -7,7 +7,13 @@ use aws_lc_rs::signature::{
 };
 use ed25519_dalek::Digest as _;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use x509_cert::Certificate;
+use x509_cert::der::{Decode as _, Encode as _};
+
 use super::forge::{Key, pem};
+use super::issue::Issuer;
 use crate::verify::PublicKey;
 
 const MESSAGE: &[u8] = b"what is signed";
@@ -128,4 +134,26 @@ fn only_one_public_key_is_a_key() {
     let mut off_curve = key;
     off_curve[40] ^= 1;
     assert!(!canonical(&off_curve));
+}
+
+#[test]
+fn the_key_of_a_certificate_is_the_one_it_is_for() {
+    let text = Issuer::root("root").pem;
+    let der = CertificateDer::from_pem_slice(text.as_bytes()).unwrap();
+    let certificate = Certificate::from_der(&der).unwrap();
+    let signed = certificate.tbs_certificate.to_der().unwrap();
+    let signature = certificate.signature.as_bytes().unwrap();
+    // It is self-signed.
+    let key = PublicKey::from_certificate(&text).unwrap();
+    assert!(key.verifies(&signed, signature));
+    assert!(!key.verifies(MESSAGE, signature));
+    let info = pem("PUBLIC KEY", key.der());
+    for (what, text) in [
+        ("two", text.repeat(2)),
+        ("none", String::new()),
+        ("a key", info),
+        ("no certificate", pem("CERTIFICATE", b"nonsense")),
+    ] {
+        assert!(PublicKey::from_certificate(&text).is_err(), "{what}");
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::super::reader::{Field, Reader, Section};
 use super::entry::Scope;
-use super::{plain, signers};
+use super::{certificates, plain, signers};
 use crate::policy::{
     AttestationRequirement, Authority, Quantifier, Requirement, Rule, SignatureRequirement,
 };
@@ -86,6 +86,7 @@ pub(super) fn read_older(
     scope: &Scope<'_>,
     reader: &mut Reader,
 ) -> Option<Requirement> {
+    refuse_annotations(section.field(), target, &scope.annotations, reader)?;
     let authorities = signers::read_older(section, scope, reader)?;
     let members = authorities.into_iter();
     let members = members.map(|authority| target.requirement(authority, &scope.annotations));
@@ -102,13 +103,41 @@ pub(super) fn read_annotations(field: &Field<'_>, reader: &mut Reader) -> BTreeM
     annotations
 }
 
-/// Certificates of one's own: they would have to be trusted beside, or instead of, the trusted root.
-pub(super) fn refuse_own_roots(field: &Field<'_>, key: &str, reader: &mut Reader) {
+/// Kyverno looks for annotations in attestations, where cosign puts none, and so verifies none that must have some.
+fn refuse_annotations(
+    field: &Field<'_>,
+    target: &Target,
+    annotations: &BTreeMap<String, String>,
+    reader: &mut Reader,
+) -> Option<()> {
+    if annotations.is_empty() || matches!(target, Target::Signature) {
+        return Some(());
+    }
     reader.problem(
         field,
-        format!("certificates under `{key}` are not supported in imported policies"),
-        "name them in a `trusted_root` file, and write the policy under `policies` with that `trusted_root`",
+        "attestations carry no `annotations`, so Kyverno would verify none",
+        "remove the annotations, or demand them of signatures in a rule of its own",
     );
+    None
+}
+
+/// Of several keys for an attestation Kyverno looks at the first alone.
+fn read_keys(
+    field: &Field<'_>,
+    target: &Target,
+    scope: &Scope<'_>,
+    reader: &mut Reader,
+) -> Option<Vec<Authority>> {
+    let authorities = signers::read_keys(field, scope, reader)?;
+    if authorities.len() > 1 && matches!(target, Target::Attestation { .. }) {
+        reader.problem(
+            field,
+            "several keys in one entry: for attestations Kyverno looks at the first alone",
+            "write an entry for each key, and `count: 1` where one of them is enough",
+        );
+        return None;
+    }
+    Some(authorities)
 }
 
 fn refuse_empty(field: &Field<'_>, reader: &mut Reader) {
@@ -193,20 +222,15 @@ fn read_entry(
         Some(field) => read_annotations(&field, reader),
         None => scope.annotations.clone(),
     };
-    if let Target::Attestation { .. } = target
-        && !annotations.is_empty()
-    {
-        reader.warn(
-            field,
-            "annotations are not looked for on attestations, as in Kyverno",
-        );
+    let is_nested = matches!(kinds.as_slice(), [("attestor", _)]);
+    if !is_nested {
+        refuse_annotations(field, target, &annotations, reader)?;
     }
     let authorities = match kinds.as_slice() {
-        [("keys", keys)] => signers::read_keys(keys, scope, reader)?,
+        [("keys", keys)] => read_keys(keys, target, scope, reader)?,
         [("keyless", keyless)] => vec![signers::read_keyless(keyless, scope, reader)?],
         [("certificates", certificates)] => {
-            refuse_own_roots(certificates, "certificates", reader);
-            return None;
+            vec![certificates::read(certificates, scope, reader)?]
         }
         [("attestor", nested)] => {
             return read_set(nested, target, depth + 1, scope, reader).map(|set| vec![set]);

@@ -46,11 +46,20 @@ pub(super) struct Scope<'a> {
     pub(super) repositories: Vec<RepositoryName>,
 }
 
+/// What an entry takes from its rule.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule<'a> {
+    /// Names of variables that the rule defines.
+    pub(super) context: &'a BTreeSet<String>,
+    /// Whether one of its entries says `Enforce`: Kyverno enforces all of them then.
+    pub(super) enforced: bool,
+}
+
 /// The policy that an entry is; what keeps it from being one has been reported.
 pub(super) fn read(
     name: String,
     field: &Field<'_>,
-    context: &BTreeSet<String>,
+    rule: &Rule<'_>,
     document: &Document<'_>,
     reader: &mut Reader,
 ) -> Option<Policy> {
@@ -59,13 +68,13 @@ pub(super) fn read(
     note_what_has_no_meaning(&section, reader);
     refuse_unsupported(&section, reader);
     let coverage = read_coverage(&section, document.surroundings, reader);
-    let mode = read_mode(&section, document, reader);
+    let mode = read_mode(&section, rule, document, reader);
     if let Some(coverage) = &coverage {
         refuse_audit_of_everything(&section, coverage, mode, document, reader);
     }
     let mut scope = Scope {
         surroundings: document.surroundings,
-        context,
+        context: rule.context,
         annotations: section
             .get("annotations")
             .map(|field| attestors::read_annotations(&field, reader))
@@ -184,8 +193,15 @@ fn refuse_unsupported(section: &Section<'_>, reader: &mut Reader) {
             _ => {}
         }
     }
-    if let Some(field) = section.get("roots") {
-        attestors::refuse_own_roots(&field, "roots", reader);
+    let older = ["key", "issuer", "subject"];
+    if let Some(field) = section.get("roots")
+        && older.into_iter().all(|key| section.get(key).is_none())
+    {
+        reader.problem(
+            &field,
+            "`roots` counts beside `issuer` and `subject` of the entry only",
+            "write it under `keyless` of each attestor that it is for",
+        );
     }
     let deny = section.get("validate").filter(|it| it.has("deny"));
     if let Some(field) = deny {
@@ -198,11 +214,24 @@ fn refuse_unsupported(section: &Section<'_>, reader: &mut Reader) {
 }
 
 /// The action, or the stricter one where namespaces differ. Kyverno's default is to audit.
-fn read_mode(section: &Section<'_>, document: &Document<'_>, reader: &mut Reader) -> Mode {
-    let own = section
-        .get("failureAction")
-        .and_then(|field| read_action(&field, reader));
-    if document.enforced_somewhere {
+fn read_mode(
+    section: &Section<'_>,
+    rule: &Rule<'_>,
+    document: &Document<'_>,
+    reader: &mut Reader,
+) -> Mode {
+    let field = section.get("failureAction");
+    let own = field.as_ref().and_then(|field| read_action(field, reader));
+    if let Some(field) = &field
+        && rule.enforced
+        && own == Some(Mode::Audit)
+    {
+        reader.warn(
+            field,
+            "another entry of the rule is enforced, and with it, as in Kyverno, this one",
+        );
+    }
+    if document.enforced_somewhere || rule.enforced {
         return Mode::Enforce;
     }
     own.or(document.action).unwrap_or_else(|| {

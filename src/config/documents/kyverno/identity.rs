@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::super::reader::{Field, Reader, Section, describe};
+use super::super::expressions;
 use super::{lookalike, plain};
 use crate::policy::{IdentityRequirement, Matcher};
 
@@ -104,7 +105,7 @@ fn read_matchers(
 fn read_matcher(field: &Field<'_>, is_expression: bool, reader: &mut Reader) -> Option<Matcher> {
     let text = plain::non_empty(field, reader)?;
     let matcher = if is_expression {
-        Matcher::search(text)
+        expressions::search(text)
     } else {
         Matcher::wildcard(text)
     };

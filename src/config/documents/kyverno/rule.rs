@@ -39,15 +39,25 @@ pub(super) fn read(field: &Field<'_>, document: &Document<'_>, reader: &mut Read
     let Some(name) = name else {
         return Vec::new();
     };
+    let rule = entry::Rule {
+        context: &context,
+        enforced: entries.iter().any(is_enforced),
+    };
     let policies = entries.iter().enumerate().filter_map(|(index, field)| {
         let name = if entries.len() == 1 {
             format!("{}/{name}", document.name)
         } else {
             format!("{}/{name}#{}", document.name, index + 1)
         };
-        entry::read(name, field, &context, document, reader)
+        entry::read(name, field, &rule, document, reader)
     });
     policies.collect()
+}
+
+/// Whether it says so itself. What else stands there is read, and reported, with the entry.
+fn is_enforced(entry: &Field<'_>) -> bool {
+    let action = super::super::text_under(entry, "failureAction");
+    action.is_some_and(|action| action.eq_ignore_ascii_case("enforce"))
 }
 
 /// What would leave some pulls out, and cannot at a pull.

@@ -6,8 +6,8 @@ use super::super::super::authorities;
 use super::super::super::reader::{Field, Reader, Section, describe};
 use super::super::super::trusted_roots::PUBLIC_GOOD;
 use super::entry::Scope;
-use super::{attestors, identity, plain};
-use crate::policy::{Authority, AuthoritySigner, KeySet};
+use super::{certificates, identity, plain};
+use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, KeySet};
 use crate::verify::PublicKey;
 
 const KEYS_KEYS: &[&str] = &[
@@ -37,7 +37,7 @@ const PUBLIC_REKOR: &str = "https://rekor.sigstore.dev";
 
 /// What must be proven beside the signature itself.
 #[derive(Debug, Clone, Copy)]
-struct Proofs {
+pub(super) struct Proofs {
     transparency_log: bool,
     sct: bool,
 }
@@ -53,7 +53,7 @@ pub(super) fn read_older(
         sct: true,
     };
     if let Some(field) = section.get("key") {
-        for other in ["issuer", "subject", "additionalExtensions"] {
+        for other in ["issuer", "subject", "additionalExtensions", "roots"] {
             if let Some(other) = section.get(other) {
                 reader.problem(
                     &other,
@@ -65,7 +65,12 @@ pub(super) fn read_older(
         let signers = read_public_keys(&field, reader)?;
         return name_all("key", signers, proofs, scope, &field, reader);
     }
+    let own = certificates::read_roots(section, reader);
     let identity = identity::read(section, None, reader)?;
+    let identity = IdentityRequirement {
+        certificate_authorities: own?,
+        ..identity
+    };
     let name = "keyless".to_owned();
     let signer = AuthoritySigner::Identity(identity);
     Some(vec![authority(
@@ -116,12 +121,13 @@ pub(super) fn read_keyless(
     reader: &mut Reader,
 ) -> Option<Authority> {
     let section = field.section(KEYLESS_KEYS, reader);
-    if let Some(roots) = section.get("roots") {
-        attestors::refuse_own_roots(&roots, "roots", reader);
-    }
+    let own = certificates::read_roots(&section, reader);
     let proofs = read_proofs(&section, reader);
-    let identity = identity::read(&section, Some(("subjectRegExp", "issuerRegExp")), reader);
-    let signer = AuthoritySigner::Identity(identity?);
+    let identity = identity::read(&section, Some(("subjectRegExp", "issuerRegExp")), reader)?;
+    let signer = AuthoritySigner::Identity(IdentityRequirement {
+        certificate_authorities: own?,
+        ..identity
+    });
     authority(
         short(&field.key).to_owned(),
         signer,
@@ -174,7 +180,7 @@ fn name_all(
     authorities.collect()
 }
 
-fn authority(
+pub(super) fn authority(
     name: String,
     signer: AuthoritySigner,
     proofs: Proofs,
@@ -190,8 +196,20 @@ fn authority(
             "a certificate is valid for minutes, so without a log entry a signed timestamp is required",
         );
     }
+    let own = match &signer {
+        AuthoritySigner::Identity(identity) => identity.certificate_authorities.as_ref(),
+        AuthoritySigner::Key { .. } => None,
+    };
     // One that did not load has been reported where it is named.
     let trusted_root = scope.surroundings.roots.find(PUBLIC_GOOD)??;
+    let trusted_root = trusted_root.with_certificate_authorities(own);
+    if is_identity && proofs.sct && own.is_some() {
+        reader.warn(
+            field,
+            "a certificate must be in a certificate-transparency log that `public-good` knows, as in Kyverno; those of \
+             one's own authorities are in none: write ctlog: {ignoreSCT: true}",
+        );
+    }
     Some(Authority {
         name,
         signer,
@@ -204,7 +222,7 @@ fn authority(
 }
 
 /// Where an attestor stands below its entry: what messages call it.
-fn short(key: &str) -> &str {
+pub(super) fn short(key: &str) -> &str {
     let found = ["attestors[", "attestations["]
         .into_iter()
         .filter_map(|it| key.find(it));
@@ -273,7 +291,7 @@ fn read_secret(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner
 
 /// `rekor` and `ctlog`. Nothing is ever asked for online: a log entry is in the signature, and is verified against the
 /// trusted root.
-fn read_proofs(section: &Section<'_>, reader: &mut Reader) -> Option<Proofs> {
+pub(super) fn read_proofs(section: &Section<'_>, reader: &mut Reader) -> Option<Proofs> {
     let mut proofs = Proofs {
         transparency_log: true,
         sct: true,

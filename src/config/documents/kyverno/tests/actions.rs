@@ -82,3 +82,44 @@ attestors: [{entries: [{keyless: {subject: a@b.example, issuer: 'https://i.examp
     let (policies, reader) = load_with(&text, DefaultAction::Audit);
     assert_eq!((policies.len(), reader.problems.len()), (1, 0));
 }
+
+/// The modes of the entries of one rule that have these actions.
+fn modes(policy: &str, entries: &[&str]) -> Vec<Mode> {
+    let entries = entries.iter().map(|action| {
+        format!(
+            "
+        - imageReferences: ['ghcr.io/org/*']
+          attestors: [{{entries: [{{keyless: {{subject: a@b.example, issuer: 'https://i.example'}}}}]}}]
+          {action}"
+        )
+    });
+    let text = format!(
+        "apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata: {{name: p}}
+spec:
+  validationFailureAction: {policy}
+  rules:
+    - name: r
+      verifyImages:{}
+",
+        entries.collect::<String>()
+    );
+    let (policies, reader) = load(&text);
+    assert!(reader.problems.is_empty(), "{:#?}", reader.problems);
+    policies.iter().map(|policy| policy.mode).collect()
+}
+
+#[test]
+fn one_entry_of_a_rule_enforces_all_of_them() {
+    let (audit, enforce) = ("failureAction: Audit", "failureAction: enforce");
+    for (policy, entries, expected) in [
+        ("Audit", [audit, enforce], [Mode::Enforce, Mode::Enforce]),
+        ("Audit", [enforce, ""], [Mode::Enforce, Mode::Enforce]),
+        ("Audit", [audit, ""], [Mode::Audit, Mode::Audit]),
+        // Stricter than Kyverno, which takes the action of the first that has one.
+        ("Enforce", [audit, ""], [Mode::Audit, Mode::Enforce]),
+    ] {
+        assert_eq!(modes(policy, &entries), expected, "{policy} {entries:?}");
+    }
+}

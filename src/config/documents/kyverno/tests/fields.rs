@@ -100,7 +100,7 @@ fn what_would_admit_more_if_it_were_ignored_is_refused() {
         ),
         (
             "roots: x",
-            "roots: certificates under `roots` are not supported in imported policies",
+            "roots: `roots` counts beside `issuer` and `subject` of the entry only",
         ),
         (
             "validate: {deny: {}}",
@@ -125,10 +125,7 @@ fn what_would_admit_more_if_it_were_ignored_is_refused() {
         assert_eq!(problems(&entry), [expected], "{entry}");
     }
     for (keyless, expected) in [
-        (
-            "roots: x",
-            ".roots: certificates under `roots` are not supported in imported policies",
-        ),
+        ("roots: x", ".roots: not a PEM text"),
         (
             "rekor: {pubkey: x}",
             ".rekor.pubkey: `rekor.pubkey` is not supported in imported policies",
@@ -193,13 +190,67 @@ fn what_would_admit_more_if_it_were_ignored_is_refused() {
         let expected = format!("attestors[0].entries[0].keys{expected}");
         assert_eq!(problems(&entry), [expected], "{keys}");
     }
-    let certificates =
-        "imageReferences: ['ghcr.io/org/*']\nattestors: [{entries: [{certificates: {cert: x}}]}]";
+    for (certificates, expected) in [
+        ("{}", ": neither `cert` nor `certChain`"),
+        (
+            "{cert: x}",
+            ".cert: the text does not hold exactly one PEM block",
+        ),
+        ("{certChain: x}", ".certChain: not a PEM text"),
+        (
+            "{certChain: '-----BEGIN'}",
+            ".certChain: no self-signed root certificate is among them",
+        ),
+        (
+            "{cert: x, certChain: x}",
+            ".certChain: that `cert` leads to `certChain` is not checked",
+        ),
+        (
+            "{certChain: x, rekor: {pubkey: x}}",
+            ".rekor.pubkey: `rekor.pubkey` is not supported in imported policies",
+        ),
+    ] {
+        let entry = format!(
+            "imageReferences: ['ghcr.io/org/*']\nattestors: [{{entries: [{{certificates: {certificates}}}]}}]"
+        );
+        let expected = format!("attestors[0].entries[0].certificates{expected}");
+        assert_eq!(problems(&entry)[0], expected, "{certificates}");
+    }
+}
+
+#[test]
+fn what_kyverno_does_not_verify_as_written_is_refused() {
+    const KEY: &str = "-----BEGIN PUBLIC KEY-----\\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE8nXRh950IZbRj8Ra/N9sbqOPZrfM\\n5/KAQN0/KjHcorm/J5yctVd7iEcnessRQjU917hmKO6JWVGHpDguIyakZA==\\n-----END PUBLIC KEY-----\\n";
+    let attested = |entry: &str| {
+        format!("attestations: [{{type: t, attestors: [{{count: 1, entries: [{entry}]}}]}}]")
+    };
+    let annotated = "attestors[0].entries[0]: attestations carry no `annotations`, so Kyverno would verify none";
+    for (entry, expected) in [
+        (
+            attested("{keyless: {subject: s, issuer: i}, annotations: {a: b}}"),
+            annotated,
+        ),
+        (
+            format!(
+                "annotations: {{a: b}}\n{}",
+                attested("{keyless: {subject: s, issuer: i}}")
+            ),
+            annotated,
+        ),
+        (
+            attested(&format!("{{keys: {{publicKeys: \"{KEY}{KEY}\"}}}}")),
+            "attestors[0].entries[0].keys: several keys in one entry: for attestations Kyverno looks at the first alone",
+        ),
+    ] {
+        let found = problems(&format!("imageReferences: ['ghcr.io/org/*']\n{entry}"));
+        assert_eq!(found, [format!("attestations[0].{expected}")], "{entry}");
+    }
+    let older = format!(
+        "imageReferences: ['ghcr.io/org/*']\nannotations: {{a: b}}\nkey: \"{KEY}\"\nattestations: [{{type: t}}]"
+    );
     assert_eq!(
-        problems(certificates),
-        [
-            "attestors[0].entries[0].certificates: certificates under `certificates` are not supported in imported policies"
-        ]
+        problems(&older),
+        [": attestations carry no `annotations`, so Kyverno would verify none"]
     );
 }
 
