@@ -98,8 +98,10 @@ fn check_scope(scope: &str, field: &Field<'_>, reader: &mut Reader) -> bool {
         Some("no scope has a scheme or blanks")
     } else if scope.starts_with('/') || scope.ends_with('/') {
         Some("a scope neither begins nor ends with a slash")
-    } else if scope.trim_start_matches("*.").contains('*') {
+    } else if scope.strip_prefix("*.").unwrap_or(scope).contains('*') {
         Some("the only wildcard is `*.` before a domain")
+    } else if scope.split('/').next().is_some_and(is_other_docker_hub) {
+        Some("here this is one with docker.io, whose scopes decide")
     } else {
         None
     };
@@ -121,6 +123,13 @@ fn check_scope(scope: &str, field: &Field<'_>, reader: &mut Reader) -> bool {
         );
     }
     true
+}
+
+/// The names of Docker Hub that are not its canonical one. To containers the first is docker.io too, and the second a
+/// registry of its own.
+fn is_other_docker_hub(host: &str) -> bool {
+    let host = host.split(':').next().unwrap_or(host);
+    ["index.docker.io", "registry-1.docker.io"].contains(&host)
 }
 
 fn read_policy(

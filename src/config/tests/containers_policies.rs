@@ -68,7 +68,8 @@ fn all_requirements_of_a_scope_must_be_met() {
 #[test]
 fn any_of_several_keys_may_have_signed() {
     let checked = checked(&document(
-        r#"{"type": "sigstoreSigned", "keyPaths": ["a.pub", "b.pub"], "rekorPublicKeyPath": "rekor.pub"}"#,
+        r#"{"type": "sigstoreSigned", "keyPaths": ["a.pub", "b.pub"], "rekorPublicKeyPath": "rekor.pub",
+            "signedIdentity": {"type": "matchRepository"}}"#,
     ));
     assert_eq!(checked.problems, []);
     let authorities = checked.policies[0].requirement.authorities();
@@ -86,7 +87,7 @@ fn any_of_several_keys_may_have_signed() {
 
 #[test]
 fn an_identity_is_certified_by_the_named_authority_and_logged() {
-    let identity = r#"{"type": "sigstoreSigned", "rekorPublicKeyPath": "rekor.pub", "fulcio":
+    let identity = r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "rekorPublicKeyPath": "rekor.pub", "fulcio":
         {"caPath": "fulcio_v1.crt.pem", "oidcIssuer": "https://issuer.example", "subjectEmail": "a@example.com"}}"#;
     let found = checked(&document(identity));
     assert_eq!(found.problems, []);
@@ -104,8 +105,14 @@ fn an_identity_is_certified_by_the_named_authority_and_logged() {
 
 #[test]
 fn every_field_that_would_be_ignored_is_refused() {
-    let signed =
-        |rest: &str| format!(r#"{{"type": "sigstoreSigned", "keyPath": "a.pub", {rest}}}"#);
+    let signed = |rest: &str| {
+        format!(
+            r#"{{"type": "sigstoreSigned", "keyPath": "a.pub", "signedIdentity": {{"type": "matchRepository"}}, {rest}}}"#
+        )
+    };
+    let named = |identity: &str| {
+        format!(r#"{{"type": "sigstoreSigned", "keyPath": "a.pub", "signedIdentity": {identity}}}"#)
+    };
     let scope = r#"transports.docker."ghcr.io/org"[0]"#;
     for (requirement, key) in [
         (
@@ -117,22 +124,33 @@ fn every_field_that_would_be_ignored_is_refused() {
             r#"{"type": "reject", "keyPath": "x"}"#.to_owned(),
             ".keyPath",
         ),
-        (r#"{"type": "sigstoreSigned"}"#.to_owned(), ""),
+        (r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}}"#.to_owned(), ""),
+        // By default, and by this name, tags are compared.
+        (r#"{"type": "sigstoreSigned", "keyPath": "a.pub"}"#.to_owned(), ""),
+        (named(r#"{"type": "matchRepoDigestOrExact"}"#), ".signedIdentity"),
+        (named(r#"{"type": "matchRepository", "prefix": "a"}"#), ".signedIdentity"),
+        (named(r#"{"type": "exactReference", "dockerReference": "a.example/b:c"}"#), ".signedIdentity"),
         (
-            r#"{"type": "sigstoreSigned", "pki": {}}"#.to_owned(),
+            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "pki": {}}"#.to_owned(),
             ".pki",
         ),
         (
-            r#"{"type": "sigstoreSigned", "fulcio": {}}"#.to_owned(),
+            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "fulcio": {}}"#.to_owned(),
             ".fulcio",
         ),
         (
-            r#"{"type": "sigstoreSigned", "keyPaths": []}"#.to_owned(),
+            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "keyPaths": []}"#.to_owned(),
             ".keyPaths",
         ),
         (
-            r#"{"type": "sigstoreSigned", "keyData": "bm9uc2Vuc2U="}"#.to_owned(),
+            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "keyData": "bm9uc2Vuc2U="}"#.to_owned(),
             ".keyData",
+        ),
+        (
+            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "rekorPublicKeyPath": "rekor.pub", "fulcio":
+                {"caPath": "fulcio_v1.crt.pem", "oidcIssuer": "https://i.example", "subjectEmail": "https://a.example/b@c"}}"#
+                .to_owned(),
+            ".fulcio.subjectEmail",
         ),
         (signed(r#""keyData": "x""#), ""),
         (signed(r#""unknown": 1"#), ".unknown"),
@@ -145,19 +163,15 @@ fn every_field_that_would_be_ignored_is_refused() {
             ".rekorPublicKeyPath",
         ),
         (
-            signed(r#""signedIdentity": {"type": "matchExact"}"#),
+            named(r#"{"type": "matchExact"}"#),
             ".signedIdentity",
         ),
         (
-            signed(
-                r#""signedIdentity": {"type": "exactRepository", "dockerRepository": "a.example/b"}"#,
-            ),
+            named(r#"{"type": "exactRepository", "dockerRepository": "a.example/b"}"#),
             ".signedIdentity",
         ),
         (
-            signed(
-                r#""signedIdentity": {"type": "remapIdentity", "prefix": "a", "signedPrefix": "b"}"#,
-            ),
+            named(r#"{"type": "remapIdentity", "prefix": "a", "signedPrefix": "b"}"#),
             ".signedIdentity",
         ),
     ] {
@@ -168,31 +182,49 @@ fn every_field_that_would_be_ignored_is_refused() {
 }
 
 #[test]
-fn documents_and_scopes_that_say_something_else_are_refused() {
+fn documents_that_say_something_else_are_refused() {
     for (text, key) in [
+        (r#"{"transports": {"docker": {}}, "apiVersion": ""}"#, ""),
+        (r#"{"default": []}"#, "default"),
         (
-            r#"{"transports": {"docker": {}}, "apiVersion": ""}"#.to_owned(),
-            "",
-        ),
-        (r#"{"default": []}"#.to_owned(), "default"),
-        (
-            r#"{"default": [{"type": "reject"}], "unknown": 1}"#.to_owned(),
+            r#"{"default": [{"type": "reject"}], "unknown": 1}"#,
             "unknown",
         ),
-        (
-            document("").replace("ghcr.io/org", "ghcr.io/org@sha256:00"),
-            "transports.docker.\"ghcr.io/org@sha256:00\"",
-        ),
-        (
-            document("").replace("ghcr.io/org", "*.*.com"),
-            "transports.docker.\"*.*.com\"",
-        ),
     ] {
-        let checked = checked(&text);
+        let checked = checked(text);
         assert!(
             checked.problems.iter().any(|it| it.key == key),
             "{text} {:?}",
             checked.problems
+        );
+    }
+}
+
+#[test]
+fn scopes_that_cannot_decide_here_are_refused() {
+    let accepting = document(r#"{"type": "insecureAcceptAnything"}"#);
+    for (scope, usable) in [
+        ("ghcr.io", true),
+        ("localhost:5000/org", true),
+        ("*.example.com", true),
+        ("docker.io/library/busybox:1.36", true),
+        ("ghcr.io/org@sha256:00", false),
+        ("*.*.com", false),
+        ("ghcr.io/*/app", false),
+        ("https://ghcr.io", false),
+        ("ghcr.io/ org", false),
+        ("/org", false),
+        ("ghcr.io/org/", false),
+        // Names of Docker Hub beside its own.
+        ("registry-1.docker.io/org", false),
+        ("index.docker.io", false),
+    ] {
+        let checked = checked(&accepting.replace("ghcr.io/org", scope));
+        let keys: Vec<_> = checked.problems.iter().map(|it| it.key.as_str()).collect();
+        assert_eq!(keys.is_empty(), usable, "{scope} {keys:?}");
+        assert!(
+            keys.iter().all(|key| key.contains(scope)),
+            "{scope} {keys:?}"
         );
     }
 }
@@ -203,4 +235,20 @@ fn other_transports_are_left_out_and_said() {
     let checked = checked(text);
     assert_eq!((checked.problems.len(), checked.policies.len()), (0, 1));
     assert!(checked.warnings[0].message.contains("`dir`"));
+}
+
+/// What containers' own tests take away from a valid document and put into it, each of which its reader refuses.
+#[test]
+fn documents_that_containers_refuse_are_refused() {
+    const INVALID: &str = include_str!("../../../tests/fixtures/policies/containers/invalid.txt");
+    const VALID: &str = include_str!("../../../tests/fixtures/policies/containers/valid.txt");
+    for text in VALID.lines() {
+        assert_eq!(checked(text).problems, [], "{text}");
+    }
+    assert_eq!(INVALID.lines().count(), 75);
+    for text in INVALID.lines() {
+        let checked = checked(text);
+        let named = checked.problems.iter().all(|it| it.position.is_some());
+        assert!(!checked.problems.is_empty() && named, "{text}");
+    }
 }

@@ -38,6 +38,9 @@ const IDENTITY_KEYS: &[&str] = &[
     "signedPrefix",
 ];
 
+const MATCH_REPOSITORY: &str = "write {\"type\": \"matchRepository\"} if whatever was signed in the repository may go by any \
+                                of its tags: cosign's signatures name the repository alone";
+
 const SIGNERS: [&str; 6] = [
     "keyPath", "keyPaths", "keyData", "keyDatas", "fulcio", "pki",
 ];
@@ -227,6 +230,16 @@ fn read_fulcio(
         Some(Matcher::Exact(text.to_owned()))
     };
     let (oidc_issuer, identity) = (exact("oidcIssuer"), exact("subjectEmail"));
+    if let Some(field) = section.get("subjectEmail")
+        && !is_email_address(field.text(reader)?)
+    {
+        reader.problem(
+            &field,
+            "no e-mail address: containers look at nothing else in a certificate",
+            "write the e-mail address of the signer, or demand the identity in a policy under `policies`",
+        );
+        return None;
+    }
     let (certificates, place) = match (section.get("caPath"), section.get("caData")) {
         (Some(path), None) => (read_pem(&path, reader)?, path),
         (None, Some(data)) => (decode(&data, reader)?, data),
@@ -254,6 +267,11 @@ fn read_fulcio(
         extensions: BTreeMap::new(),
     };
     Some((AuthoritySigner::Identity(identity), vec![certificates]))
+}
+
+/// Whether it cannot be a name of another kind, such as that of a workflow.
+fn is_email_address(text: &str) -> bool {
+    text.split('@').count() == 2 && !text.contains(['/', ':'])
 }
 
 /// The logs in which a signature must be; none if none are named.
@@ -314,17 +332,23 @@ fn read_pem(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<u8>> {
     }
 }
 
-/// Which name the signature must carry. What compares less than the repository, or something else, is refused.
+/// Which name the signature must carry. What compares tags, or something else than the repository, is refused.
 fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<()> {
     let Some(field) = section.get("signedIdentity") else {
-        warn_of_tags(section.field(), reader);
-        return Some(());
+        reader.problem(
+            section.field(),
+            "without `signedIdentity` it is matchRepoDigestOrExact, which compares the tag that is asked for with the \
+             one that was signed; here images are decided about by digest",
+            MATCH_REPOSITORY,
+        );
+        return None;
     };
     let kind = super::super::text_under(&field, "type").unwrap_or_default();
     let identity = field.section(IDENTITY_KEYS, reader);
     let (problem, help) = match kind {
         "matchRepository" => {
-            if identity.get("prefix").is_some() || identity.get("dockerReference").is_some() {
+            let mut further = IDENTITY_KEYS.iter().skip(1);
+            if further.any(|key| identity.get(key).is_some()) {
                 reader.problem(
                     &field,
                     "`matchRepository` has no further keys",
@@ -333,13 +357,12 @@ fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<()> {
             }
             return Some(());
         }
-        "matchRepoDigestOrExact" => {
-            warn_of_tags(&field, reader);
-            return Some(());
-        }
-        "matchExact" => (
-            "`matchExact` compares tags, and what is pulled by digest has none".to_owned(),
-            "write {\"type\": \"matchRepository\"}: cosign's signatures name the repository",
+        "matchExact" | "matchRepoDigestOrExact" => (
+            format!(
+                "`{kind}` compares the tag that is asked for with the one that was signed; here images are decided \
+                 about by digest"
+            ),
+            MATCH_REPOSITORY,
         ),
         "exactReference" | "exactRepository" | "remapIdentity" => (
             format!(
@@ -354,12 +377,4 @@ fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<()> {
     };
     reader.problem(&field, problem, help);
     None
-}
-
-fn warn_of_tags(field: &Field<'_>, reader: &mut Reader) {
-    reader.warn(
-        field,
-        "matchRepoDigestOrExact: images are decided about by digest, so the signature must name the repository, with \
-         whatever tag",
-    );
 }
