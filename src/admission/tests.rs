@@ -22,5 +22,6 @@ mod mutation;
 mod outcomes;
 mod question;
 mod registry;
+mod scenarios;
 mod signatures;
 mod swaps;

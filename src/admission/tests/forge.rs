@@ -36,7 +36,7 @@ impl Key {
         Digest::sha256(&self.der)
     }
 
-    fn pem(&self) -> String {
+    pub(super) fn pem(&self) -> String {
         let text = base64(&self.der);
         format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
     }
@@ -62,19 +62,29 @@ impl Log {
     pub(super) fn trusted_root(&self) -> TrustedRoot {
         let root = json!({
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-            "tlogs": [{
-                "baseUrl": "https://log.example",
-                "hashAlgorithm": "SHA2_256",
-                "publicKey": {
-                    "rawBytes": base64(&self.key.der),
-                    "keyDetails": "PKIX_ECDSA_P256_SHA_256",
-                    "validFor": {"start": "2020-01-01T00:00:00Z"},
-                },
-                "logId": {"keyId": base64(self.key.fingerprint().as_bytes())},
-            }],
+            "tlogs": [self.trusted()],
             "certificateAuthorities": [], "ctlogs": [], "timestampAuthorities": [],
         });
         TrustedRoot::from_json(&root.to_string()).unwrap()
+    }
+
+    /// What a root says of a log that it trusts.
+    pub(super) fn trusted(&self) -> Value {
+        json!({
+            "baseUrl": "https://log.example",
+            "hashAlgorithm": "SHA2_256",
+            "publicKey": {
+                "rawBytes": base64(&self.key.der),
+                "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+                "validFor": {"start": "2020-01-01T00:00:00Z"},
+            },
+            "logId": {"keyId": base64(self.key.fingerprint().as_bytes())},
+        })
+    }
+
+    /// The log's own public key.
+    pub(super) fn pem(&self) -> String {
+        self.key.pem()
     }
 
     /// cosign's annotation for an entry with this body.
