@@ -152,6 +152,12 @@ fn every_field_that_would_be_ignored_is_refused() {
                 .to_owned(),
             ".fulcio.subjectEmail",
         ),
+        (
+            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "rekorPublicKeyPath": "rekor.pub", "fulcio":
+                {"caPath": "fulcio_v1.crt.pem", "oidcIssuer": "https://i.example", "subjectEmail": "somebody"}}"#
+                .to_owned(),
+            ".fulcio.subjectEmail",
+        ),
         (signed(r#""keyData": "x""#), ""),
         (signed(r#""unknown": 1"#), ".unknown"),
         (

@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use super::*;
-use crate::policy::{ImportedCoverage as _, Rule as _, Tags};
+use crate::policy::{ImportedCoverage as _, Matcher, Rule as _, Tags};
 
 mod conditions;
 
@@ -39,6 +39,11 @@ fn wildcards_match_what_kyverno_says() {
             "{}: {} {}",
             case.name, case.pattern, case.text
         );
+        // Identities are compared by the same rule; an empty one is refused.
+        match Matcher::wildcard(&case.pattern) {
+            Ok(matcher) => assert_eq!(matcher.matches(&case.text), case.matched, "{}", case.name),
+            Err(_empty) => assert_eq!(case.pattern, ""),
+        }
     }
 }
 

@@ -65,6 +65,7 @@ impl Place {
             ("$LOG64".to_owned(), base64(&log.pem())),
             ("$FULCIO".to_owned(), quoted(&chain("fulcio-chain.pem"))),
             ("$ROGUE".to_owned(), quoted(&chain("roguefulcio-chain.pem"))),
+            ("$CERTIFICATE64".to_owned(), base64(&signing_certificate())),
             ("$CERTIFICATE".to_owned(), quoted(&signing_certificate())),
             ("$RELEASE".to_owned(), corpus::RELEASE.to_owned()),
             ("$GITHUB".to_owned(), corpus::GITHUB.to_owned()),

@@ -245,6 +245,11 @@ fn what_kyverno_does_not_verify_as_written_is_refused() {
         let found = problems(&format!("imageReferences: ['ghcr.io/org/*']\n{entry}"));
         assert_eq!(found, [format!("attestations[0].{expected}")], "{entry}");
     }
+    let both = format!("imageReferences: ['ghcr.io/org/*']\nkey: \"{KEY}\"\nroots: x");
+    assert_eq!(
+        problems(&both),
+        ["roots: an identity beside `key` is not looked at"]
+    );
     let older = format!(
         "imageReferences: ['ghcr.io/org/*']\nannotations: {{a: b}}\nkey: \"{KEY}\"\nattestations: [{{type: t}}]"
     );

@@ -191,3 +191,20 @@ attestations: [{type: t}]",
     );
     assert!(found.len() >= 6, "{found:#?}");
 }
+
+#[test]
+fn says_what_certificates_of_ones_own_need() {
+    let chain = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/corpus/trust/fulcio-chain.pem"
+    );
+    let chain = serde_json::Value::from(std::fs::read_to_string(chain).unwrap());
+    let entry = |attestor: &str| {
+        format!("imageReferences: ['ghcr.io/*']\nattestors: [{{entries: [{attestor}]}}]")
+    };
+    let with_roots = format!("{{keyless: {{subject: s, issuer: i, roots: {chain}}}}}");
+    assert_warns(&entry(&with_roots), &["write ctlog: {ignoreSCT: true}"]);
+    let with_chain =
+        format!("{{certificates: {{certChain: {chain}, ctlog: {{ignoreSCT: true}}}}}}");
+    assert_warns(&entry(&with_chain), &["whatever its subject"]);
+}
