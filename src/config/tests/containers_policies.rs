@@ -103,87 +103,74 @@ fn an_identity_is_certified_by_the_named_authority_and_logged() {
     assert!(authorities[0].transparency_log);
 }
 
+const REPOSITORY: &str = r#""signedIdentity": {"type": "matchRepository"}"#;
+
+/// What is wrong with the only requirement of a scope is at `key` below it.
+fn assert_refused(requirement: &str, key: &str) {
+    let checked = checked(&document(requirement));
+    let found: Vec<_> = checked.problems.iter().map(|it| it.key.clone()).collect();
+    let expected = format!(r#"transports.docker."ghcr.io/org"[0]{key}"#);
+    assert_eq!(found, [expected], "{requirement}");
+}
+
 #[test]
 fn every_field_that_would_be_ignored_is_refused() {
-    let signed = |rest: &str| {
-        format!(
-            r#"{{"type": "sigstoreSigned", "keyPath": "a.pub", "signedIdentity": {{"type": "matchRepository"}}, {rest}}}"#
-        )
-    };
-    let named = |identity: &str| {
-        format!(r#"{{"type": "sigstoreSigned", "keyPath": "a.pub", "signedIdentity": {identity}}}"#)
-    };
-    let scope = r#"transports.docker."ghcr.io/org"[0]"#;
     for (requirement, key) in [
         (
-            r#"{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "x"}"#.to_owned(),
+            r#""type": "signedBy", "keyType": "GPGKeys", "keyPath": "x""#,
             "",
         ),
-        (r#"{"type": "unknown"}"#.to_owned(), ""),
+        (r#""type": "unknown""#, ""),
+        (r#""type": "reject", "keyPath": "x""#, ".keyPath"),
+    ] {
+        assert_refused(&format!("{{{requirement}}}"), key);
+    }
+    for (rest, key) in [
+        ("", ""),
+        (r#", "pki": {}"#, ".pki"),
+        (r#", "fulcio": {}"#, ".fulcio"),
+        (r#", "keyPaths": []"#, ".keyPaths"),
+        (r#", "keyData": "bm9uc2Vuc2U=""#, ".keyData"),
+        (r#", "keyPath": "a.pub", "keyData": "x""#, ""),
+        (r#", "keyPath": "a.pub", "unknown": 1"#, ".unknown"),
         (
-            r#"{"type": "reject", "keyPath": "x"}"#.to_owned(),
-            ".keyPath",
-        ),
-        (r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}}"#.to_owned(), ""),
-        // By default, and by this name, tags are compared.
-        (r#"{"type": "sigstoreSigned", "keyPath": "a.pub"}"#.to_owned(), ""),
-        (named(r#"{"type": "matchRepoDigestOrExact"}"#), ".signedIdentity"),
-        (named(r#"{"type": "matchRepository", "prefix": "a"}"#), ".signedIdentity"),
-        (named(r#"{"type": "exactReference", "dockerReference": "a.example/b:c"}"#), ".signedIdentity"),
-        (
-            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "pki": {}}"#.to_owned(),
-            ".pki",
-        ),
-        (
-            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "fulcio": {}}"#.to_owned(),
-            ".fulcio",
-        ),
-        (
-            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "keyPaths": []}"#.to_owned(),
-            ".keyPaths",
-        ),
-        (
-            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "keyData": "bm9uc2Vuc2U="}"#.to_owned(),
-            ".keyData",
-        ),
-        (
-            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "rekorPublicKeyPath": "rekor.pub", "fulcio":
-                {"caPath": "fulcio_v1.crt.pem", "oidcIssuer": "https://i.example", "subjectEmail": "https://a.example/b@c"}}"#
-                .to_owned(),
-            ".fulcio.subjectEmail",
-        ),
-        (
-            r#"{"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}, "rekorPublicKeyPath": "rekor.pub", "fulcio":
-                {"caPath": "fulcio_v1.crt.pem", "oidcIssuer": "https://i.example", "subjectEmail": "somebody"}}"#
-                .to_owned(),
-            ".fulcio.subjectEmail",
-        ),
-        (signed(r#""keyData": "x""#), ""),
-        (signed(r#""unknown": 1"#), ".unknown"),
-        (
-            signed(r#""rekorPublicKeyPath": "rekor.pub", "rekorPublicKeyData": "x""#),
+            r#", "keyPath": "a.pub", "rekorPublicKeyPath": "rekor.pub", "rekorPublicKeyData": "x""#,
             "",
         ),
         (
-            signed(r#""rekorPublicKeyPath": "absent.pub""#),
+            r#", "keyPath": "a.pub", "rekorPublicKeyPath": "absent.pub""#,
             ".rekorPublicKeyPath",
         ),
-        (
-            named(r#"{"type": "matchExact"}"#),
-            ".signedIdentity",
-        ),
-        (
-            named(r#"{"type": "exactRepository", "dockerRepository": "a.example/b"}"#),
-            ".signedIdentity",
-        ),
-        (
-            named(r#"{"type": "remapIdentity", "prefix": "a", "signedPrefix": "b"}"#),
-            ".signedIdentity",
-        ),
     ] {
-        let checked = checked(&document(&requirement));
-        let found: Vec<_> = checked.problems.iter().map(|it| it.key.clone()).collect();
-        assert_eq!(found, [format!("{scope}{key}")], "{requirement}");
+        let requirement = format!(r#"{{"type": "sigstoreSigned", {REPOSITORY}{rest}}}"#);
+        assert_refused(&requirement, key);
+    }
+    // No e-mail address, and containers look at nothing else in a certificate.
+    for identity in ["https://a.example/b@c", "somebody", "a@b@c"] {
+        let requirement = format!(
+            r#"{{"type": "sigstoreSigned", {REPOSITORY}, "rekorPublicKeyPath": "rekor.pub", "fulcio":
+                {{"caPath": "fulcio_v1.crt.pem", "oidcIssuer": "https://i.example", "subjectEmail": "{identity}"}}}}"#
+        );
+        assert_refused(&requirement, ".fulcio.subjectEmail");
+    }
+}
+
+/// By default, and by their names, two of them compare tags.
+#[test]
+fn a_name_other_than_that_of_the_repository_is_refused() {
+    const SIGNED: &str = r#""type": "sigstoreSigned", "keyPath": "a.pub""#;
+    assert_refused(&format!("{{{SIGNED}}}"), "");
+    for identity in [
+        r#"{"type": "matchRepoDigestOrExact"}"#,
+        r#"{"type": "matchExact"}"#,
+        r#"{"type": "matchRepository", "prefix": "a"}"#,
+        r#"{"type": "exactReference", "dockerReference": "a.example/b:c"}"#,
+        r#"{"type": "exactRepository", "dockerRepository": "a.example/b"}"#,
+        r#"{"type": "remapIdentity", "prefix": "a", "signedPrefix": "b"}"#,
+        r#"{"type": "other"}"#,
+    ] {
+        let requirement = format!(r#"{{{SIGNED}, "signedIdentity": {identity}}}"#);
+        assert_refused(&requirement, ".signedIdentity");
     }
 }
 

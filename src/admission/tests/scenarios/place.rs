@@ -85,7 +85,8 @@ impl Place {
 
     /// What becomes of the image.
     pub(super) fn answer(&self, scenario: &Scenario) -> String {
-        let config = match self.load(scenario) {
+        self.write(scenario);
+        let config = match self.load(scenario.file) {
             Ok(config) => config,
             Err(problems) => return problems,
         };
@@ -119,20 +120,22 @@ impl Place {
         ))
     }
 
-    fn load(&self, scenario: &Scenario) -> Result<Config, String> {
+    fn write(&self, scenario: &Scenario) {
         let mut documents = scenario.documents.clone();
         for (placeholder, text) in &self.placeholders {
             documents = documents.replace(placeholder, text);
         }
         let path = self.directory.path().join(scenario.file);
         fs::write(path, documents).unwrap();
+    }
+
+    fn load(&self, file: &str) -> Result<Config, String> {
         let source = Source {
             path: self.directory.path().join("config.yaml"),
             text: format!(
                 "upstreams: {{ghcr.io: {{}}, docker.io: {{}}, quay.io: {{}}}}
 trusted_roots: {{public-good: {{file: trusted_root.json}}}}
-policy_files: [{}]",
-                scenario.file
+policy_files: [{file}]"
             ),
         };
         Config::from_sources(&[source], &|_| None).map_err(|problems| {
