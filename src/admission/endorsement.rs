@@ -13,7 +13,7 @@ use super::decision::{Decision, Error, Outcome};
 use super::judge::Terms;
 use super::{Admission, Asked};
 use crate::decision_log::{Basis, Subject};
-use crate::manifests::Document;
+use crate::manifests::{self, Document};
 use crate::oci::{Descriptor, Digest};
 
 /// An admitted parent and what it says of the child.
@@ -96,10 +96,14 @@ impl Admission {
                 repository: child.repository.clone(),
                 digest,
             };
-            let said = self.said_of(child, &subject, asked, terms.deadline).await;
-            if said.is_empty() {
-                continue;
-            }
+            let said = match self.said_of(child, &subject, asked, terms.deadline).await {
+                Ok(said) if said.is_empty() => continue,
+                Ok(said) => said,
+                Err(unread) => {
+                    parents.undecided = Some(unread);
+                    continue;
+                }
+            };
             let decision = match self.decide_parent_on(terms, subject, asked).await {
                 Ok(decision) => decision,
                 Err(error) => {
@@ -136,42 +140,47 @@ impl Admission {
         }
     }
 
-    /// What a parent's own bytes say of the child, as a manifest. Reading that first also rules out going in circles:
-    /// no document can contain the digest of one that contains its own.
+    /// What a parent's own bytes say of the child, as a manifest; or that they cannot be had now, in words. Reading that
+    /// first also rules out going in circles: no document can contain the digest of one that contains its own.
     async fn said_of(
         &self,
         child: &Subject,
         parent: &Subject,
         asked: &Asked,
         deadline: Instant,
-    ) -> Vec<Descriptor> {
-        let Some(document) = self.parent_document(parent, asked, deadline).await else {
-            return Vec::new();
+    ) -> Result<Vec<Descriptor>, String> {
+        let Some(document) = self.parent_document(parent, asked, deadline).await? else {
+            return Ok(Vec::new());
         };
         let listed = document.manifest.children().iter();
-        listed
+        Ok(listed
             .filter(|descriptor| descriptor.digest == child.digest)
             .cloned()
-            .collect()
+            .collect())
     }
 
-    /// The parent's bytes: from memory, disk, or, if they were evicted or altered, the upstream.
+    /// The parent's bytes: from memory, disk, or, if they were evicted or altered, the upstream. Nothing if there is no
+    /// such manifest.
     async fn parent_document(
         &self,
         subject: &Subject,
         asked: &Asked,
         deadline: Instant,
-    ) -> Option<Arc<Document>> {
+    ) -> Result<Option<Arc<Document>>, String> {
         // A parent that is refused now may be admitted by the policies that the child is decided under.
         let remembered = self.remembered(subject, asked.now);
         if let Some(document) = remembered.and_then(|decision| decision.document().cloned()) {
-            return Some(document);
+            return Ok(Some(document));
         }
         match self.inner.manifests.local_or_fetch(subject, deadline).await {
-            Ok((document, _origin)) => Some(document),
+            Ok((document, _origin)) => Ok(Some(document)),
+            Err(manifests::Error::Upstream(error)) if error.is_transient() => Err(format!(
+                "the parent {} cannot be read: {error}",
+                subject.digest
+            )),
             Err(error) => {
                 tracing::debug!(%subject, error = &error as &dyn std::error::Error, "A hinted parent is not to be had");
-                None
+                Ok(None)
             }
         }
     }

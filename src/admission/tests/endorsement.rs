@@ -243,3 +243,27 @@ async fn the_childs_own_signature_serves_where_a_parent_cannot_be_decided_about(
     let process = house.process(enforcing(&world));
     assert_eq!(process.decide(&child).await, "signature");
 }
+
+#[tokio::test]
+async fn nothing_is_known_without_a_parent_that_cannot_be_read() {
+    for (gone, answer) in [(false, "unavailable"), (true, "unsigned")] {
+        let (world, house) = (World::new(), House::new().await);
+        let child = house.registry.push_image("a child");
+        let index = house.registry.push_index(&[&child]);
+        house.registry.sign(&index, &world.key);
+        let process = house.process(enforcing(&world));
+        assert_eq!(process.decide(&child).await, "unsigned");
+        assert_eq!(process.decide(&index).await, "signature");
+        // The parent was evicted, and is either still at an upstream that does not answer, or no longer there.
+        house.store.remove(&index.digest).await.unwrap();
+        if gone {
+            house.registry.remove(&index);
+        } else {
+            house
+                .registry
+                .fail_at(&[Purpose::Manifest], Trouble::Unreachable);
+        }
+        let process = house.process(enforcing(&world));
+        assert_eq!(process.decide(&child).await, answer);
+    }
+}
