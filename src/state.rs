@@ -4,6 +4,7 @@
 //! that is read again from the parent's verified bytes.
 
 mod changes;
+mod copy;
 mod database;
 mod decisions;
 mod schema;
@@ -21,6 +22,7 @@ use crate::decision_log::{Change, ChangeQuery, Query, Record, SourceReport, Subj
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::signature::Source;
 
+pub use copy::copy;
 use database::Database;
 pub(crate) use database::FILE;
 
@@ -58,6 +60,12 @@ pub enum Error {
     /// The directory could not be used.
     #[error("state directory")]
     Io(#[from] std::io::Error),
+    /// There is no database.
+    #[error("there is no state in {}", .0.display())]
+    Absent(PathBuf),
+    /// It was opened for reading.
+    #[error("the state database is only read here")]
+    ReadOnly,
     /// The writer ended: the process is shutting down.
     #[error("the state database is closed")]
     Closed,
@@ -177,6 +185,16 @@ impl State {
     /// As [`State::open`].
     pub fn open_keeping(data_dir: &Path, decisions_max: u64) -> Result<Self, Error> {
         let database = Database::open(data_dir, decisions_max)?;
+        Ok(Self { database })
+    }
+
+    /// Opens the database that is under `data_dir`, which another process may be using, for reading: no row is written or
+    /// migrated, and [`State::write`] fails.
+    ///
+    /// # Errors
+    /// As [`State::open`], and when there is none.
+    pub fn open_read_only(data_dir: &Path) -> Result<Self, Error> {
+        let database = Database::open_read_only(data_dir)?;
         Ok(Self { database })
     }
 

@@ -62,6 +62,9 @@ pub enum Error {
     /// The bytes do not have the digest they were to be stored under; nothing was stored.
     #[error("the bytes do not have the digest {0}")]
     WrongDigest(Digest),
+    /// The store was opened for reading.
+    #[error("the content store is only read here")]
+    ReadOnly,
 }
 
 /// How full the store is.
@@ -105,6 +108,24 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens the store under `data_dir` as it is, for reading: nothing is stored, evicted, marked as used or removed,
+    /// altered content included, so that a process that serves from it does not notice.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn open_read_only(data_dir: &Path) -> Result<Self, Error> {
+        let data_dir = data_dir.to_owned();
+        let files = blocking(OPEN, move || Files::open_read_only(&data_dir)).await??;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                files,
+                index: Index::new(u64::MAX),
+                transfers: Transfers::default(),
+                buffers: Arc::default(),
+            }),
+        })
+    }
+
     /// Stores small content: digest check, temporary file, fsync, rename. Already present content is left alone.
     ///
     /// # Errors
@@ -142,9 +163,7 @@ impl Store {
         let Some((file, size)) = opened else {
             return Ok(None);
         };
-        if self.shared.index.touch(digest, size) {
-            files::mark_used(&file);
-        }
+        self.shared.note_use(&file, digest, size);
         Ok(Some(StoredBlob::new(
             Arc::new(file),
             size,
@@ -249,14 +268,22 @@ impl Shared {
         }
         let bytes = files::read_whole(&file, size)?;
         if !digest.matches(&bytes) {
+            if self.files.are_read_only() {
+                tracing::warn!(%digest, "Stored content was altered");
+                return Ok(None);
+            }
             tracing::warn!(%digest, "Stored content was altered: removed");
             self.remove(digest)?;
             return Ok(None);
         }
-        if self.index.touch(digest, size) {
-            files::mark_used(&file);
-        }
+        self.note_use(&file, digest, size);
         Ok(Some(bytes))
+    }
+
+    fn note_use(&self, file: &std::fs::File, digest: &Digest, size: u64) {
+        if !self.files.are_read_only() && self.index.touch(digest, size) {
+            files::mark_used(file);
+        }
     }
 
     fn remove(&self, digest: &Digest) -> Result<(), Error> {

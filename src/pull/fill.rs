@@ -117,7 +117,7 @@ async fn attempt(
         match filling.write(fresh).await {
             Ok(()) => {}
             Err(store::Error::WrongDigest(_)) => return Err(wrong_digest()),
-            Err(error @ store::Error::Io { .. }) => {
+            Err(error @ (store::Error::Io { .. } | store::Error::ReadOnly)) => {
                 tracing::error!(%subject, error = &error as &dyn std::error::Error, "Could not store a blob");
                 return Err(Broken::Final);
             }

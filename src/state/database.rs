@@ -26,7 +26,8 @@ const GROUP_MAX: usize = 256;
 /// Handles to the threads, which end when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Database {
-    writes: mpsc::Sender<Write>,
+    /// Nothing where the database is only read.
+    writes: Option<mpsc::Sender<Write>>,
     reads: mpsc::Sender<Read>,
     /// Queries of the log may be slow. They have a thread of their own, so that they hold up nothing but each other.
     queries: mpsc::Sender<Read>,
@@ -48,19 +49,27 @@ impl Database {
         let (writes, queue) = mpsc::channel(QUEUED_MAX);
         spawn("state-writer", move || writer.run(queue))?;
         Ok(Self {
-            writes,
-            reads: readers(&path, "state-reader", READERS)?,
-            queries: readers(&path, "state-query", 1)?,
+            writes: Some(writes),
+            reads: readers("state-reader", READERS, || schema::open(&path))?,
+            queries: readers("state-query", 1, || schema::open(&path))?,
+        })
+    }
+
+    pub(super) fn open_read_only(data_dir: &Path) -> Result<Self, Error> {
+        let path = data_dir.join(FILE);
+        let open = || schema::open_read_only(&path);
+        Ok(Self {
+            writes: None,
+            reads: readers("state-reader", READERS, open)?,
+            queries: readers("state-query", 1, open)?,
         })
     }
 
     pub(super) async fn write(&self, batch: Batch) -> Result<(), Error> {
         let (answer, answered) = oneshot::channel();
         let write = Write { batch, answer };
-        self.writes
-            .send(write)
-            .await
-            .map_err(|_gone| Error::Closed)?;
+        let writes = self.writes.as_ref().ok_or(Error::ReadOnly)?;
+        writes.send(write).await.map_err(|_gone| Error::Closed)?;
         answered.await.map_err(|_gone| Error::Closed)?
     }
 
@@ -95,12 +104,16 @@ impl Database {
     }
 }
 
-/// Threads that read, and the queue to them.
-fn readers(path: &Path, name: &str, count: usize) -> Result<mpsc::Sender<Read>, Error> {
+/// Threads that read, each on a connection of its own, and the queue to them.
+fn readers(
+    name: &str,
+    count: usize,
+    open: impl Fn() -> Result<Connection, Error>,
+) -> Result<mpsc::Sender<Read>, Error> {
     let (reads, queue) = mpsc::channel::<Read>(QUEUED_MAX);
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..count {
-        let (connection, queue) = (schema::open(path)?, Arc::clone(&queue));
+        let (connection, queue) = (open()?, Arc::clone(&queue));
         connection.pragma_update(None, "query_only", true)?;
         spawn(name, move || serve_reads(&connection, &queue))?;
     }

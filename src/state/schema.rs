@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::Error;
 
@@ -70,6 +70,33 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     };
     let mut connection = connect(path).map_err(opening)?;
     let found = migrate(&mut connection).map_err(opening)?;
+    refuse_newer(path, found)?;
+    Ok(connection)
+}
+
+/// Opens a connection to the database at `path` as it is. Nothing in the database is changed.
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, Error> {
+    if !path.is_file() {
+        let directory = path.parent().unwrap_or(path);
+        return Err(Error::Absent(directory.to_owned()));
+    }
+    let connect = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        prepare(&connection)?;
+        let found = version(&connection, "main")?;
+        Ok((connection, found))
+    };
+    let (connection, found) = connect().map_err(|source| Error::Open {
+        path: path.to_owned(),
+        source,
+    })?;
+    refuse_newer(path, found)?;
+    Ok(connection)
+}
+
+/// A newer program's database would be misread.
+pub(super) fn refuse_newer(path: &Path, found: i64) -> Result<(), Error> {
     let known = known_version();
     if found > known {
         return Err(Error::Newer {
@@ -78,7 +105,14 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
             known,
         });
     }
-    Ok(connection)
+    Ok(())
+}
+
+/// The version of an open database: `main`, or the name that it is attached as.
+pub(super) fn version(connection: &Connection, schema: &str) -> rusqlite::Result<i64> {
+    connection.query_row(&format!("PRAGMA {schema}.user_version"), (), |row| {
+        row.get(0)
+    })
 }
 
 /// The version that this program writes.
@@ -88,20 +122,25 @@ pub(super) fn known_version() -> i64 {
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    prepare(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A decision is durable before the first byte of what it admits leaves, also when the power fails.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     // A row somebody garbled must not be run as part of a view or trigger.
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
+    Ok(())
 }
 
 /// Runs the scripts not yet run, and tells the version found before.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = transaction.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    let found = version(&transaction, "main")?;
     let done = usize::try_from(found).unwrap_or(0);
     let missing = MIGRATIONS.get(done..).unwrap_or_default();
     if missing.is_empty() {

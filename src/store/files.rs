@@ -19,7 +19,8 @@ use super::Error;
 #[derive(Debug)]
 pub(super) struct Files {
     content: PathBuf,
-    incoming: PathBuf,
+    /// Where files arrive; nothing where files are only read.
+    incoming: Option<PathBuf>,
     /// Names of temporary files: this process and store, then a number.
     prefix: String,
     next: AtomicU64,
@@ -46,7 +47,7 @@ impl Files {
         remove_abandoned(&incoming).map_err(opening)?;
         let files = Self {
             content: fs::canonicalize(content).map_err(opening)?,
-            incoming: fs::canonicalize(incoming).map_err(opening)?,
+            incoming: Some(fs::canonicalize(incoming).map_err(opening)?),
             prefix: format!("{:016x}", rand::random::<u64>()),
             next: AtomicU64::new(0),
         };
@@ -55,10 +56,30 @@ impl Files {
         Ok(files)
     }
 
+    /// Files that are there already, of which none is changed, marked or removed and to which none is added.
+    pub(super) fn open_read_only(data_dir: &Path) -> Result<Self, Error> {
+        let content = fs::canonicalize(data_dir.join("content")).map_err(|source| Error::Io {
+            action: super::OPEN,
+            source,
+        })?;
+        Ok(Self {
+            content,
+            incoming: None,
+            prefix: String::new(),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether files are only read.
+    pub(super) fn are_read_only(&self) -> bool {
+        self.incoming.is_none()
+    }
+
     /// A new temporary file.
     pub(super) fn incoming(&self) -> Result<Incoming, Error> {
+        let incoming = self.incoming.as_ref().ok_or(Error::ReadOnly)?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.incoming.join(format!("{}-{number}", self.prefix));
+        let path = incoming.join(format!("{}-{number}", self.prefix));
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -128,6 +149,9 @@ impl Files {
 
     /// Removes stored content, if it is there.
     pub(super) fn remove(&self, digest: &Digest) -> Result<(), Error> {
+        if self.are_read_only() {
+            return Err(Error::ReadOnly);
+        }
         match fs::remove_file(self.path(digest)) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::Io {
                 action: "remove content",

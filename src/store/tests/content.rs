@@ -205,3 +205,54 @@ async fn a_directory_that_cannot_be_used_is_an_error() {
     let opened = Store::open(&file, CAPACITY, &TaskTracker::new()).await;
     assert!(matches!(opened, Err(Error::Io { .. })));
 }
+
+// === read only ===
+
+#[tokio::test]
+async fn a_store_that_is_only_read_changes_nothing() {
+    let (directory, store) = new_store().await;
+    let bytes = content(2000, 13);
+    let (digest, altered) = (Digest::sha256(&bytes), Digest::sha256(b"other bytes"));
+    store.put(&digest, bytes.clone()).await.unwrap();
+    store
+        .put(&altered, Bytes::from_static(b"other bytes"))
+        .await
+        .unwrap();
+    std::fs::write(file_of(&store, &altered), b"wrong bytes").unwrap();
+    std::fs::write(directory.path().join("incoming/0123-4"), b"half").unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    let file = std::fs::File::options()
+        .write(true)
+        .open(file_of(&store, &digest))
+        .unwrap();
+    file.set_modified(long_ago).unwrap();
+    let reading = Store::open_read_only(directory.path()).await.unwrap();
+    assert_eq!(
+        reading.get(&digest, LIMIT).await.unwrap(),
+        Some(bytes.clone())
+    );
+    assert!(reading.open_blob(&digest).await.unwrap().is_some());
+    assert_eq!(reading.get(&altered, LIMIT).await.unwrap(), None);
+    assert!(file_of(&store, &altered).exists());
+    assert_eq!(incoming(&directory), 1);
+    let modified = std::fs::metadata(file_of(&store, &digest))
+        .unwrap()
+        .modified();
+    assert_eq!(modified.unwrap(), long_ago);
+
+    let more = Bytes::from_static(b"more");
+    let put = reading.put(&Digest::sha256(&more), more.clone()).await;
+    assert!(matches!(put, Err(Error::ReadOnly)), "{put:?}");
+    let removed = reading.remove(&digest).await;
+    assert!(matches!(removed, Err(Error::ReadOnly)), "{removed:?}");
+    let begun = reading.begin(&Digest::sha256(&more), 4).await;
+    assert!(matches!(begun, Err(Error::ReadOnly)), "{begun:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_only_read_is_not_made() {
+    let directory = TempDir::new().unwrap();
+    let opened = Store::open_read_only(directory.path()).await;
+    assert!(matches!(opened, Err(Error::Io { .. })));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}

@@ -275,6 +275,7 @@ fn again(error: &Error) -> Error {
                 .map_or_else(|| source.kind().into(), io::Error::from_raw_os_error),
         },
         Error::WrongDigest(digest) => Error::WrongDigest(*digest),
+        Error::ReadOnly => Error::ReadOnly,
     }
 }
 
