@@ -16,6 +16,7 @@ mod gather;
 mod judge;
 mod material;
 mod recorder;
+mod replay;
 
 use std::sync::Arc;
 
@@ -30,12 +31,13 @@ use crate::in_force::InForce;
 use crate::limits::Limits;
 use crate::manifests::{Document, Manifests};
 use crate::oci::Digest;
-use crate::policy::{Policies, Tags};
+use crate::policy::{Policies, Policy, Tags};
 use crate::state::State;
 use crate::store::Store;
 pub use blob::BlobGrant;
 pub use decision::{Admitted, Decision, Described, Error, Outcome};
 pub use denial::{Denial, Kind};
+pub use excepted::EXCEPTED;
 
 /// Decides what may be served. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,6 +54,7 @@ struct Inner {
     store: Store,
     limits: Arc<Limits>,
     freshness: Freshness,
+    reliance: Reliance,
     replica: String,
     sink: Arc<dyn Sink>,
     tasks: TaskTracker,
@@ -85,6 +88,18 @@ impl Default for Freshness {
     }
 }
 
+/// How far stored evidence is relied upon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reliance {
+    #[default]
+    /// While it is fresh, and for what there is: that there is no more, a process must have seen itself. For whatever is
+    /// served.
+    Fresh,
+    /// As it was recorded, however long ago, and for all there is. For replays, which ask nobody and by which nothing is
+    /// served.
+    Recorded,
+}
+
 /// What an admission is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -102,6 +117,8 @@ pub struct Parts {
     pub limits: Arc<Limits>,
     /// How long evidence holds.
     pub freshness: Freshness,
+    /// How far it is relied upon.
+    pub reliance: Reliance,
     /// The name of this process in the log.
     pub replica: String,
     /// Where records go besides the database.
@@ -162,6 +179,7 @@ impl Admission {
             store,
             limits,
             freshness,
+            reliance,
             replica,
             sink,
             tasks,
@@ -175,6 +193,7 @@ impl Admission {
                 store,
                 limits,
                 freshness,
+                reliance,
                 replica,
                 sink,
                 tasks,
@@ -190,6 +209,11 @@ impl Admission {
     /// The decision about `subject`, from memory if there is one that still holds. The warm path: no I/O and no lock.
     #[must_use]
     pub fn remembered(&self, subject: &Subject, now: Timestamp) -> Option<Arc<Decision>> {
+        match self.inner.reliance {
+            // Replays go back and forth in time, and a decision holds from when it was made.
+            Reliance::Recorded => return None,
+            Reliance::Fresh => {}
+        }
         let decision = self.inner.remembered.get(subject)?;
         let holds = {
             let policies = self.inner.in_force.policies();
@@ -234,13 +258,15 @@ impl Admission {
 
     /// Right after the start, keys may not have been asked for yet.
     async fn keys_settled(&self, subject: &Subject, deadline: Instant) {
+        let matching = self.covering(&subject.repository);
+        self.inner.in_force.settled(&matching, deadline).await;
+    }
+
+    /// The policies in force that cover a repository, whatever the tag.
+    fn covering(&self, repository: &crate::oci::RepositoryName) -> Vec<Arc<Policy>> {
         let policies = self.inner.in_force.snapshot();
         let tags = Tags::default();
-        let matching: Vec<_> = policies
-            .matching(&subject.repository, &tags)
-            .cloned()
-            .collect();
-        self.inner.in_force.settled(&matching, deadline).await;
+        policies.matching(repository, &tags).cloned().collect()
     }
 
     async fn decide_under(

@@ -15,6 +15,7 @@ mod exchange;
 mod host;
 mod lane;
 mod link;
+mod offline;
 mod probe;
 mod status;
 mod token;
@@ -36,6 +37,7 @@ pub(crate) use clients::{add_certificates, platform_roots, tls};
 pub use config::Config;
 pub use http::HttpUpstream;
 pub use observer::{NoObserver, Observer};
+pub use offline::Offline;
 pub use probe::Probe;
 
 /// Why a request is made. Back-pressure on one purpose delays no other, and each counts for itself in the metrics.

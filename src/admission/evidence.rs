@@ -54,17 +54,10 @@ struct Ended {
 
 impl Gathering {
     pub(super) fn begin(request: &discovery::Request, now: Timestamp) -> Self {
-        let asked = |repository: &RepositoryName| {
-            [Source::CosignTag, Source::Referrers, Source::ReferrersTag].map(|source| Asking {
-                repository: repository.clone(),
-                source,
-                ended: None,
-            })
-        };
         Self {
             discovered_at: now,
             attestations: request.attestations,
-            sources: request.repositories.iter().flat_map(asked).collect(),
+            sources: request.repositories.iter().flat_map(askings).collect(),
             artifacts: Vec::new(),
             found: Vec::new(),
             candidates: Vec::new(),
@@ -222,6 +215,31 @@ impl Gathering {
         }
     }
 
+    /// The same, with whatever was not looked for where it is asked for as a source that did not say what it has: that
+    /// some of it is known may suffice to admit, and never to refuse.
+    pub(super) fn extended_to(mut self, request: &discovery::Request) -> Self {
+        if request.attestations && !self.attestations {
+            self.attestations = true;
+            let tags = self.sources.iter_mut();
+            for asking in tags.filter(|asking| asking.source == Source::CosignTag) {
+                asking.ended = Some(unasked(
+                    "attestation tags were not asked for when evidence was gathered",
+                ));
+            }
+        }
+        for repository in &request.repositories {
+            if self.sources.iter().any(|it| it.repository == *repository) {
+                continue;
+            }
+            self.sources
+                .extend(askings(repository).map(|asking| Asking {
+                    ended: Some(unasked("it was not asked when evidence was gathered")),
+                    ..asking
+                }));
+        }
+        self
+    }
+
     /// Whether it was looked for everywhere that is asked for.
     pub(super) fn covers(&self, request: &discovery::Request) -> bool {
         let asked = |repository: &RepositoryName| {
@@ -306,6 +324,25 @@ impl Asking {
             found,
             reason,
         }
+    }
+}
+
+/// All sources in a repository, none of which has ended.
+fn askings(repository: &RepositoryName) -> [Asking; 3] {
+    [Source::CosignTag, Source::Referrers, Source::ReferrersTag].map(|source| Asking {
+        repository: repository.clone(),
+        source,
+        ended: None,
+    })
+}
+
+fn unasked(reason: &str) -> Ended {
+    Ended {
+        outcome: discovery::Outcome::Failed {
+            reason: reason.to_owned(),
+            unreachable: true,
+        },
+        found: 0,
     }
 }
 

@@ -13,6 +13,9 @@ use crate::decision_log::{Basis, Subject};
 use crate::manifests::Document;
 use crate::policy::Exception;
 
+/// How the message begins of a refusal that an exception has waived.
+pub const EXCEPTED: &str = "served by ";
+
 /// An exception that waives the refusal of a manifest.
 pub(super) struct Excepted {
     exception: Arc<Exception>,
@@ -70,7 +73,7 @@ impl Excepted {
             exception,
             listed_by,
         } = self;
-        denial.message = format!("served by {exception}; without it {}", denial.message);
+        denial.message = format!("{EXCEPTED}{exception}; without it {}", denial.message);
         draft.endorsed_by = listed_by.as_ref().map(|index| index.subject.digest);
         if let Some(index) = &listed_by {
             draft.tags.extend(index.tags.iter().cloned());

@@ -8,15 +8,15 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::Admission;
 use super::decision::Error;
 use super::evaluate::Evaluation;
 use super::evidence::Gathering;
 use super::judge::{Arriving, Basics, Terms};
 use super::material::Nature;
 use super::recorder::{Draft, Unfinished};
+use super::{Admission, Reliance};
 use crate::decision_log::Subject;
-use crate::policy::{Policy, Tags};
+use crate::policy::Policy;
 
 impl Admission {
     /// What suffices for a decision: stored evidence, if it is fresh and complete; else what the upstream has now;
@@ -30,10 +30,11 @@ impl Admission {
         draft: &mut Draft,
     ) -> Result<Basics, Error> {
         let request = self.discovery_request(subject, matching, terms.deadline);
-        let stored = self
-            .stored_evidence(subject)
-            .await?
-            .filter(|stored| stored.covers(&request));
+        let stored = self.stored_evidence(subject).await?;
+        let stored = match self.inner.reliance {
+            Reliance::Recorded => stored.map(|stored| stored.extended_to(&request)),
+            Reliance::Fresh => stored.filter(|stored| stored.covers(&request)),
+        };
         let stored = match stored {
             Some(stored) if self.suffices(&stored, subject, matching, terms.now) => {
                 return Ok(Basics::evidence(stored, None, Nature::Unchecked));
@@ -65,6 +66,11 @@ impl Admission {
             }
         };
         draft.timing.discovery += looking.elapsed();
+        match self.inner.reliance {
+            // Nobody was asked, so nothing was learnt.
+            Reliance::Recorded => draft.evidence = None,
+            Reliance::Fresh => {}
+        }
         Ok(match (stale, discovered) {
             (Some(stored), (discovered, _)) if discovered.unreachable() => {
                 draft.stale = true;
@@ -125,8 +131,12 @@ impl Admission {
     }
 
     /// Looks for an endorsed manifest's own signatures after it was admitted, so that a change of policy can decide
-    /// about it without asking the upstream. Complete evidence is not looked for again.
+    /// about it without asking the upstream. Complete evidence is not looked for again, and in a replay none is.
     pub(super) fn look_in_background(&self, subject: &Subject, now: Timestamp) {
+        match self.inner.reliance {
+            Reliance::Recorded => return,
+            Reliance::Fresh => {}
+        }
         let (admission, subject) = (self.clone(), subject.clone());
         self.inner.tasks.spawn(async move {
             match admission.stored_evidence(&subject).await {
@@ -134,12 +144,7 @@ impl Admission {
                 Ok(_) => {}
                 Err(_storage_failed) => return,
             }
-            let policies = admission.inner.in_force.snapshot();
-            let tags = Tags::default();
-            let matching: Vec<_> = policies
-                .matching(&subject.repository, &tags)
-                .cloned()
-                .collect();
+            let matching = admission.covering(&subject.repository);
             let deadline = Instant::now() + admission.inner.limits.decision_time_max;
             let request = admission.discovery_request(&subject, &matching, deadline);
             let unfinished = Unfinished {

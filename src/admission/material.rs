@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
-use super::Admission;
+use super::{Admission, Reliance};
 use crate::decision_log::Subject;
 use crate::manifests::{Document, Error, Origin};
 use crate::oci::manifest::Image;
@@ -71,14 +71,15 @@ impl Admission {
                 self.nature_of_image(subject, image, deadline).await
             }
             (Nature::Unchecked, Manifest::Index(index)) => {
-                self.nature_of_index(subject, &index.manifests, deadline)
-                    .await
+                let looking = self.nature_of_index(subject, &index.manifests, deadline);
+                self.or_by_platforms(looking.await, document)
             }
             (known, _) => known,
         }
     }
 
-    async fn nature_of_image(&self, subject: &Subject, image: &Image, deadline: Instant) -> Nature {
+    /// Whether an image is worth looking into.
+    pub(super) fn may_be_material(&self, image: &Image) -> bool {
         let limits = &self.inner.limits;
         let within = |layer: &Descriptor| {
             layer.size <= limits.bundle_bytes_max && !is_file_system(&layer.media_type)
@@ -87,12 +88,15 @@ impl Admission {
             .layers
             .iter()
             .fold(0_u64, |bytes, layer| bytes.saturating_add(layer.size));
-        if image.layers.is_empty()
-            || image.layers.len() > limits.signature_layers_max
-            || image.config.size > CONFIG_BYTES_MAX
-            || bytes > limits.discovery_bytes_max
-            || !image.layers.iter().all(within)
-        {
+        !image.layers.is_empty()
+            && image.layers.len() <= limits.signature_layers_max
+            && image.config.size <= CONFIG_BYTES_MAX
+            && bytes <= limits.discovery_bytes_max
+            && image.layers.iter().all(within)
+    }
+
+    async fn nature_of_image(&self, subject: &Subject, image: &Image, deadline: Instant) -> Nature {
+        if !self.may_be_material(image) {
             return Nature::Ordinary;
         }
         let config = self
@@ -165,6 +169,17 @@ impl Admission {
         all(looks.collect()).await
     }
 
+    /// In a replay, manifests that nobody has pulled are not there to be read. An index whose every entry is for a
+    /// platform is then believed to be none of material: nobody gains by saying so of a list of signatures.
+    fn or_by_platforms(&self, nature: Nature, index: &Document) -> Nature {
+        match (nature, self.inner.reliance) {
+            (Nature::Unknown, Reliance::Recorded) if lists_platforms(&index.bytes) => {
+                Nature::Ordinary
+            }
+            (nature, Reliance::Recorded | Reliance::Fresh) => nature,
+        }
+    }
+
     fn nature_of_listed<'a>(
         &'a self,
         subject: &'a Subject,
@@ -203,6 +218,27 @@ async fn all(looks: Vec<BoxFuture<'_, Nature>>) -> Nature {
         }
     }
     together
+}
+
+/// Whether an index says of everything it lists for which platform it is.
+fn lists_platforms(index: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        manifests: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        platform: Option<Platform>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Platform {
+        os: String,
+    }
+    serde_json::from_slice(index).is_ok_and(|index: Index| {
+        let mut platforms = index.manifests.iter().map(|entry| entry.platform.as_ref());
+        !index.manifests.is_empty()
+            && platforms.all(|platform| platform.is_some_and(|it| !it.os.is_empty()))
+    })
 }
 
 /// Layers that say they are file systems are believed: nobody gains by saying so of a signature.

@@ -22,6 +22,7 @@ mod mutation;
 mod outcomes;
 mod question;
 mod registry;
+mod replays;
 mod scenarios;
 mod signatures;
 mod swaps;

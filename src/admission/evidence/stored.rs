@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Gathering;
 use crate::admission::decision::{Error, StorageError};
-use crate::admission::{Admission, REFUSAL_MEMORY};
+use crate::admission::{Admission, REFUSAL_MEMORY, Reliance};
 use crate::decision_log::Subject;
 use crate::discovery;
 use crate::oci::{Digest, Manifest};
@@ -51,6 +51,10 @@ impl Admission {
         matching: &[Arc<Policy>],
         now: Timestamp,
     ) -> bool {
+        match self.inner.reliance {
+            Reliance::Recorded => return stored.is_complete(),
+            Reliance::Fresh => {}
+        }
         // Rules about all attestations need somebody to have seen that there are no more. What was listed and not there
         // may have come meanwhile, or be listed no more.
         let about_all = matching
@@ -94,7 +98,10 @@ impl Admission {
             return Ok(None);
         };
         let mut gathering = Gathering::read_back(&evidence);
-        gathering.witnessed = self.inner.witnessed.get(subject) == Some(fingerprint(&evidence));
+        gathering.witnessed = match self.inner.reliance {
+            Reliance::Recorded => true,
+            Reliance::Fresh => self.inner.witnessed.get(subject) == Some(fingerprint(&evidence)),
+        };
         for row in &evidence.artifacts {
             let Some(artifact) = self.stored_artifact(row).await.map_err(storage)? else {
                 return Ok(None);

@@ -10,7 +10,8 @@ use tokio_util::task::TaskTracker;
 use super::question::{now, repository};
 use super::registry::{Pushed, Registry};
 use crate::admission::{
-    Admission, Admitted, Asked, BlobGrant, Decision, Denial, Error, Freshness, Outcome, Parts, Sink,
+    Admission, Admitted, Asked, BlobGrant, Decision, Denial, Error, Freshness, Outcome, Parts,
+    Reliance, Sink,
 };
 use crate::decision_log::{Basis, Client, Record, Subject};
 use crate::discovery::Discovery;
@@ -42,6 +43,7 @@ pub(super) struct Settings {
     pub(super) exceptions: Vec<Exception>,
     pub(super) limits: Limits,
     pub(super) freshness: Freshness,
+    pub(super) reliance: Reliance,
 }
 
 /// One data directory in front of one registry.
@@ -102,6 +104,7 @@ impl House {
             store: self.store.clone(),
             limits,
             freshness: settings.freshness,
+            reliance: settings.reliance,
             replica: "one".to_owned(),
             sink: Arc::<Told>::clone(&told),
             tasks: self.tasks.clone(),
