@@ -4,7 +4,9 @@ mod certificate;
 mod changes;
 mod files;
 mod material;
+mod recording;
 mod reload;
+mod replay;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,7 +22,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use material::configured;
 
 use crate::admin::{self, Admin};
-use crate::admission::{self, Admission, Sink};
+use crate::admission::{self, Admission, Reliance, Sink};
 use crate::clock;
 use crate::config::{self, Config, TlsFiles};
 use crate::decision_log::{AccessLog, Destination, JsonLines, OpenError, Record};
@@ -41,7 +43,9 @@ use crate::upstream::http::HttpUpstream;
 use certificate::Certificate;
 pub use files::{Files, Loader};
 use material::{Maker, Material};
+pub(crate) use recording::{Recording, RecordingError};
 use reload::Reloader;
+pub(crate) use replay::{Replay, Snapshot};
 
 /// How long connections that are answering may take to finish when the process is told to stop.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(25);
@@ -82,6 +86,17 @@ pub struct Engine {
     tasks: TaskTracker,
     /// Ends what goes on in the background.
     stop: CancellationToken,
+}
+
+/// What an engine stands on.
+#[derive(Debug)]
+struct Ground {
+    upstream: Arc<dyn Upstream>,
+    store: Store,
+    state: State,
+    reliance: Reliance,
+    metrics: Arc<Metrics>,
+    tasks: TaskTracker,
 }
 
 /// A proxy that is listening.
@@ -143,6 +158,21 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is nothing to decide from.
+    #[error(
+        "{} is no data directory: no proxy has kept its state there, and nothing was recorded there",
+        .0.display()
+    )]
+    NoEvidence(PathBuf),
+    /// What was stored cannot be copied for a replay.
+    #[error("copy what is known in {}", path.display())]
+    Copy {
+        /// The data directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A log file cannot be opened.
     #[error(transparent)]
     Lines(#[from] OpenError),
@@ -165,14 +195,33 @@ impl Engine {
     pub async fn build(config: &Config, decisions: &Destination) -> Result<Self, Error> {
         let tasks = TaskTracker::new();
         let metrics = Arc::new(Metrics::new()?);
-        let limits = Arc::clone(&config.limits);
         let upstream = HttpUpstream::new(
             upstreams(config),
-            Arc::clone(&limits),
+            Arc::clone(&config.limits),
             Arc::clone(&metrics) as _,
         )?;
-        let upstream: Arc<dyn Upstream> = Arc::new(upstream);
         let (store, state) = open(config, &tasks).await?;
+        let ground = Ground {
+            upstream: Arc::new(upstream),
+            store,
+            state,
+            reliance: Reliance::Fresh,
+            metrics,
+            tasks,
+        };
+        Self::on(ground, config, decisions)
+    }
+
+    fn on(ground: Ground, config: &Config, decisions: &Destination) -> Result<Self, Error> {
+        let Ground {
+            upstream,
+            store,
+            state,
+            reliance,
+            metrics,
+            tasks,
+        } = ground;
+        let limits = Arc::clone(&config.limits);
         let manifests = Manifests::new(
             store.clone(),
             state.clone(),
@@ -198,6 +247,7 @@ impl Engine {
             store: store.clone(),
             limits: Arc::clone(&limits),
             freshness: config.freshness,
+            reliance,
             replica: replica(),
             sink: Arc::new(Recorded {
                 metrics: Arc::clone(&metrics),

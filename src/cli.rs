@@ -9,6 +9,7 @@ mod log;
 mod output;
 mod policy;
 mod question;
+mod replay;
 mod requirements;
 mod serve;
 mod verify;

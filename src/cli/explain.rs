@@ -127,7 +127,9 @@ impl Explanation {
             .partition(|policy| policy.coverage.covers(repository, &Tags::default()));
         let (decision, kind, message) = match answer {
             Answer::Admit { warning, .. } => ("admit", None, warning.clone()),
-            Answer::Deny { kind, message } => ("deny", Some(kind.as_str()), Some(message.clone())),
+            Answer::Deny { kind, message, .. } => {
+                ("deny", Some(kind.as_str()), Some(message.clone()))
+            }
             Answer::Undecided { kind, message } => {
                 ("unavailable", Some(*kind), Some(message.clone()))
             }

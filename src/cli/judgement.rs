@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use tempfile::TempDir;
 use ulid::Ulid;
 
@@ -49,6 +50,8 @@ pub(super) enum Answer {
     Deny {
         /// The fixed word.
         kind: Kind,
+        /// The policy that refuses it.
+        policy: Option<String>,
         /// The sentence that the client sees.
         message: String,
     },
@@ -81,23 +84,7 @@ pub(super) async fn judge(mut config: Config, image: ImageReference) -> Result<J
     directory.path().clone_into(&mut config.data_dir);
     let engine = Engine::build(&config, &Destination::Nowhere).await?;
     fetch_roots(&engine, &image).await;
-    let client = Client {
-        user_agent: Some(concat!("countersign/", env!("CARGO_PKG_VERSION")).to_owned()),
-        ..Client::default()
-    };
-    let caller = Caller {
-        client,
-        now: clock::now(),
-    };
-    let host = image.repository.host();
-    let served = if engine.pull.is_configured(host) {
-        engine
-            .pull
-            .manifest(&image.repository, &image.reference, caller)
-            .await
-    } else {
-        Err(engine.pull.refuse_host(host, caller).await)
-    };
+    let served = pull(&engine, &image, clock::now()).await;
     let record = find_record(&engine, &image, decision_id(&served)).await?;
     Ok(Judgement {
         answer: Answer::new(&image, &served),
@@ -108,9 +95,31 @@ pub(super) async fn judge(mut config: Config, image: ImageReference) -> Result<J
     })
 }
 
+/// What the engine does with a pull of `image`, asked for at `now`.
+pub(super) async fn pull(
+    engine: &Engine,
+    image: &ImageReference,
+    now: Timestamp,
+) -> Result<ServedManifest, Refusal> {
+    let client = Client {
+        user_agent: Some(concat!("countersign/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ..Client::default()
+    };
+    let caller = Caller { client, now };
+    let host = image.repository.host();
+    if engine.pull.is_configured(host) {
+        let pulling = engine
+            .pull
+            .manifest(&image.repository, &image.reference, caller);
+        pulling.await
+    } else {
+        Err(engine.pull.refuse_host(host, caller).await)
+    }
+}
+
 /// Fetches the trusted roots that the decision needs and that are not there yet, once: nothing does so in the
 /// background here. Why one cannot be had is in the answer.
-async fn fetch_roots(engine: &Engine, image: &ImageReference) {
+pub(super) async fn fetch_roots(engine: &Engine, image: &ImageReference) {
     let Some(roots) = engine.in_force.configured().roots else {
         return;
     };
@@ -146,7 +155,7 @@ impl Judgement {
     }
 }
 
-fn decision_id(served: &Result<ServedManifest, Refusal>) -> Option<Ulid> {
+pub(super) fn decision_id(served: &Result<ServedManifest, Refusal>) -> Option<Ulid> {
     match served {
         Ok(served) => Some(served.manifest.decision().id),
         Err(Refusal::Denied(refused)) => refused.decision,
@@ -183,7 +192,7 @@ async fn find_record(
 // === impl Answer ===
 
 impl Answer {
-    fn new(image: &ImageReference, served: &Result<ServedManifest, Refusal>) -> Self {
+    pub(super) fn new(image: &ImageReference, served: &Result<ServedManifest, Refusal>) -> Self {
         match served {
             Ok(served) => Self::Admit {
                 digest: served.manifest.content().subject.digest,
@@ -191,6 +200,7 @@ impl Answer {
             },
             Err(Refusal::Denied(refused)) => Self::Deny {
                 kind: refused.denial.kind,
+                policy: refused.denial.policy.clone(),
                 message: refused.denial.message.clone(),
             },
             Err(Refusal::NotFound(missing)) => Self::Undecided {

@@ -17,7 +17,9 @@ use super::{block_on, chain};
 use crate::clock;
 use crate::decision_log::{AttemptOutcome, Basis, Outcome, Query, Record};
 use crate::oci::Digest;
-use source::{Page, Source};
+use source::Page;
+pub(super) use source::{Error as SourceError, Source};
+pub(super) use time::Error as TimeError;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -27,15 +29,8 @@ use source::{Page, Source};
   countersign log --admin https://countersign.internal:5081 --token \"$ADMIN_TOKEN\" --follow
   countersign log --data-dir ./countersign-data           # without a running proxy")]
 pub(super) struct Arguments {
-    /// The admin API of the proxy.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5081")]
-    admin: Url,
-    /// What opens the admin API (`server.admin_token`).
-    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// Read the data directory of a proxy instead of asking one.
-    #[arg(long, value_name = "DIR", conflicts_with = "admin")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// At most so many, the newest.
     #[arg(long, default_value_t = Query::LIMIT_DEFAULT)]
     limit: usize,
@@ -47,6 +42,20 @@ pub(super) struct Arguments {
     output: Format,
     #[command(flatten)]
     filters: Filters,
+}
+
+/// Where the log is.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// The admin API of the proxy.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5081")]
+    admin: Url,
+    /// What opens the admin API (`server.admin_token`).
+    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Read the data directory of a proxy instead of asking one.
+    #[arg(long, value_name = "DIR", conflicts_with = "admin")]
+    data_dir: Option<PathBuf>,
 }
 
 /// What is shown.
@@ -97,10 +106,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 async fn show(arguments: &Arguments) -> Result<(), source::Error> {
-    let source = match &arguments.data_dir {
-        Some(directory) => Source::open(directory)?,
-        None => Source::connect(&arguments.admin, arguments.token.as_deref())?,
-    };
+    let source = arguments.place.open()?;
     let query = arguments.filters.to_query();
     if arguments.follow {
         return follow(&source, &query, arguments).await;
@@ -145,6 +151,18 @@ async fn latest(source: &Source, query: &Query) -> Result<Vec<Record>, source::E
         ..query.clone()
     };
     newest(source, &query, usize::MAX).await
+}
+
+/// The newest records that match, newest first, and whether those are all there are.
+pub(super) async fn newest_of(
+    source: &Source,
+    query: &Query,
+    limit: usize,
+) -> Result<(Vec<Record>, bool), SourceError> {
+    let mut records = newest(source, query, limit.saturating_add(1)).await?;
+    let complete = records.len() <= limit;
+    records.truncate(limit);
+    Ok((records, complete))
 }
 
 /// The newest records that match, newest first, however many pages that takes.
@@ -266,6 +284,15 @@ fn signer(record: &Record) -> String {
     signers.next().unwrap_or_else(|| "-".to_owned())
 }
 
+impl Place {
+    pub(super) fn open(&self) -> Result<Source, SourceError> {
+        match &self.data_dir {
+            Some(directory) => Source::open(directory),
+            None => Source::connect(&self.admin, self.token.as_deref()),
+        }
+    }
+}
+
 impl Filters {
     fn to_query(&self) -> Query {
         Query {
@@ -291,6 +318,7 @@ fn outcome(text: &str) -> Result<Outcome, String> {
     }
 }
 
-fn past(text: &str) -> Result<Timestamp, time::Error> {
+/// A time that somebody wrote, or how long ago.
+pub(super) fn past(text: &str) -> Result<Timestamp, TimeError> {
     time::parse(text, clock::now())
 }

@@ -1,14 +1,20 @@
 //! `countersign policy`: policies before they are in force.
 
+mod audit;
 mod check;
+mod diff;
 mod matching;
+mod record;
 mod test;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   countersign policy check --strict config.yaml policies/*.yaml
   countersign policy match policies/*.yaml /etc/containers/policy.json ghcr.io/org/app:v1
-  countersign policy test cases.yaml")]
+  countersign policy test cases.yaml
+  countersign policy record --config config.yaml --to evidence ghcr.io/org/app:v1
+  countersign policy audit --since 7d
+  countersign policy diff config.yaml proposed.yaml")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -22,6 +28,12 @@ enum Command {
     Match(matching::Arguments),
     /// Decide about a table of images and compare with what is expected.
     Test(test::Arguments),
+    /// Keep what decisions about images are made from, for tests that ask no registry.
+    Record(record::Arguments),
+    /// Tell what policies that only audit would have refused.
+    Audit(audit::Arguments),
+    /// Tell what another configuration would have decided about what was pulled.
+    Diff(diff::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> u8 {
@@ -29,6 +41,9 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Command::Check(arguments) => check::run(arguments),
         Command::Match(arguments) => matching::run(arguments),
         Command::Test(arguments) => test::run(arguments),
+        Command::Record(arguments) => record::run(arguments),
+        Command::Audit(arguments) => audit::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
     }
 }
 

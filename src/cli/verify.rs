@@ -77,7 +77,7 @@ fn print_record(image: &ImageReference, judgement: &Judgement) -> bool {
     match (&judgement.record, &judgement.answer) {
         (Some(record), _) => print_json(record),
         (None, Answer::Admit { .. }) => print_json(&json!(null)),
-        (None, Answer::Deny { kind, message }) => {
+        (None, Answer::Deny { kind, message, .. }) => {
             print_json(&unrecorded(image, "deny", kind.as_str(), message))
         }
         (None, Answer::Undecided { kind, message }) => {
@@ -118,7 +118,7 @@ fn describe(judgement: &Judgement) -> String {
             }
             text
         }
-        Answer::Deny { kind, message } => format!("refused ({}): {message}\n", kind.as_str()),
+        Answer::Deny { kind, message, .. } => format!("refused ({}): {message}\n", kind.as_str()),
         Answer::Undecided { kind, message } => format!("cannot be decided ({kind}): {message}\n"),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::reader::{Field, Reader};
 use super::yaml::{self, Source};
 use super::{Position, Problems, read_file};
@@ -26,6 +28,21 @@ pub struct Case {
     pub expected: Expected,
     /// The fixed word of the refusal; any if absent.
     pub kind: Option<String>,
+    /// The directory with what was recorded of it, from which it is decided; absent where registries are asked.
+    pub evidence: Option<PathBuf>,
+    /// At which time it is decided from that.
+    pub at: At,
+}
+
+/// At which time something recorded is decided about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// When it was recorded, so that the answer is the same on every day.
+    Recorded,
+    /// Now, as a pull would.
+    Now,
+    /// Then.
+    Time(Timestamp),
 }
 
 /// What must be decided.
@@ -37,8 +54,14 @@ pub enum Expected {
     Deny,
 }
 
-const KEYS: &[&str] = &["config", "cases"];
-const CASE_KEYS: &[&str] = &["image", "expect", "kind"];
+const KEYS: &[&str] = &["config", "evidence", "at", "cases"];
+const CASE_KEYS: &[&str] = &["image", "expect", "kind", "evidence", "at"];
+
+/// What counts for cases that do not say otherwise.
+struct Defaults {
+    evidence: Option<PathBuf>,
+    at: Option<At>,
+}
 
 impl Table {
     /// Reads a table.
@@ -73,14 +96,23 @@ fn read(root: &Field<'_>, reader: &mut Reader) -> Option<Table> {
     if items.is_empty() {
         reader.problem(&field, "no case", help);
     }
-    let cases: Vec<_> = items.iter().map(|item| read_case(item, reader)).collect();
+    let evidence = section.get("evidence");
+    let at = section.get("at");
+    let defaults = Defaults {
+        evidence: evidence.and_then(|field| field.path(reader)),
+        at: at.as_ref().and_then(|field| read_time(field, reader)),
+    };
+    let cases: Vec<_> = items
+        .iter()
+        .map(|item| read_case(item, &defaults, reader))
+        .collect();
     Some(Table {
         config,
         cases: cases.into_iter().collect::<Option<_>>()?,
     })
 }
 
-fn read_case(field: &Field<'_>, reader: &mut Reader) -> Option<Case> {
+fn read_case(field: &Field<'_>, defaults: &Defaults, reader: &mut Reader) -> Option<Case> {
     let section = field.section(CASE_KEYS, reader);
     let help = "write an image as for `docker pull`";
     let image = section.required("image", help, reader);
@@ -92,11 +124,118 @@ fn read_case(field: &Field<'_>, reader: &mut Reader) -> Option<Case> {
     if let (Some(kind), Some(Expected::Admit)) = (&kind, expected) {
         reader.problem(kind, "what is admitted has no kind", "remove it");
     }
+    let evidence = match section.get("evidence") {
+        Some(field) => field.path(reader),
+        None => defaults.evidence.clone(),
+    };
+    let at = section.get("at");
+    let time = at.as_ref().and_then(|field| read_time(field, reader));
+    if let (Some(at), None) = (&at, &evidence) {
+        let help = "name the directory under `evidence`, or remove it";
+        reader.problem(
+            at,
+            "only what was recorded is decided about at another time",
+            help,
+        );
+    }
     let image = image?;
     Some(Case {
         image: image.text(reader)?.to_owned(),
         position: image.node.position.clone(),
         expected: expected?,
         kind: kind.and_then(|field| field.text(reader).map(str::to_owned)),
+        evidence,
+        at: time.or(defaults.at).unwrap_or(At::Recorded),
     })
+}
+
+fn read_time(field: &Field<'_>, reader: &mut Reader) -> Option<At> {
+    match field.text(reader)? {
+        "recorded" => Some(At::Recorded),
+        "now" => Some(At::Now),
+        _ => {
+            let help = "write `recorded`, `now`, or a time such as 2026-11-23T09:00:00Z";
+            field.parse(help, reader).map(At::Time)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(
+        clippy::unwrap_in_result,
+        reason = "a test ends where something cannot be"
+    )]
+    fn load(text: &str) -> Result<Table, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cases.yaml");
+        std::fs::write(&path, text).unwrap();
+        let strip = format!("{}/", directory.path().display());
+        let table =
+            Table::load(&path).map_err(|problems| problems.to_string().replace(&strip, ""))?;
+        let relative = |path: &PathBuf| path.strip_prefix(directory.path()).unwrap().to_owned();
+        Ok(Table {
+            config: table.config.iter().map(relative).collect(),
+            cases: table
+                .cases
+                .into_iter()
+                .map(|case| Case {
+                    evidence: case.evidence.as_ref().map(relative),
+                    ..case
+                })
+                .collect(),
+        })
+    }
+
+    #[test]
+    fn cases_say_from_what_and_when_they_are_decided() {
+        let table = load(
+            "config: [c.yaml]
+evidence: all
+at: now
+cases:
+  - {image: a, expect: admit}
+  - {image: b, expect: deny, evidence: other, at: recorded}
+  - {image: c, expect: deny, at: '2026-01-02T03:04:05Z'}
+",
+        )
+        .unwrap();
+        let said: Vec<_> = table
+            .cases
+            .iter()
+            .map(|case| (case.evidence.as_ref().unwrap().to_str().unwrap(), case.at))
+            .collect();
+        let then = "2026-01-02T03:04:05Z".parse().unwrap();
+        assert_eq!(
+            said,
+            [
+                ("all", At::Now),
+                ("other", At::Recorded),
+                ("all", At::Time(then))
+            ]
+        );
+        let table = load("config: [c.yaml]\ncases: [{image: a, expect: admit}]").unwrap();
+        assert_eq!(table.cases[0].evidence, None);
+        assert_eq!(table.cases[0].at, At::Recorded);
+    }
+
+    #[test]
+    fn times_are_times_and_for_what_was_recorded() {
+        for (case, problem) in [
+            (
+                "{image: a, expect: deny, at: now}",
+                "only what was recorded",
+            ),
+            (
+                "{image: a, expect: deny, evidence: e, at: soon}",
+                "write `recorded`, `now`, or a time",
+            ),
+            ("{image: a, expect: deny, evidence: [e]}", "evidence"),
+        ] {
+            let problems = load(&format!("config: [c.yaml]\ncases: [{case}]")).unwrap_err();
+            assert!(problems.contains(problem), "{case}: {problems}");
+        }
+    }
 }

@@ -12,6 +12,9 @@ mod demo;
 mod doctor;
 mod parity;
 mod policy;
+mod policy_audit;
+mod policy_diff;
+mod policy_record;
 mod verify_bundle;
 
 const ADMITTED: i32 = 0;

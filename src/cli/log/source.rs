@@ -13,7 +13,7 @@ use crate::state::{self, State};
 
 /// Where decisions are read from.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(in crate::cli) enum Source {
     /// A running proxy.
     Admin {
         client: reqwest::Client,
@@ -26,14 +26,14 @@ pub(super) enum Source {
 
 /// Some decisions, newest first, and where the next older ones begin.
 #[derive(Debug, Deserialize)]
-pub(super) struct Page {
-    pub(super) decisions: Vec<Record>,
-    pub(super) next: Option<Ulid>,
+pub(in crate::cli) struct Page {
+    pub(in crate::cli) decisions: Vec<Record>,
+    pub(in crate::cli) next: Option<Ulid>,
 }
 
 /// The log cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(in crate::cli) enum Error {
     /// The address is none of an admin API.
     #[error("{0} is not an http:// or https:// address")]
     Address(Url),
@@ -78,7 +78,7 @@ const MESSAGE_CHARACTERS: usize = 300;
 
 impl Source {
     /// The admin API at `address`.
-    pub(super) fn connect(address: &Url, token: Option<&str>) -> Result<Self, Error> {
+    pub(in crate::cli) fn connect(address: &Url, token: Option<&str>) -> Result<Self, Error> {
         let wrong = || Error::Address(address.clone());
         if !matches!(address.scheme(), "http" | "https") {
             return Err(wrong());
@@ -101,15 +101,15 @@ impl Source {
     }
 
     /// The data directory of a proxy, which may be running.
-    pub(super) fn open(directory: &Path) -> Result<Self, Error> {
-        // Opening would make a new one.
-        if !directory.join(state::FILE).is_file() {
-            return Err(Error::NoLog(directory.to_owned()));
+    pub(in crate::cli) fn open(directory: &Path) -> Result<Self, Error> {
+        match State::open_read_only(directory) {
+            Ok(state) => Ok(Self::Directory(state)),
+            Err(state::Error::Absent(directory)) => Err(Error::NoLog(directory)),
+            Err(error) => Err(Error::State(error)),
         }
-        Ok(Self::Directory(State::open(directory)?))
     }
 
-    pub(super) async fn page(&self, query: &Query) -> Result<Page, Error> {
+    pub(in crate::cli) async fn page(&self, query: &Query) -> Result<Page, Error> {
         match self {
             Self::Directory(state) => {
                 let decisions = state.records(query.clone()).await?;
@@ -156,7 +156,7 @@ impl Source {
 
 impl Error {
     /// 64 for what was given wrongly, 2 for what may work another time.
-    pub(super) fn exit_code(&self) -> u8 {
+    pub(in crate::cli) fn exit_code(&self) -> u8 {
         match self {
             Self::Address(_) | Self::NoLog(_) => EXIT_USAGE,
             Self::Client(_)

@@ -9,7 +9,7 @@ use jiff::{Span, Timestamp};
 #[error(
     "write a time such as 2026-11-23T09:00:00Z, a date such as 2026-11-23, or how long ago: 30m, 2h, 7d"
 )]
-pub(super) struct Error(());
+pub(in crate::cli) struct Error(());
 
 /// RFC 3339, a date or a date and time in UTC, or a time span before `now`.
 pub(super) fn parse(text: &str, now: Timestamp) -> Result<Timestamp, Error> {

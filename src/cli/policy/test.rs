@@ -1,15 +1,21 @@
 //! `countersign policy test`.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::app::{self, Snapshot};
 use crate::cli::image::ImageReference;
 use crate::cli::judgement::{self, Answer};
 use crate::cli::output::{Format, print, print_json, tell};
+use crate::cli::replay::{self, Replay, Verdict};
 use crate::cli::{EXIT_NO, EXIT_UNDECIDED, EXIT_USAGE, block_on, chain, environment};
+use crate::clock;
 use crate::config::Config;
-use crate::config::cases::{Case, Expected, Table};
+use crate::config::cases::{At, Case, Expected, Table};
+use crate::oci::Reference;
 use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +28,10 @@ The table names the configuration and says what must be decided about images:
   cases:
     - {image: ghcr.io/org/app:v1, expect: admit}
     - {image: ghcr.io/org/other, expect: deny, kind: unsigned}
-Each is decided about as by `countersign verify`.
+Each is decided about as by `countersign verify`; or, where the table or a case has `evidence: DIR`, from what `countersign
+policy record` has put there, and no registry is asked. That is decided at the time of the recording, so that a table holds
+on every day, or `at: now` or `at: 2026-11-23T09:00:00Z`: ages of signatures and exceptions count by that time, the age of
+the recording never. Keys and trusted roots are those of now.
 
 Exit status: 0 all as expected, 1 some not, 2 some cannot be decided, 64 bad usage or configuration.")]
 pub(super) struct Arguments {
@@ -32,6 +41,15 @@ pub(super) struct Arguments {
     /// How to answer.
     #[arg(long, value_enum, default_value = "text")]
     output: Format,
+}
+
+/// A case could not be asked about; the text says why.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Judge(#[from] judgement::Error),
+    #[error(transparent)]
+    Replay(#[from] replay::Error),
 }
 
 /// What became of a case.
@@ -82,16 +100,14 @@ fn parse(case: &Case) -> Result<ImageReference, String> {
 }
 
 async fn decide(cases: &[Case], images: Vec<ImageReference>, config: Config, output: Format) -> u8 {
-    let mut outcomes = Vec::new();
-    for (case, image) in cases.iter().zip(images) {
-        match judgement::judge(config.clone(), image).await {
-            Ok(judgement) => outcomes.push(Outcome::new(case, &judgement.answer)),
-            Err(error) => {
-                tell(&chain(&error));
-                return EXIT_UNDECIDED;
-            }
+    let cases: Vec<_> = cases.iter().zip(images).collect();
+    let outcomes = match outcomes(&cases, config).await {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            tell(&chain(&error));
+            return error.exit_code();
         }
-    }
+    };
     match output {
         Format::Json => print_json(&outcomes),
         Format::Text => print(&render(&outcomes)),
@@ -104,6 +120,81 @@ async fn decide(cases: &[Case], images: Vec<ImageReference>, config: Config, out
     } else {
         EXIT_NO
     }
+}
+
+async fn outcomes(
+    cases: &[(&Case, ImageReference)],
+    config: Config,
+) -> Result<Vec<Outcome>, Error> {
+    let replays = replays(cases, &config).await?;
+    let mut outcomes = Vec::new();
+    for (case, image) in cases {
+        let replay = case.evidence.as_ref().and_then(|from| replays.get(from));
+        let outcome = match replay {
+            Some(replay) => {
+                let verdict = decide_from(replay, case, image).await?;
+                Outcome::from_recorded(case, verdict)
+            }
+            None => {
+                let judgement = judgement::judge(config.clone(), image.clone()).await?;
+                Outcome::new(case, &judgement.answer)
+            }
+        };
+        outcomes.push(outcome);
+    }
+    for replay in replays.into_values() {
+        replay.close().await;
+    }
+    Ok(outcomes)
+}
+
+/// What decides from each directory that cases name, told of all images that are asked for in it.
+async fn replays<'a>(
+    cases: &'a [(&Case, ImageReference)],
+    config: &Config,
+) -> Result<HashMap<&'a PathBuf, Replay>, Error> {
+    let mut replays = HashMap::new();
+    for (case, image) in cases {
+        let Some(from) = &case.evidence else {
+            continue;
+        };
+        let replay = match replays.entry(from) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let snapshot = Snapshot::open(from).await.map_err(replay::Error::from)?;
+                entry.insert(Replay::open(config.clone(), &snapshot).await?)
+            }
+        };
+        replay.fetch_roots(image).await;
+        if let Some(subject) = replay.resolve(image).await? {
+            let tag = match &image.reference {
+                Reference::Tag(tag) => Some(tag.clone()),
+                Reference::Digest(_) => None,
+            };
+            replay.note(&subject, tag.as_slice()).await?;
+        }
+    }
+    Ok(replays)
+}
+
+async fn decide_from(
+    replay: &Replay,
+    case: &Case,
+    image: &ImageReference,
+) -> Result<Verdict, replay::Error> {
+    let Some(subject) = replay.resolve(image).await? else {
+        return Ok(replay.decide_name(&image.repository));
+    };
+    let now = match case.at {
+        At::Now => clock::now(),
+        At::Time(time) => time,
+        // What was not recorded is decided by what needs no evidence, or not at all.
+        At::Recorded => replay
+            .recorded_at(&subject)
+            .await?
+            .unwrap_or_else(clock::now),
+    };
+    replay.decide(&subject, now).await
 }
 
 fn render(outcomes: &[Outcome]) -> String {
@@ -137,13 +228,31 @@ fn render(outcomes: &[Outcome]) -> String {
 
 impl Outcome {
     fn new(case: &Case, answer: &Answer) -> Self {
-        let (decision, kind, message) = match answer {
-            Answer::Admit { warning, .. } => ("admit", None, warning.clone()),
-            Answer::Deny { kind, message } => ("deny", Some(kind.as_str()), Some(message.clone())),
-            Answer::Undecided { kind, message } => {
-                ("unavailable", Some(*kind), Some(message.clone()))
+        match answer {
+            Answer::Admit { warning, .. } => Self::of(case, "admit", None, warning.clone()),
+            Answer::Deny { kind, message, .. } => {
+                Self::of(case, "deny", Some(kind.as_str()), Some(message.clone()))
             }
+            Answer::Undecided { kind, message } => {
+                Self::of(case, "unavailable", Some(kind), Some(message.clone()))
+            }
+        }
+    }
+
+    fn from_recorded(case: &Case, verdict: Verdict) -> Self {
+        let message = match verdict.is_known() {
+            true => verdict.message,
+            false => Some(verdict.lacking.join("; ")),
         };
+        Self::of(case, verdict.decision, verdict.kind, message)
+    }
+
+    fn of(
+        case: &Case,
+        decision: &'static str,
+        kind: Option<&'static str>,
+        message: Option<String>,
+    ) -> Self {
         let expected = match case.expected {
             Expected::Admit => "admit",
             Expected::Deny => "deny",
@@ -158,6 +267,16 @@ impl Outcome {
             as_expected: decision == expected && right_kind,
             kind: kind.map(str::to_owned),
             message,
+        }
+    }
+}
+
+impl Error {
+    /// 64 for a directory where nothing was recorded, 2 for what may work another time.
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Replay(replay::Error::Engine(app::Error::NoEvidence(_))) => EXIT_USAGE,
+            Self::Judge(_) | Self::Replay(_) => EXIT_UNDECIDED,
         }
     }
 }

@@ -1,0 +1,287 @@
+//! What a configuration decides about something from what is stored, without asking any registry.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::image::ImageReference;
+use super::judgement::{self, Answer};
+use crate::admission::{self, Denial};
+use crate::app::{self, Snapshot};
+use crate::config::Config;
+use crate::decision_log::{Basis, Subject};
+use crate::oci::{Digest, Reference, RepositoryName, Tag};
+use crate::policy::{AuthoritySigner, KeySet, Policies, Policy, Root, Tags};
+use crate::state;
+
+/// A configuration that decides from what is stored.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) config: Config,
+    inner: app::Replay,
+}
+
+/// What is decided, and by what.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Verdict {
+    /// `admit`, `deny` or `unavailable`.
+    pub(super) decision: &'static str,
+    /// Why it is admitted.
+    pub(super) basis: Option<Basis>,
+    /// The fixed word of what is not admitted.
+    pub(super) kind: Option<&'static str>,
+    /// What the client would see, or would see if the policy enforced.
+    pub(super) message: Option<String>,
+    /// The policy that refuses, or those that are satisfied.
+    pub(super) policies: Vec<Named>,
+    /// The index that vouches for it.
+    pub(super) endorsed_by: Option<Digest>,
+    /// What is missing where it cannot be decided.
+    pub(super) lacking: Vec<String>,
+}
+
+/// A policy and where it is written.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Named {
+    pub(super) name: String,
+    file: Option<String>,
+    line: Option<usize>,
+}
+
+/// The program was not able to decide; the text says why.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The engine does not start, or nothing is stored.
+    #[error(transparent)]
+    Engine(#[from] app::Error),
+    /// What is stored cannot be read.
+    #[error("cannot read what is stored")]
+    Stored(#[from] admission::Error),
+    /// The record of a decision is not to be had.
+    #[error("cannot read the record of the decision")]
+    Record(#[from] state::Error),
+}
+
+const UNAVAILABLE: &str = "unavailable";
+
+impl Replay {
+    pub(super) async fn open(config: Config, snapshot: &Snapshot) -> Result<Self, Error> {
+        let inner = app::Replay::open(&config, snapshot).await?;
+        Ok(Self { config, inner })
+    }
+
+    /// Takes note of a subject and the tags it is asked for through. All must be noted before any is decided about.
+    pub(super) async fn note(&self, subject: &Subject, tags: &[Tag]) -> Result<(), Error> {
+        let admission = &self.inner.engine.admission;
+        Ok(admission.note_for_replay(subject, tags).await?)
+    }
+
+    /// What an image stood for when it was recorded.
+    pub(super) async fn resolve(&self, image: &ImageReference) -> Result<Option<Subject>, Error> {
+        let repository = image.repository.clone();
+        let digest = match &image.reference {
+            Reference::Digest(digest) => Some(*digest),
+            Reference::Tag(tag) => {
+                let row = self.inner.engine.state.tag(&repository, tag).await?;
+                row.map(|row| row.digest)
+            }
+        };
+        Ok(digest.map(|digest| Subject { repository, digest }))
+    }
+
+    /// When what is stored of a subject was last confirmed or looked for.
+    pub(super) async fn recorded_at(&self, subject: &Subject) -> Result<Option<Timestamp>, Error> {
+        let state = &self.inner.engine.state;
+        let manifest = state.manifest(subject).await?;
+        let evidence = state.evidence(subject).await?;
+        let confirmed = manifest.map(|row| row.confirmed_at);
+        let looked = evidence.map(|evidence| evidence.discovered_at);
+        Ok(confirmed.into_iter().chain(looked).max())
+    }
+
+    /// Fetches the trusted roots that a decision needs and that are not there yet.
+    pub(super) async fn fetch_roots(&self, image: &ImageReference) {
+        judgement::fetch_roots(&self.inner.engine, image).await;
+    }
+
+    /// What is decided about a subject at `now`.
+    pub(super) async fn decide(&self, subject: &Subject, now: Timestamp) -> Result<Verdict, Error> {
+        let engine = &self.inner.engine;
+        let image = ImageReference {
+            repository: subject.repository.clone(),
+            reference: Reference::Digest(subject.digest),
+        };
+        let served = judgement::pull(engine, &image, now).await;
+        let record = match judgement::decision_id(&served) {
+            Some(id) => engine.state.record(id).await?,
+            None => None,
+        };
+        let mut verdict = Verdict::new(&Answer::new(&image, &served), &self.config);
+        if let Some(record) = record {
+            verdict.basis = record.basis;
+            verdict.endorsed_by = record.endorsed_by;
+            if verdict.decision == "admit" {
+                let satisfied = record.policies.iter().filter(|policy| policy.satisfied);
+                verdict.policies = satisfied
+                    .map(|policy| Named::new(&policy.name, &self.config))
+                    .collect();
+            }
+            // It is recorded nowhere that anybody could look.
+            let decision = format!(" (decision {})", record.id);
+            let message = verdict.message.take();
+            verdict.message = message.map(|message| match message.strip_suffix(&decision) {
+                Some(message) => message.to_owned(),
+                None => message,
+            });
+        }
+        if verdict.decision == UNAVAILABLE {
+            let lacking = engine.admission.lacking(subject).await?;
+            verdict.lacking = match lacking.is_empty() {
+                true => verdict.message.clone().into_iter().collect(),
+                false => lacking,
+            };
+        }
+        Ok(verdict)
+    }
+
+    /// What is decided about a name of which no digest is known, which is something only where no digest matters.
+    pub(super) fn decide_name(&self, repository: &RepositoryName) -> Verdict {
+        if !self.is_configured(repository) {
+            let message = format!("{} is not a configured upstream", repository.host());
+            return Verdict {
+                kind: Some(admission::Kind::UpstreamNotAllowed.as_str()),
+                message: Some(message),
+                ..Verdict::of("deny")
+            };
+        }
+        match self.inner.engine.admission.covers(repository) {
+            Err(Denial { kind, message, .. }) => Verdict {
+                kind: Some(kind.as_str()),
+                message: Some(message),
+                ..Verdict::of("deny")
+            },
+            Ok(()) => Verdict {
+                lacking: vec![
+                    "its digest is not known, since the tag was not looked up".to_owned(),
+                ],
+                ..Verdict::of(UNAVAILABLE)
+            },
+        }
+    }
+
+    fn is_configured(&self, repository: &RepositoryName) -> bool {
+        self.inner.engine.pull.is_configured(repository.host())
+    }
+
+    /// Whether both decide about everything in a repository by the very same, so that what they decide is the same,
+    /// whatever is stored.
+    pub(super) fn decides_alike(&self, other: &Self, repository: &RepositoryName) -> bool {
+        let (ours, theirs) = (self.policies(), other.policies());
+        let here = by_what(&ours, repository);
+        self.is_configured(repository) == other.is_configured(repository)
+            && here.is_some()
+            && here == by_what(&theirs, repository)
+            && self.apart_from_policies(&ours) == other.apart_from_policies(&theirs)
+    }
+
+    fn policies(&self) -> std::sync::Arc<Policies> {
+        self.inner.engine.in_force.snapshot()
+    }
+
+    /// One hash over everything but the policies that decides.
+    fn apart_from_policies(&self, policies: &Policies) -> Digest {
+        let revoked = policies.revoked.clone();
+        Policies::new(Vec::new(), policies.default, revoked, &self.config.limits)
+            .excepting(policies.exceptions.clone())
+            .hash
+    }
+
+    pub(super) async fn close(self) {
+        self.inner.engine.settle().await;
+    }
+}
+
+/// The policies of a repository, whatever the tag, by their hashes. Nothing while a key or root of them is not to be had:
+/// then the hash does not say which.
+fn by_what(policies: &Policies, repository: &RepositoryName) -> Option<Vec<Digest>> {
+    let tags = Tags::default();
+    let matching = policies.matching(repository, &tags);
+    matching
+        .map(|policy| has_all(policy).then_some(policy.hash))
+        .collect()
+}
+
+fn has_all(policy: &Policy) -> bool {
+    policy.requirement.authorities().iter().all(|authority| {
+        let has_root = matches!(authority.trusted_root, Root::Usable { .. });
+        has_root
+            && match &authority.signer {
+                AuthoritySigner::Key { keys, .. } => matches!(**keys, KeySet::Known(_)),
+                AuthoritySigner::Identity(_) => true,
+            }
+    })
+}
+
+impl Verdict {
+    fn of(decision: &'static str) -> Self {
+        Self {
+            decision,
+            basis: None,
+            kind: None,
+            message: None,
+            policies: Vec::new(),
+            endorsed_by: None,
+            lacking: Vec::new(),
+        }
+    }
+
+    fn new(answer: &Answer, config: &Config) -> Self {
+        match answer {
+            Answer::Admit { warning, .. } => Self {
+                message: warning.clone(),
+                ..Self::of("admit")
+            },
+            Answer::Deny {
+                kind,
+                policy,
+                message,
+            } => Self {
+                kind: Some(kind.as_str()),
+                message: Some(message.clone()),
+                policies: policy.iter().map(|name| Named::new(name, config)).collect(),
+                ..Self::of("deny")
+            },
+            Answer::Undecided { kind, message } => Self {
+                kind: Some(kind),
+                message: Some(message.clone()),
+                ..Self::of(UNAVAILABLE)
+            },
+        }
+    }
+
+    /// Whether it is known to be admitted or refused.
+    pub(super) fn is_known(&self) -> bool {
+        self.decision != UNAVAILABLE
+    }
+}
+
+impl Named {
+    fn new(name: &str, config: &Config) -> Self {
+        let policies = &config.policies.policies;
+        let policy = policies.iter().find(|policy| policy.name == name);
+        let origin = policy.and_then(|policy| policy.origin.as_ref());
+        Self {
+            name: name.to_owned(),
+            file: origin.map(|origin| origin.file.clone()),
+            line: origin.map(|origin| origin.line),
+        }
+    }
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(formatter, "{} ({file}:{line})", self.name),
+            (Some(_) | None, _) => formatter.write_str(&self.name),
+        }
+    }
+}
