@@ -95,6 +95,7 @@ impl Question {
         let known = Known {
             candidates: &found,
             failed_sources: &[],
+            absent_referrer: None,
             tags: &Tags::default(),
             limit_exceeded: None,
             witnessed: true,

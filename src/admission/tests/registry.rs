@@ -147,10 +147,6 @@ impl Registry {
         self.contents().blobs.remove(digest);
     }
 
-    pub(super) fn remove(&self, pushed: &Pushed) {
-        self.contents().manifests.remove(&pushed.digest);
-    }
-
     pub(super) fn tag(&self, tag: &str, pushed: &Pushed) {
         self.contents().tags.insert(tag.to_owned(), pushed.digest);
     }

@@ -104,6 +104,7 @@ impl Place {
             tags: &tags,
             candidates: &candidates,
             failed_sources: &[],
+            absent_referrer: None,
             limit_exceeded: None,
             witnessed: true,
         };
