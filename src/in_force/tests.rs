@@ -52,19 +52,15 @@ fn until(until: Timestamp, root: &Arc<TrustedRoot>) -> Arc<Policies> {
     ))
 }
 
-fn in_force_until(in_force: &InForce) -> Option<Timestamp> {
+fn in_force_until(in_force: &InForce) -> Vec<Option<Timestamp>> {
     let policies = in_force.policies();
-    let policy = policies.policies.first().unwrap();
-    match &policy
-        .requirement
-        .authorities()
-        .first()
-        .unwrap()
-        .trusted_root
-    {
+    let policies = policies.policies.iter();
+    let authorities = policies.flat_map(|policy| policy.requirement.authorities());
+    let roots = authorities.map(|authority| match &authority.trusted_root {
         Root::Usable { until, .. } => *until,
         Root::Unusable { .. } => None,
-    }
+    });
+    roots.collect()
 }
 
 #[test]
@@ -76,7 +72,7 @@ fn a_root_that_may_be_believed_for_longer_is() {
     let changes = in_force.changes();
     let hash = in_force.policies().hash;
     assert!(!in_force.inner.renew(until(second, &root)));
-    assert_eq!(in_force_until(&in_force), Some(second));
+    assert_eq!(in_force_until(&in_force), [Some(second)]);
     // Nothing is decided otherwise now, and nothing that was decided is decided again.
     assert_eq!(in_force.policies().hash, hash);
     assert!(!changes.has_changed().unwrap());

@@ -260,21 +260,21 @@ struct Keys<'s, 'de, A> {
 }
 
 impl<'de, A> Keys<'_, 'de, A> {
-    fn note(&mut self, key: &Cow<'de, str>) {
+    fn note(&mut self, key: Cow<'de, str>) {
         let known: &[&str] = match self.map.place {
             Place::TopLevel => &KNOWN_KEYS,
             Place::Descriptor => &DESCRIPTOR_KEYS,
             Place::MediaType | Place::Descriptors | Place::Elsewhere => return,
         };
         let mut seen = self.map.seen.borrow_mut();
-        if let Err(wrong) = check_key(key, &self.before, known) {
+        if let Err(wrong) = check_key(&key, &self.before, known) {
             seen.wrong.get_or_insert(wrong);
         }
-        self.before.insert(key.clone());
         if self.map.place == Place::TopLevel {
-            self.under = Place::under(key);
+            self.under = Place::under(&key);
             seen.top_level.insert(key.clone());
         }
+        self.before.insert(key);
     }
 }
 
@@ -288,7 +288,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Keys<'_, 'de, A> {
         let Some(Key(key)) = self.map.inner.next_key()? else {
             return Ok(None);
         };
-        self.note(&key);
+        self.note(key.clone());
         seed.deserialize(CowStrDeserializer::new(key)).map(Some)
     }
 

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-fn exception(about: (&str, Value), until: &str) -> Value {
-    json!({about.0: about.1, "reason": "OPS-1", "by": "ops@example.com", "until": until})
+fn exception(key: &str, about: &str, until: &str) -> Value {
+    json!({key: [about], "reason": "OPS-1", "by": "ops@example.com", "until": until})
 }
 
 /// Kyverno put two exceptions together and let through what neither of them did.
