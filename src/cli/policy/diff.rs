@@ -140,7 +140,9 @@ async fn compare(arguments: &Arguments, old: Config, new: Config) -> Result<Repo
     let old = Replay::open(old, &snapshot).await?;
     let new = Replay::open(new, &snapshot).await?;
     // Indexes that were asked for long ago are hinted at first: the latest hints count.
-    for image in images.iter().rev() {
+    let mut by_time: Vec<_> = images.iter().collect();
+    by_time.sort_by_key(|image| image.last_asked);
+    for image in by_time {
         if let Some(subject) = image.subject() {
             old.note(&subject, &image.tags()).await?;
             new.note(&subject, &image.tags()).await?;
