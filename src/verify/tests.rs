@@ -15,4 +15,5 @@ mod stamped;
 mod times;
 mod trusted_root;
 mod two_times;
+mod unproven;
 mod world;

@@ -7,6 +7,7 @@ use super::house::{House, asked, subject};
 use super::question::{World, now, signed_by};
 use super::registry::Pushed;
 use crate::admission::{Admission, Outcome};
+use crate::decision_log::Query;
 use crate::oci::{Digest, Manifest};
 use crate::policy::{Policy, Revoked};
 
@@ -77,6 +78,25 @@ async fn a_name_that_is_no_longer_covered_is_refused_as_such() {
     assert_eq!(process.grants(&layer(&image)).await, "granted");
     process.reconfigure(Vec::new(), Revoked::default());
     assert_eq!(process.grants(&layer(&image)).await, "no_policy");
+}
+
+/// The policies change after the decision has begun, and before anything is known.
+#[tokio::test]
+async fn a_decision_is_made_again_when_the_policies_change_meanwhile() {
+    let (world, house) = (World::new(), House::new().await);
+    let image = house.registry.push_image("signed");
+    house.registry.sign(&image, &world.key);
+    let process = house.process(loose(&world));
+    let subject = subject(&image.digest);
+    let asked = asked(now());
+    let (decided, ()) = tokio::join!(process.admission.decide(&subject, None, &asked), async {
+        process.reconfigure(tight(&world), Revoked::default())
+    },);
+    let decided = decided.unwrap();
+    assert!(matches!(decided.outcome, Outcome::Deny(_)), "{decided:?}");
+    // It was made under both.
+    let records = house.state.records(Query::default()).await.unwrap();
+    assert_eq!(records.len(), 2, "{records:?}");
 }
 
 /// Swaps that have begun and ended; an even number of them leaves the loose policies.

@@ -232,3 +232,39 @@ fn ways_are_not_tried_without_end() {
     let error = CertificateAuthorities::from_pem(&text(&file)).unwrap_err();
     assert!(matches!(error, Error::TooManyWays { .. }), "{error:?}");
 }
+
+/// Below `between` many authorities of one name, each signed by all of the many roots of another.
+fn many_ways(roots: i64, between: i64) -> Result<usize, Error> {
+    let (root, authority) = (Issuer::root("root"), Issuer::root("authority"));
+    let renewals = (1..=roots).map(|number| root.renewed((-number, 1000)));
+    let signed = (1..=between).map(|number| root.cross_signed(&authority, (-number, 1000)));
+    let many: Vec<_> = renewals.chain(signed).collect();
+    let lowest = below(&authority, "lowest", None);
+    let file: Vec<_> = many.iter().chain([&lowest]).collect();
+    CertificateAuthorities::from_pem(&text(&file)).map(|read| read.chains.len())
+}
+
+#[test]
+fn as_many_certificates_and_ways_as_the_limits_are_read() {
+    // One of the lowest, each of those above it with each of the roots: 1 + 15 + 15 * 16 steps.
+    assert_eq!(many_ways(16, 15).unwrap(), 15 * 16 + 15 * 16 + 16);
+    let beyond = many_ways(15, 16).unwrap_err();
+    assert!(matches!(beyond, Error::TooManyWays { .. }), "{beyond:?}");
+    let beyond = many_ways(17, 15).unwrap_err();
+    assert!(matches!(beyond, Error::TooMany), "{beyond:?}");
+}
+
+#[test]
+fn the_certificates_that_come_along_have_a_name_each() {
+    let for_code = |name| Request::authority(name).for_code();
+    let root = Issuer::root("root");
+    let upper = root.intermediate(for_code("upper"));
+    let lower = upper.intermediate(for_code("lower"));
+    let namesake = root.intermediate(for_code("lower"));
+    let own = Own::new(&[&root]);
+    let leaf = own.leaf(&lower);
+    proven(&own.legacy(&leaf, &[&lower, &upper]), &own.demand());
+    proven(&own.legacy(&leaf, &[&lower, &upper, &lower]), &own.demand());
+    let two = own.legacy(&leaf, &[&lower, &upper, &namesake]);
+    assert_eq!(failed(&two, &own.demand()).check, FailedCheck::Malformed);
+}

@@ -75,6 +75,38 @@ fn cve_2026_54787_certificate_logs_count_in_their_window() {
     }
 }
 
+/// Rekor v2 gives no time of its own, so its key must have been valid when the timestamp says that it was signed.
+#[test]
+fn cve_2026_54787_logs_without_a_time_count_in_their_window() {
+    for (window, expected) in windows() {
+        let pointer = "/tlogs/1/publicKey/validFor";
+        let proven = is_proven("kfb-r2-control", Signer::Certificate, pointer, &window);
+        assert_eq!(proven, expected, "{window}");
+    }
+}
+
+/// Its certificates are of 2020 and later.
+#[test]
+fn an_authority_that_was_never_valid_as_a_whole_vouches_for_nothing() {
+    let corpus = Corpus::load();
+    let window = json!({"start": "2000-01-01T00:00:00Z", "end": "2001-01-01T00:00:00Z"});
+    for (case, signer, list) in [
+        (
+            "kf-legacy-gh",
+            Signer::Certificate,
+            "certificateAuthorities",
+        ),
+        (
+            "kt-bundle-r2",
+            Signer::Key(corpus.key("k1.pub")),
+            "timestampAuthorities",
+        ),
+    ] {
+        let pointer = format!("/{list}/0/validFor");
+        assert!(!is_proven(case, signer, &pointer, &window), "{list}");
+    }
+}
+
 /// No number of log entries can be demanded, only that there is one, so that entries of one log, or one entry twice,
 /// prove no more than one does.
 #[test]
