@@ -2,7 +2,9 @@
 //! upstream.
 
 mod asked_tags;
+mod attempts;
 mod attestations;
+mod background;
 mod blobs;
 mod corpus;
 mod cost;
@@ -21,6 +23,7 @@ mod material;
 mod mutation;
 mod outcomes;
 mod question;
+mod records;
 mod registry;
 mod replays;
 mod scenarios;

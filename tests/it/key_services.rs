@@ -1,6 +1,7 @@
 //! Keys in key services, through the running proxy: what they admit, what they cost, and what becomes of it while they
 //! are away.
 
+mod attestations;
 mod others;
 
 use std::time::{Duration, Instant};

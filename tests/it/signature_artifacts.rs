@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::image::{OCI_INDEX, OCI_MANIFEST};
-use crate::support::signing::{BUNDLE, SIMPLE_SIGNING};
+use crate::support::signing::{BUNDLE, SIMPLE_SIGNING, legacy_manifest};
 use crate::support::*;
 
 #[tokio::test]
@@ -60,6 +60,28 @@ async fn an_sbom_document_is_served() {
     sbom.blobs = vec![b"{}".to_vec().into(), document.into()];
     scene.registry.push("apps/web", &sbom);
     assert_serves(&scene.manifest("apps/web", &sbom.digest).await, &sbom);
+}
+
+/// An image under a signature tag may be large, and its layers may not be there.
+#[tokio::test]
+async fn file_systems_in_their_place_are_not_fetched() {
+    let scene = Scene::start().await;
+    let image = scene.unsigned("apps/web", "v1");
+    let evil = Image::new("evil");
+    let tag = image.cosign_tag("sig");
+    scene.registry.push_tagged("apps/web", &tag, &evil);
+    assert_denied(&scene.manifest("apps/web", "v1").await, "unsigned");
+    let blob = |digest: &str| format!("/blobs/{digest}");
+    assert_eq!(scene.registry.count(&blob(&evil.layer(0))), 0);
+    // Beside a signature.
+    let image = scene.unsigned("apps/web", "v2");
+    let (layer, payload) = scene.key.simple_signing(&image.digest);
+    let files = descriptor("application/vnd.oci.image.layer.v1.tar+gzip", b"files");
+    let signature = legacy_manifest(&[layer, files], &[payload]);
+    let tag = image.cosign_tag("sig");
+    scene.registry.push_tagged("apps/web", &tag, &signature);
+    assert_serves(&scene.manifest("apps/web", "v2").await, &image);
+    assert_eq!(scene.registry.count(&blob(&sha256(b"files"))), 0);
 }
 
 #[tokio::test]

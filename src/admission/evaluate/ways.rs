@@ -163,11 +163,14 @@ mod tests {
 
     #[test]
     fn a_signer_counts_for_one_member() {
-        let rows: [(&[Ways], usize); 11] = [
+        let rows: [(&[Ways], usize); 13] = [
             (&[], 0),
             (&[any(&[]), any(&[])], 0),
             (&[any(&["a"]), any(&["a"])], 1),
             (&[any(&["a"]), any(&["b"])], 2),
+            // However many satisfy a member, it counts once.
+            (&[any(&["a", "b"]), any(&[])], 1),
+            (&[any(&[]), any(&["a", "b", "c"])], 1),
             // The first one must give way to the second.
             (&[any(&["a", "b"]), any(&["a"])], 2),
             (&[any(&["a", "b"]), any(&["a"]), any(&["b"])], 2),

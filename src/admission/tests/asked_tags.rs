@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::house::{House, Process, subject};
+use super::house::{House, Process, after, subject};
 use super::question::{World, now, signed_by};
 use super::registry::Pushed;
 use crate::oci::{Manifest, RepositoryName, Tag};
@@ -74,6 +74,8 @@ async fn without_a_known_tag_every_policy_for_the_repository_covers() {
     assert_eq!(process.decide(&index).await, "untrusted_key");
     ask_through(&process, &index, "dev-1").await;
     assert_eq!(process.decide(&index).await, "signature");
+    let subject = subject(&index.digest);
+    assert!(process.admission.remembered(&subject, now()).is_some());
 }
 
 #[tokio::test]
@@ -131,6 +133,20 @@ async fn a_child_with_a_tag_of_its_own_needs_what_that_tag_demands() {
 }
 
 #[tokio::test]
+async fn another_tag_decides_again_by_what_was_found() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, _) = signed(&house, &world).await;
+    let process = house.process(policies(&world));
+    ask_through(&process, &index, "dev-1").await;
+    assert_eq!(process.decide(&index).await, "signature");
+    assert!(house.registry.was_asked_for_signatures());
+    ask_through(&process, &index, "dev-2").await;
+    let later = after(now(), 3600);
+    assert_eq!(process.decide_at(&index, later).await, "signature");
+    assert!(!house.registry.was_asked_for_signatures());
+}
+
+#[tokio::test]
 async fn tags_that_only_the_state_has_add_policies_and_take_none_away() {
     let (world, house) = (World::new(), House::new().await);
     let (index, _) = signed(&house, &world).await;
@@ -161,7 +177,10 @@ async fn too_many_tags_are_as_good_as_none() {
         ask_through(&process, &index, &format!("dev-{number}")).await;
         assert_eq!(process.decide(&index).await, "untrusted_key");
     }
-    // What the state keeps is bounded, and says so.
+    // What is kept is bounded, in memory and in the state, and says so.
+    let another = tag("dev-71");
+    let admission = &process.admission;
+    assert!(admission.knows_tag(&subject(&index.digest), &another));
     let kept = house.state.asked_tags(&subject(&index.digest)).await;
     assert_eq!(kept.unwrap(), None);
 }

@@ -1,6 +1,7 @@
 //! What a pile of signatures may cost: how many are verified, whatever a registry lists.
 
-use super::question::{Question, World, signed_by, words};
+use super::house::{House, Settings, subject};
+use super::question::{Question, World, now, signed_by, words};
 use crate::limits::Limits;
 use crate::oci::{Descriptor, Digest, media_type};
 use crate::signature::{Artifact, Blob, Candidate, Source, candidates};
@@ -68,4 +69,27 @@ fn what_is_broken_does_not_use_up_the_attempts() {
     let policy = signed_by(&[&world.authority], 1);
     let question = Question::new(vec![policy], candidates.collect());
     assert_eq!(question.answer(), "satisfied");
+}
+
+/// Decisions take up memory with their manifests, and what is too much for it is decided again.
+#[tokio::test]
+async fn what_is_remembered_is_bounded_by_its_bytes() {
+    let (world, house) = (World::new(), House::new().await);
+    let image = house.registry.push_image("signed");
+    house.registry.sign(&image, &world.key);
+    let bytes = 1024 + 2 * image.bytes.len() as u64;
+    for (memory_bytes_max, is_remembered) in [(bytes, true), (bytes - 1, false)] {
+        let settings = Settings {
+            limits: Limits {
+                memory_bytes_max,
+                ..Limits::default()
+            },
+            ..Settings::default()
+        };
+        let process = house.process_with(vec![signed_by(&[&world.authority], 1)], settings);
+        assert_eq!(process.decide(&image).await, "signature");
+        process.admission.inner.remembered.run_pending_tasks();
+        let remembered = process.admission.remembered(&subject(&image.digest), now());
+        assert_eq!(remembered.is_some(), is_remembered, "{memory_bytes_max}");
+    }
 }

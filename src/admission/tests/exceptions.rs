@@ -6,10 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::house::{House, Process, Settings, after, subject};
+use super::keys_and_roots::without_key;
 use super::question::{Question, World, now, signed_by};
 use super::registry::Pushed;
 use crate::admission::evaluate::Finding;
 use crate::decision_log::Mode as Recorded;
+use crate::limits::Limits;
 use crate::oci::Digest;
 use crate::policy::exception::Scope;
 use crate::policy::{Authority, AuthoritySigner, Exception, KeySet, Mode, Policy, Revoked, Root};
@@ -154,6 +156,51 @@ async fn an_excepted_index_lets_through_what_it_lists_and_no_longer() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_not_excepted_stands_in_nobodys_way() {
+    let (world, house) = (World::new(), House::new().await);
+    let child = house.registry.push_image("a child");
+    let index = house.registry.push_index(&[&child]);
+    let other = house
+        .registry
+        .push_index(&[&child, &house.registry.push_image("another child")]);
+    // Whichever of them is asked first.
+    for order in [[&index, &other], [&other, &index]] {
+        let process = excepting(&house, &world, vec![exception(of_digest(&index), 10)]);
+        for parent in order {
+            house.hint(&parent.digest, &child.digest).await;
+        }
+        assert_eq!(process.decide(&child).await, "audit");
+        assert_eq!(process.last_record().endorsed_by, Some(index.digest));
+    }
+}
+
+#[tokio::test]
+async fn an_exception_reaches_no_deeper_than_a_signature() {
+    let (world, house) = (World::new(), House::new().await);
+    let image = house.registry.push_image("the innermost");
+    let inner = house.registry.push_index(&[&image]);
+    let outer = house.registry.push_index(&[&inner]);
+    for (depth, answers) in [
+        (0, ["audit", "unsigned", "unsigned"]),
+        (1, ["audit", "audit", "unsigned"]),
+        (2, ["audit", "audit", "audit"]),
+    ] {
+        let settings = Settings {
+            exceptions: vec![exception(of_digest(&outer), 10)],
+            limits: Limits {
+                endorsement_depth_max: depth,
+                ..Limits::default()
+            },
+            ..Settings::default()
+        };
+        let process = house.process_with(enforcing(&world), settings);
+        for (manifest, answer) in [&outer, &inner, &image].into_iter().zip(answers) {
+            assert_eq!(process.decide(manifest).await, answer, "depth {depth}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn type_and_size_must_be_what_the_excepted_index_says() {
     let (world, house) = (World::new(), House::new().await);
     let child = house.registry.push_image("a child");
@@ -216,6 +263,14 @@ fn one_policy_that_nobody_waives_is_enough() {
     };
     assert!(question(Revoked::default()).ask().waivable);
     assert!(!question(revoked()).ask().waivable);
+    // What is not known yet is no reason, unless what is known so far is revoked.
+    let undecided = |revoked| {
+        let authorities = [&world.authority, &without_key(&world)];
+        let policies = vec![by_other(Mode::Enforce), signed_by(&authorities, 2)];
+        Question::new(policies, vec![world.signature()]).revoking(revoked)
+    };
+    assert!(undecided(Revoked::default()).ask().waivable);
+    assert!(!undecided(revoked()).ask().waivable);
     let limited = question(Revoked::default()).limited().ask();
     assert!(!limited.waivable);
 }

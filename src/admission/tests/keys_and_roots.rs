@@ -17,7 +17,7 @@ use crate::policy::{
 use crate::signature::Candidate;
 use crate::verify::TrustedRoot;
 
-fn versions(keys: &[&Key]) -> Arc<KeySet> {
+pub(super) fn versions(keys: &[&Key]) -> Arc<KeySet> {
     let numbered = keys.iter().zip((1..=keys.len()).rev());
     let versions = numbered.map(|(key, number)| KeyVersion {
         version: Some(number.to_string()),
@@ -32,7 +32,12 @@ fn missing() -> Arc<KeySet> {
     })
 }
 
-fn with_keys(world: &World, name: &str, reference: &str, keys: Arc<KeySet>) -> Arc<Authority> {
+pub(super) fn with_keys(
+    world: &World,
+    name: &str,
+    reference: &str,
+    keys: Arc<KeySet>,
+) -> Arc<Authority> {
     Arc::new(Authority {
         name: name.to_owned(),
         signer: AuthoritySigner::Key {
@@ -43,7 +48,7 @@ fn with_keys(world: &World, name: &str, reference: &str, keys: Arc<KeySet>) -> A
     })
 }
 
-fn without_key(world: &World) -> Arc<Authority> {
+pub(super) fn without_key(world: &World) -> Arc<Authority> {
     with_keys(world, "remote", "kms://remote", missing())
 }
 

@@ -99,6 +99,33 @@ async fn a_decision_is_made_again_when_the_policies_change_meanwhile() {
     assert_eq!(records.len(), 2, "{records:?}");
 }
 
+/// The parent is remembered under the policies that are in force, and the child is still decided under others.
+#[tokio::test]
+async fn a_parent_is_decided_under_the_policies_of_its_child() {
+    let (world, house) = (World::new(), House::new().await);
+    let child = house.registry.push_image("a child");
+    let index = house.registry.push_index(&[&child]);
+    house.registry.sign(&index, &world.key);
+    let process = house.process(loose(&world));
+    let before = process.admission.inner.in_force.snapshot();
+    let renamed = Policy {
+        name: "renamed".to_owned(),
+        ..loose(&world).remove(0)
+    };
+    process.reconfigure(vec![renamed], Revoked::default());
+    assert_eq!(process.decide(&index).await, "signature");
+    let (subject, asked) = (subject(&child.digest), asked(now()));
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deciding = process
+        .admission
+        .decide_under(before, &subject, None, &asked, deadline);
+    let decided = deciding.await.unwrap();
+    assert!(
+        matches!(decided.outcome, Outcome::Admit { .. }),
+        "{decided:?}"
+    );
+}
+
 /// Swaps that have begun and ended; an even number of them leaves the loose policies.
 #[derive(Default)]
 struct Swaps {
