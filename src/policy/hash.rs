@@ -282,3 +282,6 @@ fn describe_limits(limits: &Limits) -> Value {
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -247,6 +247,7 @@ mod tests {
             Matcher::expression(&"a".repeat(Matcher::SOURCE_BYTES_MAX + 1)),
             Err(MatcherError::TooLarge)
         ));
+        assert!(Matcher::expression(&"a".repeat(Matcher::SOURCE_BYTES_MAX)).is_ok());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::question::{World, now, signed_by};
 use super::registry::{Pushed, TAR, described};
 use crate::admission::Asked;
 use crate::limits::Limits;
+use crate::oci::media_type;
 use crate::policy::{Policy, Revoked};
 
 const SPDX_TYPE: &str = "text/spdx+json";
@@ -149,6 +150,43 @@ async fn limits_hold_for_material() {
         };
         let process = house.process_with(enforcing(&world), with_limits(limits));
         assert_eq!(process.decide_as(&two, &by_tag()).await, answer);
+    }
+    let together = spdx().descriptor.size + signature().descriptor.size;
+    for (bytes, answer) in [(together, "signature_artifact"), (together - 1, "unsigned")] {
+        let limits = Limits {
+            discovery_bytes_max: bytes,
+            ..Limits::default()
+        };
+        let process = house.process_with(enforcing(&world), with_limits(limits));
+        assert_eq!(process.decide_as(&two, &by_tag()).await, answer);
+    }
+}
+
+#[tokio::test]
+async fn a_config_of_material_is_small() {
+    let (world, house) = (World::new(), House::new().await);
+    let document = spdx();
+    house.registry.push_blob(&document.blob);
+    for (size, answer) in [
+        (1024 * 1024, "signature_artifact"),
+        (1024 * 1024 + 1, "unsigned"),
+    ] {
+        let config = format!("{{{}}}", " ".repeat(size - 2));
+        let digest = house.registry.push_blob(config.as_bytes());
+        let pushed = house.registry.push(
+            media_type::OCI_MANIFEST,
+            &json!({
+                "schemaVersion": 2,
+                "config": {
+                    "mediaType": media_type::OCI_IMAGE_CONFIG,
+                    "digest": digest.to_string(),
+                    "size": size,
+                },
+                "layers": [described(&document)],
+            }),
+        );
+        let process = house.process(enforcing(&world));
+        assert_eq!(process.decide_as(&pushed, &by_tag()).await, answer);
     }
 }
 

@@ -232,6 +232,17 @@ impl Registry {
     }
 }
 
+/// Nothing is answered once the time for it is over.
+fn in_time(deadline: Instant) -> Result<(), upstream::Error> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    Err(upstream::Error::Failed {
+        host: "registry.example".to_owned(),
+        reason: "out of time".to_owned(),
+    })
+}
+
 /// The descriptor of a layer as it stands in a manifest.
 pub(super) fn described(layer: &Layer) -> Value {
     json!({
@@ -253,9 +264,10 @@ impl Upstream for Registry {
         _repository: &RepositoryName,
         reference: &Reference,
         purpose: Purpose,
-        _deadline: Instant,
+        deadline: Instant,
     ) -> Result<FetchedManifest, upstream::Error> {
         self.wait(purpose).await;
+        in_time(deadline)?;
         self.answer(purpose, |contents| {
             let digest = match reference {
                 Reference::Digest(digest) => digest,
@@ -299,8 +311,9 @@ impl Upstream for Registry {
         digest: &Digest,
         _limit_bytes: u64,
         purpose: Purpose,
-        _deadline: Instant,
+        deadline: Instant,
     ) -> Result<Bytes, upstream::Error> {
+        in_time(deadline)?;
         self.answer(purpose, |contents| contents.blobs.get(digest).cloned())
     }
 
@@ -318,9 +331,10 @@ impl Upstream for Registry {
         _repository: &RepositoryName,
         digest: &Digest,
         _next: Option<&str>,
-        _deadline: Instant,
+        deadline: Instant,
     ) -> Result<Page, upstream::Error> {
         self.wait(Purpose::Referrers).await;
+        in_time(deadline)?;
         self.answer(Purpose::Referrers, |contents| {
             let listed = contents.referrers.get(digest).cloned().unwrap_or_default();
             Some(Page {

@@ -181,6 +181,59 @@ fn tells_globs_about_tags() {
 }
 
 #[test]
+fn what_is_no_reference_matches_nothing() {
+    let glob = Glob::new("**").unwrap();
+    for reference in [
+        "",
+        "/app",
+        "/",
+        "ghcr.io/org/app:",
+        "ghcr.io/org/app:a b",
+        "ghcr.io/org/app:a\nb",
+        "ghcr.io/org/app:v1:v2",
+        "ghcr.io/org/A",
+        "ghcr.io/org/app@",
+        "ghcr.io/org/app@sha256",
+    ] {
+        assert!(!glob.matches(reference), "{reference:?}");
+    }
+    assert!(!glob.matches(&format!("ghcr.io/org/app:{}", "a".repeat(129))));
+    assert!(glob.matches(&format!("ghcr.io/org/app:{}", "a".repeat(128))));
+    for (algorithm, length) in [("sha256", 64), ("sha512", 128)] {
+        let reference = |digits: String| format!("ghcr.io/org/app@{algorithm}:{digits}");
+        assert!(glob.matches(&reference("0a".repeat(length / 2))));
+        assert!(!glob.matches(&reference("0a".repeat(length / 2 - 1))));
+        assert!(!glob.matches(&reference("0g".repeat(length / 2))));
+        assert!(!glob.matches(&reference("0A".repeat(length / 2))));
+    }
+}
+
+#[test]
+fn a_coverage_is_what_its_globs_are_together() {
+    let coverage = |globs: &[&str], doubt| {
+        let globs = globs.iter().map(|glob| Glob::new(glob).unwrap());
+        GlobCoverage::new(globs.collect(), doubt)
+    };
+    let of = |globs: &[&str]| coverage(globs, Doubt::Covers);
+    let both = of(&["ghcr.io/org/*", "ghcr.io/app:v1"]);
+    assert!(both.is_about_tags());
+    assert!(!of(&["ghcr.io/org/*"]).is_about_tags());
+    assert_eq!(both.patterns(), ["ghcr.io/org/*", "ghcr.io/app:v1"]);
+    assert!(both.matches("ghcr.io/app:v1") && both.matches("ghcr.io/org/a:v2"));
+    assert!(!both.matches("ghcr.io/app:v2"));
+    // The description goes into the hash of a policy.
+    let described = [
+        both.describe(),
+        of(&["ghcr.io/org/*"]).describe(),
+        of(&["ghcr.io/app:v1"]).describe(),
+        coverage(&["ghcr.io/app:v1"], Doubt::DoesNotCover).describe(),
+    ];
+    for (index, one) in described.iter().enumerate() {
+        assert!(!described[..index].contains(one), "{one}");
+    }
+}
+
+#[test]
 fn many_wildcards_take_no_longer() {
     let glob = Glob::new(&"*a".repeat(200)).unwrap();
     assert!(!glob.matches(&format!("ghcr.io/{}", "b".repeat(200))));

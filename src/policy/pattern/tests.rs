@@ -108,6 +108,8 @@ fn says_what_is_wrong_with_a_pattern() {
     }
     let long = format!("ghcr.io/{}", "a".repeat(CHARACTERS_MAX));
     assert_eq!(long.parse::<Pattern>(), Err(PatternError::TooLong));
+    let longest = format!("ghcr.io/{}", "a".repeat(CHARACTERS_MAX - "ghcr.io/".len()));
+    assert!(longest.parse::<Pattern>().is_ok());
 }
 
 #[test]
