@@ -343,6 +343,18 @@ mod tests {
             Condition::new("predicate.all(m, m > 0) && m == 1"),
             Err(ConditionSyntaxError::UnknownVariable(name)) if name == "m"
         ));
+        for inside in [
+            "{'a': x}.a == 1",
+            "{x: 1}.a == 1",
+            "[x] == [1]",
+            "(x ? 1 : 2) == 1",
+        ] {
+            let unknown = Condition::new(inside);
+            assert!(
+                matches!(&unknown, Err(ConditionSyntaxError::UnknownVariable(name)) if name == "x"),
+                "{inside}"
+            );
+        }
         let long = format!("'{}' == ''", "a".repeat(Condition::SOURCE_BYTES_MAX));
         assert!(matches!(
             Condition::new(&long),

@@ -193,6 +193,8 @@ mod tests {
                 .replace(" = false", " := false"),
         ] {
             let condition = RegoCondition::new(module).unwrap();
+            // What goes into the hash of a policy.
+            assert_eq!(condition.source(), module);
             assert!(condition.evaluate(&statement("foobar e2e test")).unwrap());
             assert!(!condition.evaluate(&statement("another")).unwrap());
             assert!(!condition.evaluate(&json!({})).unwrap());

@@ -215,7 +215,13 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_not_covered() {
         let digest = format!("sha256:{}", "0".repeat(64));
-        for reference in ["", "Invalid", &format!("busybox:1@{digest}")] {
+        for reference in [
+            "",
+            "/",
+            "/busybox",
+            "Invalid",
+            &format!("busybox:1@{digest}"),
+        ] {
             assert_eq!(decides(&["docker.io"], reference), [""; 0], "{reference}");
         }
     }
@@ -234,6 +240,39 @@ mod tests {
             covering(&scopes, name, &["v1", "v2"]),
             ["ghcr.io/org/app:v1", "ghcr.io/org/app"]
         );
+    }
+
+    #[test]
+    fn a_coverage_is_told_from_every_other() {
+        let scopes = |scopes: &[&str]| -> Scopes {
+            Arc::new(scopes.iter().map(|it| (*it).to_owned()).collect())
+        };
+        let names = scopes(&["ghcr.io", "ghcr.io/org", ""]);
+        let tags = scopes(&["ghcr.io", "ghcr.io/org:v1", ""]);
+        // Whether a tag matters is a matter of all scopes: each decides where none of the others does.
+        assert!(!ScopeCoverage::scope("ghcr.io", Arc::clone(&names)).is_about_tags());
+        assert!(ScopeCoverage::scope("ghcr.io", Arc::clone(&tags)).is_about_tags());
+        let coverages = [
+            ScopeCoverage::scope("ghcr.io", Arc::clone(&names)),
+            ScopeCoverage::scope("ghcr.io/org", Arc::clone(&names)),
+            ScopeCoverage::scope("", Arc::clone(&names)),
+            ScopeCoverage::default_of(names),
+            ScopeCoverage::scope("ghcr.io", tags),
+        ];
+        // The description goes into the hash of a policy.
+        let described = coverages.each_ref().map(ImportedCoverage::describe);
+        for (index, one) in described.iter().enumerate() {
+            assert!(!described[..index].contains(one), "{one}");
+        }
+        let shown = coverages.each_ref().map(|it| it.patterns().join(" "));
+        let expected = [
+            "ghcr.io",
+            "ghcr.io/org",
+            "every other image (docker)",
+            "every other image",
+            "ghcr.io",
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -162,10 +162,9 @@ async fn a_refusal_without_a_decision_is_recorded() {
         policy: None,
         digest: None,
     };
-    let refused =
-        process
-            .admission
-            .record_refusal("registry.example/apps/web", &asked(now()), &mut denial);
+    let (asked, repository) = (asked(now()), "registry.example/apps/web");
+    let admission = &process.admission;
+    let refused = admission.record_refusal(repository, &asked, &mut denial);
     let id = refused.await.unwrap();
     let records = house.state.records(Query::default()).await.unwrap();
     let [record] = records.as_slice() else {

@@ -4,6 +4,7 @@ use super::*;
 use crate::policy::{ImportedCoverage as _, Matcher, Rule as _, Tags};
 
 mod conditions;
+mod values;
 
 const FIXTURES: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),

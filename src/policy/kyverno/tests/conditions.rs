@@ -312,3 +312,29 @@ fn what_a_pull_cannot_know_is_refused_by_name() {
     assert!(Operand::new(json!({"a": "{{ b }}"}), &context).is_err());
     assert!("equals".parse::<Operator>().is_err());
 }
+
+/// The source goes into the hash of a policy, so that every part of a condition is in it.
+#[test]
+fn conditions_that_differ_have_another_source() {
+    let block = |key: &str, operator: &str, value: &str| Block {
+        any: None,
+        all: vec![comparison(json!(key), operator, json!(value))],
+    };
+    let sources = [
+        Conditions::new(vec![block("{{ a }}", "Equals", "x")]),
+        Conditions::new(vec![block("{{ b }}", "Equals", "x")]),
+        Conditions::new(vec![block("{{ a }}", "NotEquals", "x")]),
+        Conditions::new(vec![block("{{ a }}", "Equals", "y")]),
+        Conditions::new(vec![
+            block("{{ a }}", "Equals", "x"),
+            block("{{ a }}", "Equals", "y"),
+        ]),
+        Conditions::new(vec![Block {
+            any: Some(vec![comparison(json!("{{ a }}"), "Equals", json!("x"))]),
+            all: vec![],
+        }]),
+    ]
+    .map(|conditions| conditions.source().to_owned());
+    let distinct: BTreeSet<_> = sources.iter().collect();
+    assert_eq!(distinct.len(), sources.len(), "{sources:?}");
+}
