@@ -142,7 +142,7 @@ async fn a_layer_beside_the_signature_makes_it_no_signature() {
     let image = scene.unsigned("apps/web", "v1");
     let (signed, payload) = scene.key.simple_signing(&image.digest);
     let hidden = image::noise("hidden", 5000);
-    let mut mixed = signing::legacy_manifest(
+    let mut mixed = legacy_manifest(
         &[
             signed,
             descriptor("application/vnd.oci.image.layer.v1.tar+gzip", &hidden),

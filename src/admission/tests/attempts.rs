@@ -153,7 +153,7 @@ fn of_several_reasons_a_limit_is_told_first() {
     let artifact = Artifact {
         source: Source::CosignTag,
         digest: crate::oci::Digest::sha256(b"a signature manifest"),
-        layers: vec![(layer.descriptor.clone(), Blob::TooLarge)],
+        layers: vec![(layer.descriptor, Blob::TooLarge)],
     };
     let cut = candidates(&artifact, &Limits::default()).remove(0);
     let either = Requirement::Any(vec![

@@ -336,7 +336,7 @@ async fn an_exception_that_is_taken_back_while_keys_are_asked_for_is_over() {
 
 #[test]
 fn exceptions_are_part_of_the_hash() {
-    let limits = crate::limits::Limits::default();
+    let limits = Limits::default();
     let hash = |exceptions: Vec<Exception>| -> Digest {
         let policies = super::house::in_force(Vec::new(), None, Revoked::default(), &limits);
         let exceptions = exceptions.into_iter().map(Arc::new).collect();

@@ -20,13 +20,10 @@ async fn ghsa_gg4x_fgg2_h9w9_two_exceptions_that_combine() {
     );
     let name = scene.repository("apps/web");
     let exceptions = json!([
-        exception(("images", json!([scene.repository("apps/*")])), PAST),
-        exception(("images", json!([name])), PAST),
-        exception(("digests", json!([other.digest])), PAST),
-        exception(
-            ("images", json!([scene.repository("apps/another")])),
-            FUTURE
-        ),
+        exception("images", &scene.repository("apps/*"), PAST),
+        exception("images", &name, PAST),
+        exception("digests", &other.digest, PAST),
+        exception("images", &scene.repository("apps/another"), FUTURE),
     ]);
     scene
         .proxy

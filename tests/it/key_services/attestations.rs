@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Bench;
-use super::google::FakeKms;
+use crate::support::google_kms::FakeKms;
 use crate::support::signing::bundle_artifact;
 use crate::support::*;
 

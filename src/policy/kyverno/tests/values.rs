@@ -255,7 +255,7 @@ fn functions_answer_as_kyvernos_do() {
     ] {
         assert_eq!(evaluated(expression), answer, "{expression}");
     }
-    let longest = crate::policy::Matcher::SOURCE_BYTES_MAX;
+    let longest = Matcher::SOURCE_BYTES_MAX;
     for (length, answer) in [(longest, Some(json!(false))), (longest + 1, None)] {
         let expression = format!("regex_match('{}', 'b')", "a".repeat(length));
         assert_eq!(evaluated(&expression), answer, "{length}");
