@@ -66,6 +66,9 @@ pub enum Error {
     /// It was opened for reading.
     #[error("the state database is only read here")]
     ReadOnly,
+    /// A proxy has decided with it, so that nothing may be copied over it.
+    #[error("the state in {} is a proxy's; name another folder", .0.display())]
+    InUse(PathBuf),
     /// The writer ended: the process is shutting down.
     #[error("the state database is closed")]
     Closed,

@@ -4,7 +4,7 @@
 //! said to have been asked for. They may add policies and never take one away: whoever writes to the database could
 //! else choose by which policies a digest is judged.
 
-use super::{Admission, Decision};
+use super::{Admission, Asked, Decision};
 use crate::decision_log::Subject;
 use crate::oci::Tag;
 use crate::policy::{Policies, Tags};
@@ -13,7 +13,42 @@ use crate::state::{self, ASKED_TAGS_MAX, Batch};
 /// Subjects whose tags are remembered. One that was forgotten is covered by every policy for its repository.
 pub(super) const SUBJECTS_MAX: u64 = 100_000;
 
+/// The tags by which a digest is known at all.
+#[derive(Debug, Clone, Default)]
+pub(super) enum OwnTags {
+    /// It was only ever asked for by digest, or no policy is about tags.
+    #[default]
+    None,
+    /// These: seen by this process, in the state, or asked for right now.
+    Known(Tags),
+    /// More than are kept.
+    TooMany,
+}
+
 impl Admission {
+    /// The tags of a digest that an index may list, from wherever they are known. They only say what an endorsement must
+    /// have been judged by, so that too many can never be good for anything.
+    pub(super) async fn own_tags(
+        &self,
+        subject: &Subject,
+        asked: &Asked,
+    ) -> Result<OwnTags, state::Error> {
+        let Some(mut tags) = self.inner.state.asked_tags(subject).await? else {
+            return Ok(OwnTags::TooMany);
+        };
+        let seen = self.inner.asked_tags.get(subject).unwrap_or_default();
+        tags.extend(seen.known().iter().cloned());
+        let asked = asked.reference.parse::<Tag>();
+        tags.extend(asked.iter().map(|tag| tag.as_str().to_owned()));
+        tags.sort_unstable();
+        tags.dedup();
+        Ok(match tags.len() {
+            0 => OwnTags::None,
+            1..=ASKED_TAGS_MAX => OwnTags::Known(Tags::new(tags)),
+            _ => OwnTags::TooMany,
+        })
+    }
+
     /// Whether tags count: whether any policy in force is about tags.
     #[must_use]
     pub fn counts_tags(&self) -> bool {

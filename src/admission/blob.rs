@@ -95,6 +95,7 @@ impl Admission {
     pub fn still_grants(&self, grant: &Admitted<Arc<BlobGrant>>, blob: &Subject) -> bool {
         let policies = self.inner.in_force.policies();
         grant.decision().configuration == policies.hash
+            && self.tags_are_current(grant.decision(), &policies)
             && !policies.revoked.digests.contains(&blob.digest)
     }
 

@@ -9,12 +9,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::asked_tags::OwnTags;
 use super::decision::{Decision, Error, Outcome};
 use super::judge::Terms;
 use super::{Admission, Asked};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document};
 use crate::oci::{Descriptor, Digest};
+use crate::policy::Tags;
 
 /// An admitted parent and what it says of the child.
 #[derive(Debug)]
@@ -228,11 +230,13 @@ impl Terms {
     /// asked for may add policies that say nothing about the tags of the parent: those must be satisfied by the child
     /// itself. Without known tags a child is what its parent is, or no platform of an image could be pulled.
     fn are_those_of(&self, parent: &Decision, child: &Subject) -> bool {
-        self.tags.known().is_empty()
-            || self
-                .policies
-                .matching(&child.repository, &self.tags)
-                .all(|policy| parent.judged_by.contains(&policy.hash))
+        let tags = match &self.own_tags {
+            OwnTags::None => return true,
+            OwnTags::Known(tags) => tags.clone(),
+            OwnTags::TooMany => Tags::default(),
+        };
+        let mut policies = self.policies.matching(&child.repository, &tags);
+        policies.all(|policy| parent.judged_by.contains(&policy.hash))
     }
 }
 

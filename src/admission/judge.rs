@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, FutureExt, Shared};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::asked_tags::OwnTags;
 use super::decision::{Decision, Error, Outcome};
 use super::denial::Denial;
 use super::endorsement::{Endorsement, Parents};
@@ -14,7 +15,7 @@ use super::evaluate::{self, Evaluation, Finding, Known};
 use super::evidence::Gathering;
 use super::material::Nature;
 use super::recorder::Draft;
-use super::{Admission, Asked, REFUSAL_MEMORY, UNAVAILABLE_MEMORY};
+use super::{Admission, Asked, REFUSAL_MEMORY, Reliance, UNAVAILABLE_MEMORY};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document, Origin};
 use crate::policy::{Exception, Policies, Policy, Quantifier, Tags};
@@ -61,6 +62,8 @@ pub(super) struct Terms {
     pub(super) policies: Arc<Policies>,
     /// The tags through which the digest was asked for.
     pub(super) tags: Tags,
+    /// The tags by which the digest is known, whether or not they count.
+    pub(super) own_tags: OwnTags,
     pub(super) now: Timestamp,
     pub(super) deadline: Instant,
     pub(super) started: Stopwatch,
@@ -82,7 +85,10 @@ impl Admission {
         }
         let mut seen = Vec::new();
         let mut tags = Tags::default();
+        let mut own_tags = OwnTags::None;
         if policies.are_about_tags() {
+            let known = self.own_tags(&subject, &asked).await;
+            own_tags = known.map_err(|source| storage(&subject, source))?;
             let found = self.tags_that_count(&subject).await;
             let (counting, own) = found.map_err(|source| storage(&subject, source))?;
             seen.push((subject.clone(), own));
@@ -91,6 +97,7 @@ impl Admission {
         let terms = Terms {
             policies,
             tags,
+            own_tags,
             now: asked.now,
             deadline,
             started: Stopwatch::now(),
@@ -210,6 +217,11 @@ impl Admission {
         terms: &mut Terms,
         draft: &mut Draft,
     ) -> bool {
+        match self.inner.reliance {
+            // What is replayed is judged by what is known, and asks nobody.
+            Reliance::Recorded => return false,
+            Reliance::Fresh => {}
+        }
         let unmatched = &evaluation.unmatched_keys;
         // Where all attestations matter, what was satisfied may not be by one that only a new version vouches for.
         let is_settled =

@@ -143,9 +143,14 @@ impl Discovery {
                 "the referrer {} is larger than {limit_bytes} bytes",
                 descriptor.digest
             )),
-            // Listed and gone: definite, and no reason to doubt the others. Whoever must have seen all of them has not.
+            // Listed and gone: definite, and no reason to doubt the others. Whoever must have seen all of them has not,
+            // unless it says that it was something else: clients leave entries of what was deleted in referrers tags.
             Err(upstream::Error::NotFound { .. }) => Gathered {
-                absent: vec![descriptor.digest],
+                absent: if says_it_is_another(descriptor) {
+                    Vec::new()
+                } else {
+                    vec![descriptor.digest]
+                },
                 ..Gathered::default()
             },
             Err(error) => Gathered::from_error(&error),
@@ -167,4 +172,18 @@ fn may_be_signature(descriptor: &Descriptor) -> bool {
                 || artifact_type.starts_with("application/vnd.amazon.soci.")
         });
     image && !certainly_other
+}
+
+/// Whether it is listed as neither a signature nor an attestation, nor as anything that registries write for want of a
+/// better type.
+fn says_it_is_another(descriptor: &Descriptor) -> bool {
+    const UNSAID: [&str; 3] = [
+        "",
+        "application/vnd.oci.empty.v1+json",
+        media_type::OCI_IMAGE_CONFIG,
+    ];
+    descriptor.artifact_type.as_deref().is_some_and(|said| {
+        let is_signature = ["sigstore", "cosign", "dsse", "in-toto"];
+        !UNSAID.contains(&said) && !is_signature.iter().any(|word| said.contains(word))
+    })
 }

@@ -17,13 +17,21 @@ const TABLES: [&str; 5] = ["evidence", "manifests", "parents", "tags", "asked_ta
 /// Waits for the disk.
 ///
 /// # Errors
-/// When there is no state under `from`, either database fails, or one is of a newer version.
+/// When there is no state under `from`, a proxy has decided with that under `into`, either database fails, or one is of
+/// a newer version.
 pub fn copy(from: &Path, into: &Path) -> Result<(), Error> {
     let source = from.join(FILE);
     // Attaching would make a new one.
     drop(schema::open_read_only(&source)?);
     std::fs::create_dir_all(into)?;
     let copy = schema::open(&into.join(FILE))?;
+    let has_decided: bool =
+        copy.query_row("SELECT EXISTS (SELECT 1 FROM decisions)", [], |row| {
+            row.get(0)
+        })?;
+    if has_decided {
+        return Err(Error::InUse(into.to_path_buf()));
+    }
     attach(&copy, &source)?;
     copy_tables(&copy)?;
     copy.execute_batch("DETACH source")?;

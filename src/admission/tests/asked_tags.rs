@@ -146,6 +146,39 @@ async fn another_tag_decides_again_by_what_was_found() {
     assert!(!house.registry.was_asked_for_signatures());
 }
 
+/// Whoever may push tags could else lift what one of them demands by pushing more.
+#[tokio::test]
+async fn too_many_tags_of_a_child_are_those_of_every_policy() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, child) = signed(&house, &world).await;
+    let process = house.process(policies(&world));
+    ask_through(&process, &index, "dev-1").await;
+    assert_eq!(process.decide(&index).await, "signature");
+    ask_through(&process, &child, "prod-1").await;
+    assert_eq!(process.decide(&child).await, "unsigned");
+    for number in 1..=64 {
+        ask_through(&process, &child, &format!("dev-{number}")).await;
+    }
+    assert_eq!(process.decide(&child).await, "unsigned");
+    // And by the word of the state alone, as after a restart.
+    for child_tags in ["prod-2", "dev-2"] {
+        let (index, child) = (house.registry.push_image(child_tags), &child);
+        let index_of = house.registry.push_index(&[&index, child]);
+        house.registry.sign(&index_of, &world.key);
+        let first = house.process(policies(&world));
+        ask_through(&first, &index, child_tags).await;
+        let second = house.process(policies(&world));
+        ask_through(&second, &index_of, "dev-1").await;
+        assert_eq!(second.decide(&index_of).await, "signature");
+        let expected = if child_tags == "dev-2" {
+            "endorsement"
+        } else {
+            "unsigned"
+        };
+        assert_eq!(second.decide(&index).await, expected);
+    }
+}
+
 #[tokio::test]
 async fn tags_that_only_the_state_has_add_policies_and_take_none_away() {
     let (world, house) = (World::new(), House::new().await);

@@ -152,3 +152,19 @@ async fn a_copy_is_made_of_an_older_database_and_of_none_that_is_newer_or_absent
     assert_eq!(std::fs::read_dir(nothing.path()).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(nowhere.path()).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn nothing_is_copied_over_the_state_of_a_proxy() {
+    let (recorded, source) = new_state();
+    let (batch, app, _tag) = batch();
+    source.write(batch).await.unwrap();
+    let (used, state) = new_state();
+    let batch = Batch {
+        records: vec![record(1)],
+        ..Batch::default()
+    };
+    state.write(batch).await.unwrap();
+    let copied = copy(recorded.path(), used.path());
+    assert!(matches!(copied, Err(Error::InUse(_))), "{copied:?}");
+    assert_eq!(state.evidence(&app).await.unwrap(), None);
+}
