@@ -1,13 +1,11 @@
 //! Conditions over attestations, in the Common Expression Language.
 
+mod numbers;
 mod steps;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use cel::common::ast::{EntryExpr, Expr};
-use cel::objects::{Key, Map};
 use cel::{Context, IdedExpr, Program, Value};
+use numbers::Numbers;
 use steps::Steps;
 
 /// Something that is true or false of a signed statement.
@@ -27,6 +25,7 @@ pub struct Condition {
     source: String,
     /// With its steps counted.
     expression: IdedExpr,
+    numbers: Numbers,
 }
 
 /// The expression does not compile, or asks for what there is not.
@@ -83,7 +82,19 @@ impl Condition {
         Ok(Self {
             source: source.to_owned(),
             expression: steps::counted(program.expression().clone()),
+            numbers: Numbers::Whole,
         })
+    }
+
+    /// An expression over `statement` that was put together from a document of another project, whose numbers are all
+    /// floating-point, as in Go. `source` is what it is in messages and in the hash of the policy.
+    #[must_use]
+    pub fn translated(source: String, expression: IdedExpr) -> Self {
+        Self {
+            source,
+            expression: steps::counted(expression),
+            numbers: Numbers::Floating,
+        }
     }
 }
 
@@ -109,8 +120,8 @@ impl Condition {
             .get("predicate")
             .unwrap_or(&serde_json::Value::Null);
         let mut context = Context::default();
-        context.add_variable_from_value("statement", to_cel(statement));
-        context.add_variable_from_value("predicate", to_cel(predicate));
+        context.add_variable_from_value("statement", self.numbers.to_cel(statement));
+        context.add_variable_from_value("predicate", self.numbers.to_cel(predicate));
         let steps = Steps::up_to(steps_max);
         steps.count_in(&mut context).map_err(failed)?;
         let outcome = Value::resolve(&self.expression, &context);
@@ -216,31 +227,6 @@ fn unknown_in_entry<'e>(entry: &'e EntryExpr, bound: &mut Vec<&'e str>) -> Optio
         EntryExpr::StructField(field) => unknown_variable(&field.value, bound),
         EntryExpr::MapEntry(entry) => {
             unknown_variable(&entry.key, bound).or_else(|| unknown_variable(&entry.value, bound))
-        }
-    }
-}
-
-/// JSON as CEL sees it. Whole numbers are `int`, so that `predicate.count > 3` works as written; the crate's own
-/// conversion makes them `uint`.
-fn to_cel(value: &serde_json::Value) -> Value {
-    match value {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(value) => Value::Bool(*value),
-        serde_json::Value::Number(number) => number
-            .as_i64()
-            .map(Value::Int)
-            .or_else(|| number.as_u64().map(Value::UInt))
-            .unwrap_or_else(|| Value::Float(number.as_f64().unwrap_or(f64::NAN))),
-        serde_json::Value::String(text) => Value::String(Arc::new(text.clone())),
-        serde_json::Value::Array(items) => {
-            Value::List(Arc::new(items.iter().map(to_cel).collect()))
-        }
-        serde_json::Value::Object(entries) => {
-            let map: HashMap<_, _> = entries
-                .iter()
-                .map(|(key, value)| (Key::String(Arc::new(key.clone())), to_cel(value)))
-                .collect();
-            Value::Map(Map { map: Arc::new(map) })
         }
     }
 }

@@ -4,8 +4,12 @@ mod condition;
 mod coverage;
 mod expression;
 mod functions;
+pub mod glob;
 mod image;
 mod operator;
+mod places;
+pub mod reference;
+mod references;
 mod scalar;
 mod version;
 pub mod wildcard;
@@ -15,6 +19,7 @@ pub use coverage::ImageCoverage;
 pub use expression::SyntaxError;
 pub use image::Image;
 pub use operator::{Operator, Order, UnknownOperator};
+pub use references::{ReferenceCoverage, ReferenceMatcher};
 
 #[cfg(test)]
 mod tests;

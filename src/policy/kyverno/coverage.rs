@@ -113,7 +113,7 @@ impl ImportedCoverage for ImageCoverage {
 }
 
 /// The names under which Pods may ask for a repository whose canonical name this is.
-fn spellings(canonical: &str) -> Vec<String> {
+pub(super) fn spellings(canonical: &str) -> Vec<String> {
     let Some(path) = canonical.strip_prefix("docker.io/") else {
         return vec![canonical.to_owned()];
     };

@@ -4,6 +4,7 @@ use super::*;
 use crate::policy::{ImportedCoverage as _, Matcher, Rule as _, Tags};
 
 mod conditions;
+mod references;
 mod values;
 
 const FIXTURES: &str = concat!(

@@ -1,0 +1,169 @@
+//! Which images an `ImageValidatingPolicy` covers.
+
+use serde_json::{Value, json};
+
+use super::coverage::spellings;
+use super::glob::Glob;
+use super::reference::{Answer, Name, ReferenceRule, TagOf};
+use crate::oci::RepositoryName;
+use crate::policy::{ImportedCoverage, Tags};
+
+/// `matchImageReferences`: one of them must match; where there are none, every image is covered.
+///
+/// Kyverno compares the text that stands in the Pod: with tag, digest or both, or with neither, and without a registry
+/// where that is Docker Hub. An image is covered if Kyverno would cover it under one of the names under which a Pod can
+/// have asked for it: with the tags through which it was asked for, or its digest; without known tags, with any.
+#[derive(Debug, Clone)]
+pub struct ReferenceCoverage {
+    matchers: Vec<ReferenceMatcher>,
+}
+
+/// One entry of `matchImageReferences`.
+#[derive(Debug, Clone)]
+pub enum ReferenceMatcher {
+    /// A glob over the whole name.
+    Glob(Glob),
+    /// An expression over the name.
+    Expression {
+        /// As written.
+        source: String,
+        /// What it says.
+        rule: ReferenceRule,
+    },
+}
+
+impl ReferenceCoverage {
+    /// What these cover together.
+    #[must_use]
+    pub fn new(matchers: Vec<ReferenceMatcher>) -> Self {
+        Self { matchers }
+    }
+
+    /// Whether it covers names that have nothing in common, as `*` does.
+    #[must_use]
+    pub fn covers_everything(&self) -> bool {
+        let unrelated = [
+            "a1.example/b/c:d",
+            "localhost:5000/e:f",
+            "docker.io/g/h/i:j",
+        ];
+        unrelated.iter().all(|reference| self.matches(reference))
+    }
+
+    fn can_match(&self, repository: &str, tag: TagOf<'_>, digest: bool) -> bool {
+        let name = Name {
+            repository,
+            tag,
+            digest,
+        };
+        self.matchers.is_empty() || self.matchers.iter().any(|it| it.can_match(&name))
+    }
+}
+
+impl ReferenceMatcher {
+    /// Whether a digest without a known tag is covered in a repository that it does not name.
+    #[must_use]
+    pub fn is_undecided_for_digests(&self) -> bool {
+        let unrelated = Name {
+            repository: "a1.example/b/c",
+            tag: TagOf::None,
+            digest: true,
+        };
+        match self {
+            Self::Glob(_) => false,
+            Self::Expression { rule, .. } => rule.of(&unrelated) == Answer::Maybe,
+        }
+    }
+
+    fn can_match(&self, name: &Name<'_>) -> bool {
+        match self {
+            Self::Glob(glob) => glob.can_match(&name.text()),
+            Self::Expression { rule, .. } => rule.of(name) != Answer::No,
+        }
+    }
+
+    fn source(&self) -> &str {
+        match self {
+            Self::Glob(glob) => glob.source(),
+            Self::Expression { source, .. } => source,
+        }
+    }
+
+    fn is_about_tags(&self) -> bool {
+        match self {
+            Self::Glob(glob) => is_about_tags(glob.source()),
+            Self::Expression { rule, .. } => rule.is_about_tags(),
+        }
+    }
+}
+
+impl ImportedCoverage for ReferenceCoverage {
+    fn covers(&self, repository: &RepositoryName, tags: &Tags) -> bool {
+        let names = written_names(repository.as_str());
+        names.iter().any(|name| {
+            let asked_for = |tag: &String| {
+                let known = TagOf::Known(tag);
+                self.can_match(name, known, false)
+                    || self.can_match(name, known, true)
+                    || tag == "latest" && self.can_match(name, TagOf::None, false)
+            };
+            let without_known_tag = || {
+                self.can_match(name, TagOf::Unknown, false)
+                    || self.can_match(name, TagOf::Unknown, true)
+                    || self.can_match(name, TagOf::None, false)
+            };
+            self.can_match(name, TagOf::None, true)
+                || tags.known().is_empty() && without_known_tag()
+                || tags.known().iter().any(asked_for)
+        })
+    }
+
+    fn matches(&self, reference: &str) -> bool {
+        let mut matchers = self.matchers.iter();
+        self.matchers.is_empty()
+            || matchers.any(|matcher| match matcher {
+                ReferenceMatcher::Glob(glob) => glob.matches(reference),
+                ReferenceMatcher::Expression { rule, .. } => rule.matches(reference),
+            })
+    }
+
+    fn is_about_tags(&self) -> bool {
+        self.matchers.iter().any(ReferenceMatcher::is_about_tags)
+    }
+
+    fn describe(&self) -> Value {
+        let matchers = self.matchers.iter().map(|matcher| match matcher {
+            ReferenceMatcher::Glob(glob) => json!({ "glob": glob.source() }),
+            ReferenceMatcher::Expression { source, .. } => json!({ "expression": source }),
+        });
+        json!({ "kyverno_references": matchers.collect::<Vec<_>>() })
+    }
+
+    fn patterns(&self) -> Vec<String> {
+        if self.matchers.is_empty() {
+            return vec!["*".to_owned()];
+        }
+        let patterns = self.matchers.iter();
+        patterns.map(|it| it.source().to_owned()).collect()
+    }
+}
+
+/// The names under which Pods may ask for a repository whose canonical name this is, with a registry or without.
+fn written_names(canonical: &str) -> Vec<String> {
+    let mut names = spellings(canonical);
+    let short: Vec<_> = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("docker.io/"))
+        .map(ToOwned::to_owned)
+        .collect();
+    names.extend(short);
+    names
+}
+
+/// Whether the glob tells some tags of a repository from others. In doubt it does.
+fn is_about_tags(glob: &str) -> bool {
+    let last = glob.rsplit('/').next().unwrap_or(glob);
+    let plain = !glob.contains(['[', '{', '\\']);
+    let before = last.strip_suffix('*');
+    !plain || before.is_none_or(|before| before.contains([':', '@', '?', '*']))
+}
