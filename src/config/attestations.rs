@@ -94,14 +94,20 @@ fn read_attestation(
     })
 }
 
+/// The predicate type for which cosign has this name.
+pub(super) fn type_of_short_name(name: &str) -> Option<&'static str> {
+    let mut types = PREDICATE_TYPES.iter();
+    types.find(|(short, _)| *short == name).map(|(_, uri)| *uri)
+}
+
 pub(super) fn read_predicate_type(
     field: &Field<'_>,
     help: &str,
     reader: &mut Reader,
 ) -> Option<String> {
     let text = field.text(reader)?;
-    if let Some((_, uri)) = PREDICATE_TYPES.iter().find(|(name, _)| *name == text) {
-        return Some((*uri).to_owned());
+    if let Some(uri) = type_of_short_name(text) {
+        return Some(uri.to_owned());
     }
     // Compared byte by byte with what was signed, so it is kept as written.
     if Url::parse(text).is_err() || text.contains(char::is_whitespace) {

@@ -20,6 +20,7 @@ use super::reader::{Field, Reader, Section};
 use super::yaml::{self, Node, Source, Value};
 use super::{Position, Problem};
 use crate::policy::Policy;
+use kyverno::image_validating_policy;
 use trust_root::TrustRoots;
 
 /// The most files that one pattern may name.
@@ -83,6 +84,12 @@ fn read_document(
         && matches!(kind, "ClusterPolicy" | "Policy")
     {
         return kyverno::read(document, surroundings, reader);
+    }
+    if image_validating_policy::KINDS.contains(&kind)
+        && image_validating_policy::VERSIONS.contains(&version)
+    {
+        let policy = image_validating_policy::read(document, surroundings, reader);
+        return policy.into_iter().collect();
     }
     reader.problem(
         document,

@@ -10,6 +10,8 @@ mod keys;
 
 use std::sync::Arc;
 
+pub(super) use identities::read_search;
+
 use super::trust_root::TrustRoots;
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader, Section};

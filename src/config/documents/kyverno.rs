@@ -9,6 +9,7 @@ mod attestors;
 mod certificates;
 mod entry;
 mod identity;
+pub(super) mod image_validating_policy;
 mod lookalike;
 mod matching;
 mod plain;
@@ -132,15 +133,7 @@ fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
             );
         }
     }
-    if let Some(field) = spec.get("failurePolicy") {
-        let words = [("Fail", false), ("Ignore", true)];
-        if field.choice(&words, reader) == Some(true) {
-            reader.warn(
-                &field,
-                "an image that cannot be verified is refused here whatever `failurePolicy` says",
-            );
-        }
-    }
+    note_failure_policy(spec, reader);
     if let Some(field) = spec.get("applyRules") {
         let words = [("All", false), ("One", true)];
         if field.choice(&words, reader) == Some(true) {
@@ -157,6 +150,18 @@ fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
             &field,
             "Kyverno would only report in the background; here the policy decides about pulls",
         );
+    }
+}
+
+fn note_failure_policy(spec: &Section<'_>, reader: &mut Reader) {
+    if let Some(field) = spec.get("failurePolicy") {
+        let words = [("Fail", false), ("Ignore", true)];
+        if field.choice(&words, reader) == Some(true) {
+            reader.warn(
+                &field,
+                "an image that cannot be verified is refused here whatever `failurePolicy` says",
+            );
+        }
     }
 }
 

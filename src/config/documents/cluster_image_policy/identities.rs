@@ -130,7 +130,10 @@ fn read_matcher(
 }
 
 /// An expression that matches anywhere, as the project has it; one that lets others in is shown.
-fn read_search(field: &Field<'_>, reader: &mut Reader) -> Option<Matcher> {
+pub(in crate::config::documents) fn read_search(
+    field: &Field<'_>,
+    reader: &mut Reader,
+) -> Option<Matcher> {
     let help = "write a regular expression; dots are written `\\.`";
     match expressions::search(field.text(reader)?) {
         Ok(matcher) => {

@@ -216,7 +216,7 @@ fn read_entry(
     if let Some(field) = section.get("repository") {
         scope.add_repository(&field, reader);
     }
-    signers::check_algorithm(&section, reader);
+    signers::check_algorithm(&section, "signatureAlgorithm", reader);
     // As in Kyverno, an entry's own annotations replace those of the rule.
     let annotations = match section.get("annotations") {
         Some(field) => read_annotations(&field, reader),

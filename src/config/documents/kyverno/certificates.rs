@@ -80,7 +80,7 @@ fn read_authorities(field: &Field<'_>, reader: &mut Reader) -> Option<Arc<Certif
 
 /// The certificate in PEM, or the base64 of that. As in Kyverno its key is what vouches: neither its names nor its dates
 /// are looked at.
-fn read_signer(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner> {
+pub(super) fn read_signer(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner> {
     let text = plain::non_empty(field, reader)?;
     let decoded = BASE64_STANDARD.decode(text.trim());
     let pem = match &decoded {

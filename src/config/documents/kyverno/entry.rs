@@ -70,7 +70,9 @@ pub(super) fn read(
     let coverage = read_coverage(&section, document.surroundings, reader);
     let mode = read_mode(&section, rule, document, reader);
     if let Some(coverage) = &coverage {
-        refuse_audit_of_everything(&section, coverage, mode, document, reader);
+        let everything = coverage.covers_everything();
+        let default = document.surroundings.default;
+        refuse_audit_of_everything(&section, everything, mode, default, reader);
     }
     let mut scope = Scope {
         surroundings: document.surroundings,
@@ -131,6 +133,30 @@ impl Scope<'_> {
 }
 
 fn note_what_has_no_meaning(section: &Section<'_>, reader: &mut Reader) {
+    note_validation(section, reader);
+    let notes = [
+        (
+            "useCache",
+            false,
+            "a decision is kept per digest until anything that it depends on changes",
+        ),
+        (
+            "cosignOCI11",
+            false,
+            "signatures are found wherever cosign puts them",
+        ),
+    ];
+    note_booleans(section, notes, reader);
+    if let Some(field) = section.get("imageRegistryCredentials") {
+        reader.warn(
+            &field,
+            "credentials, and whether a registry is reached without TLS, are set under `upstreams`",
+        );
+    }
+}
+
+/// What is said about digests in a Pod, and about images that nothing verifies.
+pub(super) fn note_validation(section: &Section<'_>, reader: &mut Reader) {
     let notes = [
         (
             "mutateDigest",
@@ -145,31 +171,24 @@ fn note_what_has_no_meaning(section: &Section<'_>, reader: &mut Reader) {
         (
             "required",
             false,
-            "an image that the entry covers is refused here unless it is verified",
-        ),
-        (
-            "useCache",
-            false,
-            "a decision is kept per digest until anything that it depends on changes",
-        ),
-        (
-            "cosignOCI11",
-            false,
-            "signatures are found wherever cosign puts them",
+            "an image that the policy covers is refused here unless it is verified",
         ),
     ];
+    note_booleans(section, notes, reader);
+}
+
+/// Notes for those that are set to what is worth one.
+fn note_booleans<const N: usize>(
+    section: &Section<'_>,
+    notes: [(&'static str, bool, &str); N],
+    reader: &mut Reader,
+) {
     for (key, noted, note) in notes {
         if let Some(field) = section.get(key)
             && plain::boolean(&field, reader) == Some(noted)
         {
             reader.warn(&field, format!("`{key}`: {note}"));
         }
-    }
-    if let Some(field) = section.get("imageRegistryCredentials") {
-        reader.warn(
-            &field,
-            "credentials, and whether a registry is reached without TLS, are set under `upstreams`",
-        );
     }
 }
 
@@ -319,20 +338,17 @@ fn note_pattern(
 
 /// An audit policy waives its own refusals, but a name without any policy is refused: auditing everything would undo
 /// `default: deny` without saying so.
-fn refuse_audit_of_everything(
+pub(super) fn refuse_audit_of_everything(
     section: &Section<'_>,
-    coverage: &ImageCoverage,
+    everything: bool,
     mode: Mode,
-    document: &Document<'_>,
+    default: DefaultAction,
     reader: &mut Reader,
 ) {
-    if coverage.covers_everything()
-        && mode == Mode::Audit
-        && document.surroundings.default == DefaultAction::Deny
-    {
+    if everything && mode == Mode::Audit && default == DefaultAction::Deny {
         reader.problem(
             section.field(),
-            "the entry covers every image and only audits: nothing would be refused any more",
+            "the policy covers every image and only audits: nothing would be refused any more",
             "name the repositories, or say `default: audit` in the configuration as well",
         );
     }

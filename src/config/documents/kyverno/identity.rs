@@ -125,7 +125,10 @@ fn read_matcher(field: &Field<'_>, is_expression: bool, reader: &mut Reader) -> 
     }
 }
 
-fn read_extensions(field: &Field<'_>, reader: &mut Reader) -> Option<BTreeMap<String, Matcher>> {
+pub(super) fn read_extensions(
+    field: &Field<'_>,
+    reader: &mut Reader,
+) -> Option<BTreeMap<String, Matcher>> {
     let mut extensions = BTreeMap::new();
     for (key, value) in field.entries(reader) {
         let known = EXTENSIONS

@@ -38,8 +38,8 @@ const PUBLIC_REKOR: &str = "https://rekor.sigstore.dev";
 /// What must be proven beside the signature itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Proofs {
-    transparency_log: bool,
-    sct: bool,
+    pub(super) transparency_log: bool,
+    pub(super) sct: bool,
 }
 
 /// The signers of the older spelling, from the entry itself.
@@ -89,7 +89,7 @@ pub(super) fn read_keys(
     reader: &mut Reader,
 ) -> Option<Vec<Authority>> {
     let section = field.section(KEYS_KEYS, reader);
-    check_algorithm(&section, reader);
+    check_algorithm(&section, "signatureAlgorithm", reader);
     let proofs = read_proofs(&section, reader)?;
     let sources = ["publicKeys", "kms", "secret"];
     let sources = sources
@@ -139,8 +139,8 @@ pub(super) fn read_keyless(
 }
 
 /// Every key here says by itself which hash it signs with, so only what cannot be meant is refused.
-pub(super) fn check_algorithm(section: &Section<'_>, reader: &mut Reader) {
-    let Some(field) = section.get("signatureAlgorithm") else {
+pub(super) fn check_algorithm(section: &Section<'_>, key: &'static str, reader: &mut Reader) {
+    let Some(field) = section.get(key) else {
         return;
     };
     let words = [
@@ -301,13 +301,8 @@ pub(super) fn read_proofs(section: &Section<'_>, reader: &mut Reader) -> Option<
         let rekor = field.section(REKOR_KEYS, reader);
         if let Some(url) = rekor.get("url")
             && let Some(text) = plain::literal(&url, reader)
-            && !["", PUBLIC_REKOR].contains(&text.trim_end_matches('/'))
         {
-            reader.warn(
-                &url,
-                "no log is asked online: the entry inside the signature is verified against the trusted root \
-                 `public-good`, which must know this log",
-            );
+            note_log(&url, text, reader);
         }
         if let Some(key) = rekor.get("pubkey") {
             refuse_own_key(&key, "rekor.pubkey", reader);
@@ -339,11 +334,22 @@ pub(super) fn read_proofs(section: &Section<'_>, reader: &mut Reader) -> Option<
     (reader.problems.len() == known_problems).then_some(proofs)
 }
 
-fn refuse_own_key(field: &Field<'_>, name: &str, reader: &mut Reader) {
+pub(super) fn refuse_own_key(field: &Field<'_>, name: &str, reader: &mut Reader) {
     reader.problem(
         field,
         format!("`{name}` is not supported in imported policies"),
         "put it into a trusted_root.json, name that under `trusted_roots` as `public-good` or write the policy under \
          `policies` with its own `trusted_root`",
     );
+}
+
+/// Warns of a log that is not the public one.
+pub(super) fn note_log(field: &Field<'_>, url: &str, reader: &mut Reader) {
+    if !["", PUBLIC_REKOR].contains(&url.trim_end_matches('/')) {
+        reader.warn(
+            field,
+            "no log is asked online: the entry inside the signature is verified against the trusted root \
+             `public-good`, which must know this log",
+        );
+    }
 }

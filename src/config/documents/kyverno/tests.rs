@@ -11,13 +11,13 @@ mod examples;
 mod fields;
 mod warnings;
 
-const FIXTURES: &str = concat!(
+pub(super) const FIXTURES: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/fixtures/policies/kyverno"
 );
 
 /// The policies of the documents of a text, with what was reported.
-fn load_with(text: &str, default: DefaultAction) -> (Vec<Arc<Policy>>, Reader) {
+pub(super) fn load_with(text: &str, default: DefaultAction) -> (Vec<Arc<Policy>>, Reader) {
     let source = Source {
         path: PathBuf::from("p.yaml"),
         text: text.to_owned(),
@@ -28,7 +28,8 @@ fn load_with(text: &str, default: DefaultAction) -> (Vec<Arc<Policy>>, Reader) {
     for node in &documents {
         let document = Field::root(node);
         let version = super::super::text_under(&document, "apiVersion").unwrap_or_default();
-        if !version.starts_with("kyverno.io/") {
+        let kind = super::super::text_under(&document, "kind").unwrap_or_default();
+        if !version.starts_with("kyverno.io/") && !image_validating_policy::KINDS.contains(&kind) {
             continue;
         }
         let roots = TrustedRoots::read(None, &document, &mut reader);
@@ -46,7 +47,7 @@ fn load_with(text: &str, default: DefaultAction) -> (Vec<Arc<Policy>>, Reader) {
     (policies, reader)
 }
 
-fn load(text: &str) -> (Vec<Arc<Policy>>, Reader) {
+pub(super) fn load(text: &str) -> (Vec<Arc<Policy>>, Reader) {
     load_with(text, DefaultAction::Deny)
 }
 
@@ -102,8 +103,8 @@ fn assert_warns(entry: &str, words: &[&str]) {
     assert_eq!(found.count(), 1, "{words:?} in {:#?}", reader.warnings);
 }
 
-/// The requirement in one line: `all(…)`, `any(…)`, `2 of (…)`, `key`, `identity`, `attested …`.
-fn words(requirement: &Requirement) -> String {
+/// The requirement in one line: `all(…)`, `any(…)`, `2 of (…)`, `key`, `identity`, `… by …` for every attestation of a type, `any … by …` for one.
+pub(super) fn words(requirement: &Requirement) -> String {
     let list = |of: &[Requirement]| of.iter().map(words).collect::<Vec<_>>().join(" ");
     let signer = |signer: &AuthoritySigner| match signer {
         AuthoritySigner::Key { reference, .. } => reference.clone(),
@@ -122,13 +123,17 @@ fn words(requirement: &Requirement) -> String {
             format!("{}{}", signer(&it.authority.signer), annotations.concat())
         }
         Requirement::Attestation(it) => {
-            assert_eq!(it.quantifier, Quantifier::All);
-            assert_eq!(it.authorities.len(), 1);
             let condition = if it.condition.is_some() { "?" } else { "" };
+            let by: Vec<_> = it.authorities.iter().map(|by| signer(&by.signer)).collect();
+            let which = match it.quantifier {
+                Quantifier::All => "",
+                Quantifier::Any => "any ",
+                Quantifier::Newest => panic!("Kyverno has no newest"),
+            };
             format!(
-                "{}{condition} by {}",
+                "{which}{}{condition} by {}",
                 it.predicate_type,
-                signer(&it.authorities[0].signer)
+                by.join("|")
             )
         }
         Requirement::All(of) => format!("all({})", list(of)),

@@ -1,0 +1,241 @@
+//! Kyverno's `ImageValidatingPolicy` and `NamespacedImageValidatingPolicy`, whose conditions are expressions.
+//!
+//! What the validations demand of every image of a Pod is demanded of the one that is pulled. An expression that depends
+//! on anything else than the image, who signed it and its attestations is a problem; what only says for which resources
+//! the policy is asked is left out with a warning, which tightens it.
+
+mod attestations;
+mod attestors;
+mod calls;
+mod counts;
+mod demands;
+mod expression;
+mod identities;
+mod image_references;
+mod loops;
+mod meaning;
+mod resources;
+mod term;
+mod values;
+mod vouching;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::entry::{Scope, note_validation, refuse_audit_of_everything};
+use super::plain;
+use crate::config::policies::Surroundings;
+use crate::config::reader::{Field, Reader, Section};
+use crate::oci::Digest;
+use crate::policy::{Coverage, Mode, Policy};
+use attestors::{Attestor, read_name};
+use expression::Expression;
+use meaning::{Definitions, NamedAttestor};
+
+pub(in crate::config::documents) const KINDS: [&str; 2] =
+    ["ImageValidatingPolicy", "NamespacedImageValidatingPolicy"];
+pub(in crate::config::documents) const VERSIONS: [&str; 3] = [
+    "policies.kyverno.io/v1alpha1",
+    "policies.kyverno.io/v1beta1",
+    "policies.kyverno.io/v1",
+];
+
+const SPEC_KEYS: &[&str] = &[
+    "matchConstraints",
+    "failurePolicy",
+    "auditAnnotations",
+    "validationActions",
+    "matchConditions",
+    "variables",
+    "validationConfigurations",
+    "matchImageReferences",
+    "credentials",
+    "images",
+    "attestors",
+    "attestations",
+    "validations",
+    "webhookConfiguration",
+    "evaluation",
+    "autogen",
+];
+const VALIDATION_KEYS: &[&str] = &["mutateDigest", "verifyDigest", "required"];
+const EVALUATION_KEYS: &[&str] = &["mode", "admission", "background"];
+const ENABLED_KEYS: &[&str] = &["enabled"];
+const NAMED_KEYS: &[&str] = &["name", "expression"];
+
+/// The lists of images that every Pod has.
+const POD_IMAGES: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+
+/// The policy; nothing when it is not usable, which has been reported.
+pub(in crate::config::documents) fn read(
+    document: &Field<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Option<Arc<Policy>> {
+    let known_problems = reader.problems.len();
+    let section = document.section(super::KEYS, reader);
+    let help = "name the policy under metadata.name: the name is in every refusal and in the log";
+    let name = section
+        .required("metadata", help, reader)
+        .and_then(|metadata| super::read_name(&metadata, help, reader));
+    let spec = section.required("spec", "a policy says what it demands under `spec`", reader)?;
+    let spec = spec.section(SPEC_KEYS, reader);
+    note_what_has_no_meaning(&spec, reader);
+    resources::note(&spec, reader);
+    let references = spec.get("matchImageReferences");
+    let coverage = image_references::read(references.as_ref(), surroundings, reader);
+    let mode = read_mode(&spec, reader);
+    if let Some(coverage) = &coverage {
+        let everything = coverage.covers_everything();
+        refuse_audit_of_everything(&spec, everything, mode, surroundings.default, reader);
+    }
+    let context = BTreeSet::new();
+    let mut scope = Scope {
+        surroundings,
+        context: &context,
+        annotations: BTreeMap::new(),
+        repositories: Vec::new(),
+    };
+    let attestors = attestors::read(spec.get("attestors").as_ref(), &mut scope, reader);
+    let definitions = read_definitions(&spec, &attestors, reader);
+    let requirement = demands::read(&spec, &attestors, &definitions, reader);
+    if reader.problems.len() > known_problems {
+        return None;
+    }
+    let policy = Policy {
+        name: name?.to_owned(),
+        hash: Digest::sha256(b""),
+        origin: Some(document.node.position.origin()),
+        coverage: Coverage::Imported(Arc::new(coverage?)),
+        mode,
+        requirement: requirement?,
+        signature_repositories: scope.repositories,
+        signed_name_must_match: false,
+        max_signature_age: None,
+    };
+    Some(Arc::new(policy.with_hash()))
+}
+
+fn read_definitions(
+    spec: &Section<'_>,
+    attestors: &[Attestor],
+    reader: &mut Reader,
+) -> Definitions {
+    let named = attestors.iter().map(|attestor| NamedAttestor {
+        name: attestor.name.clone(),
+        has_annotations: !attestor.annotations.is_empty(),
+    });
+    let mut images: BTreeSet<_> = POD_IMAGES.map(ToOwned::to_owned).into();
+    images.extend(read_extractors(spec, reader));
+    Definitions {
+        attestors: named.collect(),
+        attestations: attestations::read(spec.get("attestations").as_ref(), reader),
+        variables: read_variables(spec, reader),
+        images,
+    }
+}
+
+/// The names of further lists of images.
+fn read_extractors(spec: &Section<'_>, reader: &mut Reader) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let Some(field) = spec.get("images") else {
+        return names;
+    };
+    reader.warn(
+        &field,
+        "where a resource names its images is not known at a pull: each list stands for the image that is pulled",
+    );
+    for item in field.items(reader) {
+        let section = item.section(NAMED_KEYS, reader);
+        read_name(&section, &mut names, reader);
+        section.required("expression", "say where the images are", reader);
+    }
+    names
+}
+
+fn read_variables(spec: &Section<'_>, reader: &mut Reader) -> Vec<(String, Expression)> {
+    let field = spec.get("variables");
+    let items = field.map(|it| it.items(reader)).unwrap_or_default();
+    let mut names = BTreeSet::new();
+    let mut variables = Vec::new();
+    for item in &items {
+        let section = item.section(NAMED_KEYS, reader);
+        let name = read_name(&section, &mut names, reader);
+        let expression = section
+            .required("expression", "say what the variable is", reader)
+            .and_then(|field| Expression::read(&field, reader));
+        variables.extend(name.zip(expression));
+    }
+    variables
+}
+
+/// Refusals count with `Deny`, which is also what Kyverno does where nothing is said.
+fn read_mode(spec: &Section<'_>, reader: &mut Reader) -> Mode {
+    let Some(field) = spec.get("validationActions") else {
+        return Mode::Enforce;
+    };
+    let items = field.items(reader);
+    let words = [
+        ("Deny", Mode::Enforce),
+        ("Audit", Mode::Audit),
+        ("Warn", Mode::Audit),
+    ];
+    let modes: Vec<_> = items
+        .iter()
+        .map(|item| item.choice(&words, reader))
+        .collect();
+    let audits = !modes.is_empty() && modes.iter().all(|mode| *mode == Some(Mode::Audit));
+    if audits { Mode::Audit } else { Mode::Enforce }
+}
+
+fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
+    for key in ["webhookConfiguration", "autogen", "auditAnnotations"] {
+        if let Some(field) = spec.get(key) {
+            reader.warn(
+                &field,
+                format!("`{key}` is about Kyverno's own work and changes nothing at a pull"),
+            );
+        }
+    }
+    super::note_failure_policy(spec, reader);
+    if let Some(field) = spec.get("validationConfigurations") {
+        note_validation(&field.section(VALIDATION_KEYS, reader), reader);
+    }
+    if let Some(field) = spec.get("credentials") {
+        reader.warn(
+            &field,
+            "credentials, and whether a registry is reached without TLS, are set under `upstreams`",
+        );
+    }
+    if let Some(field) = spec.get("evaluation") {
+        note_evaluation(&field, reader);
+    }
+}
+
+fn note_evaluation(field: &Field<'_>, reader: &mut Reader) {
+    let section = field.section(EVALUATION_KEYS, reader);
+    if let Some(mode) = section.get("mode")
+        && mode.text(reader).is_some_and(|text| text != "Kubernetes")
+    {
+        reader.warn(
+            &mode,
+            "what names the image is not known at a pull: the policy covers every pull of its images",
+        );
+    }
+    for key in ["admission", "background"] {
+        let Some(field) = section.get(key) else {
+            continue;
+        };
+        let enabled = field.section(ENABLED_KEYS, reader).get("enabled");
+        let enabled = enabled.and_then(|field| plain::boolean(&field, reader));
+        if key == "admission" && enabled == Some(false) {
+            reader.warn(
+                &field,
+                "Kyverno would only report in the background; here the policy decides about pulls",
+            );
+        }
+    }
+}

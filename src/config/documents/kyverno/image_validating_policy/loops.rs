@@ -1,0 +1,114 @@
+//! `all`, `exists`, `map`, `filter` and what else loops.
+
+use cel::IdedExpr;
+use cel::common::ast::{ComprehensionExpr, Expr};
+
+use super::expression::Refusal;
+use super::meaning::{Meaning, Scope};
+use super::term::{Computed, Term};
+use super::values::computed;
+
+impl Meaning<'_> {
+    pub(super) fn comprehension(
+        &mut self,
+        part: &IdedExpr,
+        comprehension: &ComprehensionExpr,
+        scope: &mut Scope,
+    ) -> Result<Term, Refusal> {
+        if comprehension.iter_var2.is_some() {
+            let message = "a loop over two variables is not supported";
+            return Err(Refusal::new(part, message, "loop over one"));
+        }
+        match self.evaluate(&comprehension.iter_range, scope)? {
+            Term::List(items) => self.unrolled(comprehension, items, scope),
+            Term::Several(items) => {
+                let result = self.unrolled(comprehension, items, scope)?;
+                if let Term::List(items) = result {
+                    return Ok(Term::Several(items));
+                }
+                Ok(result)
+            }
+            Term::Value(range) if range.attested.is_some() => {
+                self.loop_over_signed(part, comprehension, &range, scope)
+            }
+            Term::Value(_)
+            | Term::Image
+            | Term::Attestor(_)
+            | Term::Attestation(_)
+            | Term::Names(_)
+            | Term::Count(_)
+            | Term::Truth(_) => Err(Refusal::new(
+                part,
+                "there is nothing here to loop over",
+                "loop over images.containers, a list that is written out, or a list in what was signed",
+            )),
+        }
+    }
+
+    /// One round after the other. What would end the loop early changes nothing about its result.
+    fn unrolled(
+        &mut self,
+        comprehension: &ComprehensionExpr,
+        items: Vec<Term>,
+        scope: &mut Scope,
+    ) -> Result<Term, Refusal> {
+        let mut result = self.evaluate(&comprehension.accu_init, scope)?;
+        let outside = scope.len();
+        for item in items {
+            scope.push((comprehension.accu_var.clone(), result));
+            scope.push((comprehension.iter_var.clone(), item));
+            let step = self.evaluate(&comprehension.loop_step, scope);
+            scope.truncate(outside);
+            result = step?;
+        }
+        scope.push((comprehension.accu_var.clone(), result));
+        let result = self.evaluate(&comprehension.result, scope);
+        scope.truncate(outside);
+        result
+    }
+
+    /// A loop that is made when the attestation is there.
+    fn loop_over_signed(
+        &mut self,
+        part: &IdedExpr,
+        comprehension: &ComprehensionExpr,
+        range: &Computed,
+        scope: &mut Scope,
+    ) -> Result<Term, Refusal> {
+        // Names that no author can write and no other loop has, so that what is put in from outside keeps its meaning.
+        let item = format!("@item_{}", self.steps);
+        let result = format!("@result_{}", self.steps);
+        let bound = |name: &str| Term::Value(Computed::named(name, range.attested));
+        let init = self.evaluate(&comprehension.accu_init, scope)?;
+        let mut parts = vec![range.clone(), computed(&comprehension.accu_init, init)?];
+        let outside = scope.len();
+        scope.push((comprehension.accu_var.clone(), bound(&result)));
+        scope.push((comprehension.iter_var.clone(), bound(&item)));
+        let inside = [
+            &comprehension.loop_cond,
+            &comprehension.loop_step,
+            &comprehension.result,
+        ];
+        let inside: Result<Vec<_>, Refusal> = inside
+            .into_iter()
+            .map(|it| self.evaluate(it, scope).and_then(|term| computed(it, term)))
+            .collect();
+        scope.truncate(outside);
+        parts.extend(inside?);
+        let made = Computed::of(parts, |parts| {
+            let mut parts = parts.into_iter();
+            let mut next = || parts.next().unwrap_or_default();
+            Expr::Comprehension(Box::new(ComprehensionExpr {
+                iter_range: next(),
+                iter_var: item,
+                iter_var2: None,
+                accu_var: result,
+                accu_init: next(),
+                loop_cond: next(),
+                loop_step: next(),
+                result: next(),
+            }))
+        });
+        self.bounded(part, made)
+    }
+}
