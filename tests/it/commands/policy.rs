@@ -241,6 +241,56 @@ spec:
 }
 
 #[tokio::test]
+async fn an_image_validating_policy_is_matched_by_its_own_globs() {
+    let place = Workplace::new().await;
+    let signed = "images.containers.all(image, verifyImageSignatures(image, [attestors.key]) > 0)";
+    let document = |name: &str, reference: &str| {
+        format!(
+            "apiVersion: policies.kyverno.io/v1
+kind: ImageValidatingPolicy
+metadata: {{name: {name}}}
+spec:
+  matchImageReferences: [{reference}]
+  attestors: [{{name: key, cosign: {{key: {{kms: 'awskms:///alias/a'}}}}}}]
+  validations: [{{expression: '{signed}'}}]
+"
+        )
+    };
+    let documents = [
+        document("tags", "{glob: 'ghcr.io/org/app:v[0-9]*'}"),
+        document("org", "{glob: 'ghcr.io/{org,other}/*'}"),
+        document("bare", "{glob: nginx}"),
+        document(
+            "registry",
+            "{expression: 'parseImageReference(ref).registry() == \"ghcr.io\"'}",
+        ),
+    ];
+    let path = place.write("policy.yaml", &documents.join("---\n"));
+    for (image, expected) in [
+        ("ghcr.io/org/app:v1", "tags\norg\nregistry\n"),
+        ("ghcr.io/org/app:latest", "org\nregistry\n"),
+        ("ghcr.io/more/app", "registry\n"),
+        ("nginx", "bare\n"),
+        ("nginx:latest", ""),
+    ] {
+        let output = countersign(&["policy", "match", &path, image]).await;
+        let found = String::from_utf8(output.stdout.clone()).unwrap();
+        assert_eq!(found, expected, "{image}: {}", text(&output));
+        let status = if expected.is_empty() {
+            REFUSED
+        } else {
+            ADMITTED
+        };
+        assert_eq!(code(&output), status, "{image}");
+    }
+    let output = countersign(&["policy", "check", &path]).await;
+    assert_eq!(code(&output), ADMITTED, "{}", text(&output));
+    for part in ["tags", "ghcr.io/org/app:v[0-9]*", "awskms:///alias/a"] {
+        assert!(text(&output).contains(part), "{part}: {}", text(&output));
+    }
+}
+
+#[tokio::test]
 async fn match_knows_configurations_and_scopes_too() {
     let place = Workplace::new().await;
     let config = place.config();
