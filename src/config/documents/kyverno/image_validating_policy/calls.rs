@@ -1,5 +1,7 @@
 //! Functions and operators.
 
+use std::collections::BTreeSet;
+
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
@@ -106,13 +108,14 @@ fn and(
     right: &IdedExpr,
     scope: &mut Scope,
 ) -> Result<Term, Refusal> {
-    let term = meaning.evaluate(left, scope)?;
-    let first = truth(left, term)?;
+    let (term, lists) = meaning.with_lists(|it| it.evaluate(left, scope));
+    let first = truth(left, term?)?;
     if first == Formula::Constant(false) {
         return Ok(Term::Truth(first));
     }
-    let second = under(meaning, &first, right, scope)?;
-    Ok(Term::Truth(first.all(truth(right, second)?)))
+    let (second, others) = meaning.with_lists(|it| under(it, &first, right, scope));
+    meaning.lists_differ |= differ(&lists, &others);
+    Ok(Term::Truth(first.all(truth(right, second?)?)))
 }
 
 fn or(
@@ -121,13 +124,30 @@ fn or(
     right: &IdedExpr,
     scope: &mut Scope,
 ) -> Result<Term, Refusal> {
-    let term = meaning.evaluate(left, scope)?;
-    let first = truth(left, term)?;
+    let (term, lists) = meaning.with_lists(|it| it.evaluate(left, scope));
+    let first = truth(left, term?)?;
     if first == Formula::Constant(true) {
         return Ok(Term::Truth(first));
     }
-    let second = meaning.evaluate(right, scope)?;
-    Ok(Term::Truth(first.any(truth(right, second)?)))
+    let (second, others) = meaning.with_lists(|it| it.evaluate(right, scope));
+    if differ(&lists, &others) {
+        return Err(one_list_or_another(right));
+    }
+    Ok(Term::Truth(first.any(truth(right, second?)?)))
+}
+
+/// Whether both speak of lists of images, and not of the same.
+fn differ(lists: &BTreeSet<String>, others: &BTreeSet<String>) -> bool {
+    !lists.is_empty() && !others.is_empty() && lists != others
+}
+
+/// Of a Pod with several images, each side may be about another one: joined for one image, they would admit more.
+fn one_list_or_another(part: &IdedExpr) -> Refusal {
+    Refusal::new(
+        part,
+        "what is demanded of one list of images, or else of another, cannot be told apart at a pull",
+        "write one list on both sides, or a policy for each",
+    )
 }
 
 /// What a part stands for where `first` is true.
@@ -161,13 +181,17 @@ fn choose(
     [condition, yes, no]: [&IdedExpr; 3],
     scope: &mut Scope,
 ) -> Result<Term, Refusal> {
-    let term = meaning.evaluate(condition, scope)?;
-    let chosen = truth(condition, term)?;
+    let (term, lists) = meaning.with_lists(|it| it.evaluate(condition, scope));
+    let chosen = truth(condition, term?)?;
     if let Formula::Constant(value) = chosen {
         return meaning.evaluate(if value { yes } else { no }, scope);
     }
-    let yes_term = under(meaning, &chosen, yes, scope)?;
-    let no_term = meaning.evaluate(no, scope)?;
+    let (yes_term, of_yes) = meaning.with_lists(|it| under(it, &chosen, yes, scope));
+    let (no_term, of_no) = meaning.with_lists(|it| it.evaluate(no, scope));
+    if differ(&lists, &of_yes) || differ(&lists, &of_no) || differ(&of_yes, &of_no) {
+        return Err(one_list_or_another(part));
+    }
+    let (yes_term, no_term) = (yes_term?, no_term?);
     if let Formula::Condition(signed) = &chosen
         && let (Ok(yes), Ok(no)) = (
             computed(yes, yes_term.clone()),

@@ -57,7 +57,7 @@ pub(super) fn read(
         return None;
     }
     images.retain(|lists| !lists.is_empty());
-    if images.len() > 1 {
+    if images.len() > 1 || meaning.lists_differ {
         reader.warn(
             &field,
             "what an image is pulled for is not known: what is demanded of the images in one list is demanded of those \

@@ -5,7 +5,7 @@ use cel::common::ast::{ComprehensionExpr, Expr};
 
 use super::expression::Refusal;
 use super::meaning::{Meaning, Scope};
-use super::term::{Computed, Term};
+use super::term::{Computed, Formula, Term};
 use super::values::computed;
 
 impl Meaning<'_> {
@@ -22,11 +22,13 @@ impl Meaning<'_> {
         match self.evaluate(&comprehension.iter_range, scope)? {
             Term::List(items) => self.unrolled(comprehension, items, scope),
             Term::Several(items) => {
-                let result = self.unrolled(comprehension, items, scope)?;
-                if let Term::List(items) = result {
-                    return Ok(Term::Several(items));
+                match self.unrolled(comprehension, items, scope)? {
+                    Term::List(items) => Ok(Term::Several(items)),
+                    // Whether there is such an image: of the others of a Pod nothing is known.
+                    Term::Truth(Formula::Constant(_)) => Err(about_others(part)),
+                    Term::Value(value) if value.attested.is_none() => Err(about_others(part)),
+                    result => Ok(result),
                 }
-                Ok(result)
             }
             Term::Value(range) if range.attested.is_some() => {
                 self.loop_over_signed(part, comprehension, &range, scope)
@@ -111,4 +113,12 @@ impl Meaning<'_> {
         });
         self.bounded(part, made)
     }
+}
+
+fn about_others(part: &IdedExpr) -> Refusal {
+    Refusal::new(
+        part,
+        "which images a Pod has, and how many, is not known at a pull",
+        "demand of each image who must have signed it",
+    )
 }

@@ -49,6 +49,8 @@ pub(super) struct Meaning<'a> {
     pub(super) definitions: &'a Definitions,
     /// The lists of images that were looked at.
     pub(super) used_images: BTreeSet<String>,
+    /// Whether different things are demanded of different lists.
+    pub(super) lists_differ: bool,
     /// The variables that were used.
     pub(super) used_variables: BTreeSet<usize>,
     /// Who may vouch for an attestation, wherever that is asked.
@@ -92,6 +94,7 @@ impl<'a> Meaning<'a> {
         Self {
             definitions,
             used_images: BTreeSet::new(),
+            lists_differ: false,
             used_variables: BTreeSet::new(),
             vouching: BTreeMap::new(),
             established: BTreeSet::new(),
@@ -109,6 +112,18 @@ impl<'a> Meaning<'a> {
         let formula = truth(root, term)?;
         self.established.extend(formula.established());
         Ok(formula)
+    }
+
+    /// What `evaluate` gives, and the lists of images that it looked at.
+    pub(super) fn with_lists<T>(
+        &mut self,
+        evaluate: impl FnOnce(&mut Self) -> T,
+    ) -> (T, BTreeSet<String>) {
+        let before = std::mem::take(&mut self.used_images);
+        let result = evaluate(self);
+        let lists = std::mem::replace(&mut self.used_images, before);
+        self.used_images.extend(lists.iter().cloned());
+        (result, lists)
     }
 
     pub(super) fn evaluate(&mut self, part: &IdedExpr, scope: &mut Scope) -> Result<Term, Refusal> {

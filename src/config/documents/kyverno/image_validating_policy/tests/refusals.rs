@@ -47,6 +47,20 @@ const REFUSED: &[(&str, &str)] = &[
         "the name of the image is not looked at here",
     ),
     (
+        "images.initContainers.exists(i, true) ? images.initContainers.all(i, verifyImageSignatures(i, [attestors.a]) > 0) \
+         : images.containers.all(i, verifyImageSignatures(i, [attestors.a]) > 0)",
+        "which images a Pod has, and how many, is not known",
+    ),
+    (
+        "(images.initContainers.exists(i, true) || images.containers.all(i, verifyImageSignatures(i, [attestors.a]) > 0))",
+        "which images a Pod has, and how many, is not known",
+    ),
+    (
+        "images.containers.all(i, verifyImageSignatures(i, [attestors.a]) > 0) \
+         || images.initContainers.all(i, verifyImageSignatures(i, [attestors.a]) > 0)",
+        "of one list of images, or else of another",
+    ),
+    (
         "'ghcr.io/org/app' in images.containers",
         "which other images a Pod has is not known",
     ),

@@ -338,6 +338,17 @@ fn different_demands_of_different_lists_are_pointed_out() {
             .iter()
             .any(|it| it.contains("what an image is pulled for is not known"))
     );
+    let both = format!(
+        "{} && {}",
+        signed("containers", "a"),
+        signed("initContainers", "b")
+    );
+    let (_, warnings) = demanded_with("", &[&both]);
+    assert!(
+        warnings
+            .iter()
+            .any(|it| it.contains("what an image is pulled for is not known"))
+    );
     let (_, warnings) = demanded_with(
         "",
         &[&signed("containers", "a"), &signed("containers", "b")],
