@@ -263,10 +263,14 @@ fn one_policy_that_nobody_waives_is_enough() {
     };
     assert!(question(Revoked::default()).ask().waivable);
     assert!(!question(revoked()).ask().waivable);
-    // What is not known yet is no reason, unless what is known so far is revoked.
+    // What an auditing policy does not know yet is no reason, unless what is known so far is revoked.
     let undecided = |revoked| {
         let authorities = [&world.authority, &without_key(&world)];
-        let policies = vec![by_other(Mode::Enforce), signed_by(&authorities, 2)];
+        let auditing = Policy {
+            mode: Mode::Audit,
+            ..signed_by(&authorities, 2)
+        };
+        let policies = vec![by_other(Mode::Enforce), auditing];
         Question::new(policies, vec![world.signature()]).revoking(revoked)
     };
     assert!(undecided(Revoked::default()).ask().waivable);

@@ -48,6 +48,21 @@ async fn what_was_decided_before_counts_no_longer() {
 }
 
 #[tokio::test]
+async fn a_grant_is_good_for_the_policies_that_it_was_made_under() {
+    let (world, house) = (World::new(), House::new().await);
+    let image = house.registry.push_image("signed");
+    house.registry.sign(&image, &world.key);
+    let process = house.process(loose(&world));
+    process.decide(&image).await;
+    let blob = layer(&image);
+    let granted = process.grant(&blob, now()).await.unwrap().unwrap();
+    let blob = subject(&blob);
+    assert!(process.admission.still_grants(&granted, &blob));
+    process.reconfigure(tight(&world), Revoked::default());
+    assert!(!process.admission.still_grants(&granted, &blob));
+}
+
+#[tokio::test]
 async fn a_blob_that_is_revoked_meanwhile_is_not_granted_from_memory() {
     let (world, house) = (World::new(), House::new().await);
     let image = house.registry.push_image("signed");
