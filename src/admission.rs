@@ -37,6 +37,7 @@ use crate::store::Store;
 pub use blob::BlobGrant;
 pub use decision::{Admitted, Decision, Described, Error, Outcome};
 pub use denial::{Denial, Kind};
+pub use evaluate::UnsignedTag;
 pub use excepted::EXCEPTED;
 
 /// Decides what may be served. Cheap to clone.
@@ -143,6 +144,8 @@ pub struct Asked {
     pub previous_digest: Option<Digest>,
     /// Whether the tag could not be looked up and an older answer is used.
     pub stale_tag: bool,
+    /// Whether signatures are to be looked for again, whatever is known.
+    pub anew: bool,
     /// Who.
     pub client: crate::decision_log::Client,
     /// When.
@@ -254,6 +257,31 @@ impl Admission {
             }
             attempt += 1;
         }
+    }
+
+    /// The same after signatures were looked for again, if that was not done a moment ago: somebody asks for it by a tag
+    /// that was not signed when the decision was made. What comes of it replaces the decision only where it admits.
+    ///
+    /// # Errors
+    /// As [`Admission::decide`].
+    pub async fn decide_anew(
+        &self,
+        decision: Arc<Decision>,
+        asked: &Asked,
+    ) -> Result<Arc<Decision>, Arc<Error>> {
+        if !decision.may_look_again(asked.now) {
+            return Ok(decision);
+        }
+        let asked = Asked {
+            anew: true,
+            ..asked.clone()
+        };
+        let found = self.decide(&decision.subject, None, &asked).await;
+        decision.looked(asked.now);
+        Ok(match found? {
+            found if found.document().is_some() => found,
+            _refused => decision,
+        })
     }
 
     /// Right after the start, keys may not have been asked for yet.

@@ -82,10 +82,23 @@ pub struct Policy {
     pub requirement: Requirement,
     /// Further repositories in which signatures are looked for.
     pub signature_repositories: Vec<RepositoryName>,
-    /// Whether the name inside the signature must be this repository.
-    pub signed_name_must_match: bool,
+    /// What the name inside a signature must be.
+    pub signed_name: SignedName,
     /// The age, from the verified time, after which a signature no longer counts.
     pub max_signature_age: Option<Duration>,
+}
+
+/// What the name inside a signature must be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SignedName {
+    /// Whatever it is.
+    #[default]
+    Any,
+    /// This repository, with any tag or none (`signed_name: match`, `matchRepository`).
+    Repository,
+    /// This repository with a tag or digest, and with exactly the tag that is asked for where one is
+    /// (`matchRepoDigestOrExact`).
+    RepositoryAndTag,
 }
 
 /// Where a policy is written.
@@ -323,6 +336,12 @@ impl Requirement {
 }
 
 impl Policy {
+    /// Whether a pull by tag depends on which tag was signed. A policy that only audits refuses no tag.
+    #[must_use]
+    pub fn compares_tags(&self) -> bool {
+        self.mode == Mode::Enforce && self.signed_name == SignedName::RepositoryAndTag
+    }
+
     /// The policy with its hash computed from everything else in it.
     #[must_use]
     pub fn with_hash(mut self) -> Self {

@@ -393,6 +393,7 @@ impl Caller {
             reference,
             previous_digest: None,
             stale_tag: false,
+            anew: false,
             client: self.client,
             now: self.now,
         }

@@ -8,6 +8,7 @@ mod certificate;
 mod certificate_authorities;
 pub mod file;
 mod issued;
+mod name;
 mod public_key;
 mod timestamp;
 mod transparency_log;
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, RepositoryName, Tag};
 use crate::signature::{Candidate, FULCIO_EXTENSIONS};
 
 pub use authority::NoAuthority;
@@ -64,8 +65,17 @@ pub struct Demand<'a> {
     pub signed_timestamp: bool,
     /// Whether a signed certificate timestamp is demanded (certificates only).
     pub sct: bool,
-    /// The name that the simple-signing payload must carry, if any (`signed_name: match`).
-    pub signed_name: Option<&'a RepositoryName>,
+    /// The name that the signature must carry, if any.
+    pub signed_name: Option<NameDemand<'a>>,
+}
+
+/// The name that a signature must carry.
+#[derive(Debug, Clone, Copy)]
+pub struct NameDemand<'a> {
+    /// The repository in it.
+    pub repository: &'a RepositoryName,
+    /// Whether there must be a tag or a digest, too.
+    pub complete: bool,
 }
 
 /// What a signing certificate says, once its chain is proven.
@@ -259,6 +269,13 @@ pub fn claims_key(candidate: &Candidate, key: &PublicKey) -> bool {
 #[must_use]
 pub fn claimed_predicate_type(candidate: &Candidate) -> Option<String> {
     attempt::claimed_predicate_type(candidate.content.as_ref())
+}
+
+/// The tag in the name that `candidate` carries for `subject`, where there is one and no digest beside it; proven once
+/// the candidate is.
+#[must_use]
+pub fn claimed_tag(candidate: &Candidate, subject: &Digest) -> Option<Tag> {
+    name::claimed_tag(candidate.content.as_ref(), subject)
 }
 
 #[cfg(test)]

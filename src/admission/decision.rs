@@ -1,16 +1,18 @@
 //! Decisions, and the proof that something was admitted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use ulid::Ulid;
 
+use super::REFUSAL_MEMORY;
 use super::denial::Denial;
+use super::evaluate::{SignedTags, UnsignedTag};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document};
-use crate::oci::Digest;
+use crate::oci::{Digest, Tag};
 use crate::policy::{Exception, Tags};
 use crate::{state, store, upstream};
 
@@ -35,6 +37,10 @@ pub struct Decision {
     pub(super) exception: Option<Arc<Exception>>,
     /// The first time at which one of its conditions ends.
     pub(super) until: Timestamp,
+    /// The tags that were signed, for each policy that compares them.
+    pub(super) signed_tags: Vec<SignedTags>,
+    /// When signatures were last looked for on account of a tag, or found, in milliseconds.
+    pub(super) looked_at: AtomicI64,
     /// Indexes between what it admits and the signed one.
     pub(super) endorsement_depth: usize,
     /// Pulls that reused it and are not yet written to its record.
@@ -172,6 +178,27 @@ impl Decision {
             Outcome::Admit { warning, .. } => warning.as_ref(),
             Outcome::Deny(_) | Outcome::Unavailable { .. } => None,
         }
+    }
+
+    /// What becomes of a pull by `tag` of what this admits, where some policy demands that the tag is signed and it is
+    /// not.
+    #[must_use]
+    pub fn unsigned_tag(&self, tag: &Tag) -> Option<UnsignedTag> {
+        let mut policies = self.signed_tags.iter();
+        policies.find_map(|signed| signed.unsigned(&self.subject, tag))
+    }
+
+    /// Whether it is time to look whether a tag has been signed since.
+    pub(super) fn may_look_again(&self, now: Timestamp) -> bool {
+        let memory = i64::try_from(REFUSAL_MEMORY.as_millis()).unwrap_or(i64::MAX);
+        let looked_at = self.looked_at.load(Ordering::Relaxed);
+        now.as_millisecond().saturating_sub(looked_at) >= memory
+    }
+
+    /// Takes note that it was looked for signatures.
+    pub(super) fn looked(&self, now: Timestamp) {
+        self.looked_at
+            .fetch_max(now.as_millisecond(), Ordering::Relaxed);
     }
 
     /// Counts a pull that reused this decision.

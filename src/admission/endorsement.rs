@@ -247,6 +247,7 @@ impl Asked {
             reference: subject.digest.to_string(),
             previous_digest: None,
             stale_tag: false,
+            anew: false,
             client: self.client.clone(),
             now: self.now,
         }

@@ -8,6 +8,7 @@ mod attestation;
 mod report;
 mod requirement;
 mod shortfall;
+mod signed_tags;
 mod signers;
 mod ways;
 
@@ -20,6 +21,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::policy::{Coverage, DefaultAction, Mode, Origin, Policies, Policy, Tags};
 use crate::signature::Candidate;
 use attempts::Attempts;
+pub use signed_tags::{SignedTags, UnsignedTag};
 
 /// What is known about a digest when it is decided about.
 #[derive(Debug)]
@@ -61,6 +63,9 @@ pub struct Evaluation {
     pub trusted_roots: Vec<Digest>,
     /// References of key services none of whose known versions verified a signature.
     pub unmatched_keys: Vec<String>,
+    /// For which tags the enforcing policies that compare tags are satisfied, one for each. None compares them where
+    /// there is nothing.
+    pub signed_tags: Vec<SignedTags>,
 }
 
 /// Whether all enforcing policies are satisfied.
@@ -111,6 +116,7 @@ pub fn evaluate(
         valid_until: None,
         trusted_roots: Vec::new(),
         unmatched_keys: Vec::new(),
+        signed_tags: Vec::new(),
     };
     if policies.revoked.digests.contains(&subject.digest) {
         evaluation.waivable = false;
@@ -128,7 +134,12 @@ pub fn evaluate(
             satisfied: matches!(outcome, Outcome::Satisfied),
             authorities,
         });
+        let is_satisfied = matches!(outcome, Outcome::Satisfied);
         evaluation.note(subject, policy, outcome);
+        if is_satisfied && policy.compares_tags() {
+            let signed = signed_tags::of(policy, &mut attempts, known);
+            evaluation.signed_tags.push(signed);
+        }
     }
     if !covered {
         evaluation.note_uncovered(subject, policies.default);

@@ -87,6 +87,9 @@ impl Excepted {
             until: exception.until.min(later(terms.now, REFUSAL_MEMORY)),
             endorsement_depth: listed_by.map_or(0, |index| index.endorsement_depth + 1),
             exception: Some(exception),
+            // What may be served although it is not signed may go by any tag.
+            signed_tags: Vec::new(),
+            looked_at: terms.now,
         }
     }
 }

@@ -36,7 +36,9 @@ impl Admission {
             Reliance::Fresh => stored.filter(|stored| stored.covers(&request)),
         };
         let stored = match stored {
-            Some(stored) if self.suffices(&stored, subject, matching, terms.now) => {
+            Some(stored)
+                if !draft.is_anew() && self.suffices(&stored, subject, matching, terms.now) =>
+            {
                 return Ok(Basics::evidence(stored, None, Nature::Unchecked));
             }
             other => other,
@@ -100,7 +102,8 @@ impl Admission {
                 continue;
             }
             let evaluation = self.evaluate(subject, &gathering, terms, draft);
-            if evaluation.is_satisfied() {
+            // Which tags were signed is known when all signatures are.
+            if evaluation.is_satisfied() && evaluation.signed_tags.is_empty() {
                 draft.unfinished = Some(Unfinished {
                     gathering: gathering.clone(),
                     findings,

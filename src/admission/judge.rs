@@ -11,7 +11,7 @@ use super::asked_tags::OwnTags;
 use super::decision::{Decision, Error, Outcome};
 use super::denial::Denial;
 use super::endorsement::{Endorsement, Parents};
-use super::evaluate::{self, Evaluation, Finding, Known};
+use super::evaluate::{self, Evaluation, Finding, Known, SignedTags};
 use super::evidence::Gathering;
 use super::material::Nature;
 use super::recorder::Draft;
@@ -36,6 +36,10 @@ pub(super) struct Conclusion {
     pub(super) endorsement_depth: usize,
     /// The exception that made a refusal into it.
     pub(super) exception: Option<Arc<Exception>>,
+    /// The tags that were signed, for each policy that compares them.
+    pub(super) signed_tags: Vec<SignedTags>,
+    /// When signatures were looked for.
+    pub(super) looked_at: Timestamp,
 }
 
 /// What signatures are judged by.
@@ -80,7 +84,10 @@ impl Admission {
     ) -> Result<Arc<Decision>, Arc<Error>> {
         // Somebody may have decided between the caller's look and this task.
         let remembered = self.remembered(&subject, asked.now);
-        if let Some(decision) = remembered.filter(|it| it.configuration == policies.hash) {
+        let holds = |it: &Arc<Decision>| {
+            it.configuration == policies.hash && !(asked.anew && it.may_look_again(asked.now))
+        };
+        if let Some(decision) = remembered.filter(holds) {
             return Ok(decision);
         }
         let mut seen = Vec::new();
@@ -133,8 +140,14 @@ impl Admission {
                 Ok(document) => {
                     let mut endorsements = parents.endorsements.iter();
                     if let Some(endorsement) = endorsements.find(|one| one.covers(&document)) {
+                        if asked.anew {
+                            let endorsed = (endorsement, document);
+                            return self
+                                .conclude_by_own(subject, endorsed, &arriving, terms, draft)
+                                .await;
+                        }
                         self.look_in_background(subject, terms.now);
-                        return Ok(endorsement.admit(document, draft));
+                        return Ok(endorsement.admit(document, &terms, draft));
                     }
                 }
             }
@@ -150,6 +163,36 @@ impl Admission {
         };
         self.conclude_by(subject, document, basics, parents, terms, draft)
             .await
+    }
+
+    /// The conclusion about an endorsed manifest that is asked for by a tag of its own: an endorsement is for no tag, its
+    /// own signatures may be.
+    async fn conclude_by_own(
+        &self,
+        subject: &Subject,
+        (endorsement, document): (&Endorsement, Arc<Document>),
+        arriving: &Arriving<'_>,
+        terms: Terms,
+        draft: &mut Draft,
+    ) -> Result<Conclusion, Error> {
+        let matching: Vec<_> = terms.matching(subject);
+        let basics = self
+            .gather(subject, &matching, arriving, terms.clone(), draft)
+            .await?;
+        if let Basics::Evidence(gathering, evaluation, _) = basics {
+            let evaluation = match evaluation {
+                Some(evaluation) => *evaluation,
+                None => self.evaluate(subject, &gathering, &terms, draft),
+            };
+            if evaluation.is_satisfied() {
+                return Ok(
+                    self.conclude_from(subject, document, evaluation, &gathering, &terms, draft)
+                );
+            }
+        }
+        let mut conclusion = endorsement.admit(document, &terms, draft);
+        conclusion.looked_at = terms.now;
+        Ok(conclusion)
     }
 
     /// The conclusion about a manifest that nobody endorses.
@@ -340,6 +383,7 @@ impl Admission {
             audit,
             enforced,
             valid_until,
+            signed_tags,
             ..
         } = evaluation;
         let basis = if audit.is_none() || enforced {
@@ -370,6 +414,8 @@ impl Admission {
             until: valid_until.map_or(fresh_until, |until| until.min(fresh_until)),
             endorsement_depth: 0,
             exception: None,
+            signed_tags,
+            looked_at: gathering.discovered_at(),
         }
     }
 
@@ -389,6 +435,8 @@ impl Admission {
             until: later(terms.now, self.inner.freshness.reverify_after),
             endorsement_depth: 0,
             exception: None,
+            signed_tags: Vec::new(),
+            looked_at: terms.now,
         }
     }
 }
@@ -412,8 +460,10 @@ impl Terms {
 }
 
 impl Endorsement {
-    fn admit(&self, document: Arc<Document>, draft: &mut Draft) -> Conclusion {
+    fn admit(&self, document: Arc<Document>, terms: &Terms, draft: &mut Draft) -> Conclusion {
         let parent = self.parent();
+        let matching = terms.matching(&document.subject);
+        let comparing = matching.iter().filter(|policy| policy.compares_tags());
         draft.endorsed_by = Some(parent.subject.digest);
         draft.tags.extend(parent.tags.iter().cloned());
         draft.judged_by.clone_from(&parent.judged_by);
@@ -421,6 +471,11 @@ impl Endorsement {
             until: parent.until,
             endorsement_depth: parent.endorsement_depth + 1,
             exception: None,
+            // The index was signed under its tags and says nothing of those of what it lists.
+            signed_tags: comparing
+                .map(|policy| SignedTags::none_of(policy))
+                .collect(),
+            looked_at: Timestamp::MIN,
             outcome: Outcome::Admit {
                 basis: Basis::Endorsement,
                 document,
@@ -441,6 +496,8 @@ fn refuse_for(denial: Denial, memory: Duration, now: Timestamp) -> Conclusion {
         until: later(now, memory),
         endorsement_depth: 0,
         exception: None,
+        signed_tags: Vec::new(),
+        looked_at: now,
     }
 }
 
@@ -453,6 +510,8 @@ fn undecided(subject: &Subject, missing: &str, now: Timestamp) -> Conclusion {
         until: later(now, UNAVAILABLE_MEMORY),
         endorsement_depth: 0,
         exception: None,
+        signed_tags: Vec::new(),
+        looked_at: now,
     }
 }
 

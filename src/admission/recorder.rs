@@ -1,7 +1,7 @@
 //! Recording a decision: durable first, then remembered, then told.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,6 +105,11 @@ impl Draft {
             trusted_roots: Vec::new(),
             document: None,
         }
+    }
+
+    /// Whether signatures are to be looked for although enough may be stored.
+    pub(super) fn is_anew(&self) -> bool {
+        self.asked.anew
     }
 
     pub(super) fn document(&mut self, document: &Arc<Document>, origin: Origin) {
@@ -225,6 +230,8 @@ impl Admission {
             tags: draft.tags,
             judged_by: draft.judged_by,
             exception: conclusion.exception,
+            signed_tags: conclusion.signed_tags,
+            looked_at: AtomicI64::new(conclusion.looked_at.as_millisecond()),
             until: conclusion.until,
             endorsement_depth: conclusion.endorsement_depth,
             reused: AtomicU64::new(0),
@@ -235,16 +242,26 @@ impl Admission {
         if let Some(unfinished) = draft.unfinished {
             self.finish_in_background(subject, unfinished);
         }
-        self.remember(&decision, &draft.hints).await?;
+        self.remember(&decision, &draft.hints, draft.asked.anew)
+            .await?;
         self.inner.sink.recorded(&record).await;
         Ok(decision)
     }
 
     /// Remembers the decision. A refusal is remembered only if no parent came up while it was being made: a refusal for
     /// want of an admitted parent must not outlast that want.
-    async fn remember(&self, decision: &Arc<Decision>, hints: &[Digest]) -> Result<(), Error> {
+    async fn remember(
+        &self,
+        decision: &Arc<Decision>,
+        hints: &[Digest],
+        anew: bool,
+    ) -> Result<(), Error> {
         self.forget_refused_children(decision);
         if decision.document().is_none() && self.hints(&decision.subject).await? != hints {
+            return Ok(());
+        }
+        // What was looked for on account of one tag takes nothing from those who ask for the digest.
+        if anew && decision.document().is_none() {
             return Ok(());
         }
         if let Some(previous) = self.inner.remembered.get(&decision.subject) {

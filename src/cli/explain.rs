@@ -16,7 +16,7 @@ use crate::decision_log::{Record, SourceReport};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{
     Authority, AuthoritySigner, Coverage, Matcher, Mode, Policy, Requirement, SignatureRequirement,
-    Tags,
+    SignedName, Tags,
 };
 use crate::state::EvidenceSource;
 
@@ -197,8 +197,16 @@ impl From<EvidenceSource> for SourceExplanation {
 pub(super) fn requirements(policy: &Policy) -> Vec<String> {
     let mut lines = Vec::new();
     describe_requirement(&policy.requirement, &mut lines);
-    if policy.signed_name_must_match {
-        lines.push("the name inside the signature is this repository".to_owned());
+    match policy.signed_name {
+        SignedName::Any => {}
+        SignedName::Repository => {
+            lines.push("the name inside the signature is this repository".to_owned());
+        }
+        SignedName::RepositoryAndTag => lines.push(
+            "the name inside the signature is this repository with the tag that is asked for, or with any tag where \
+             the digest is"
+                .to_owned(),
+        ),
     }
     if let Some(age) = policy.max_signature_age {
         let age = jiff::SignedDuration::try_from(age).unwrap_or(jiff::SignedDuration::MAX);

@@ -10,7 +10,7 @@ use super::{Position, attestations};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{
     Authority, AuthoritySigner, Coverage, DefaultAction, Mode, Pattern, Policy, Requirement,
-    SignatureRequirement,
+    SignatureRequirement, SignedName,
 };
 
 pub(super) const KEYS: &[&str] = &[
@@ -114,9 +114,12 @@ fn read_policy(
             .and_then(|field| read_signature_repository(&field, surroundings, reader))
             .into_iter()
             .collect(),
-        signed_name_must_match: section
+        signed_name: section
             .get("signed_name")
-            .and_then(|field| field.choice(&[("match", true), ("any", false)], reader))
+            .and_then(|field| {
+                let words = [("match", SignedName::Repository), ("any", SignedName::Any)];
+                field.choice(&words, reader)
+            })
             .unwrap_or_default(),
         max_signature_age: section.get("max_signature_age").and_then(|field| {
             let age = field.duration(reader)?;

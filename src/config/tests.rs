@@ -1,5 +1,7 @@
 use super::*;
-use crate::policy::{AuthoritySigner, Coverage, Matcher, Mode, Quantifier, Requirement, Tags};
+use crate::policy::{
+    AuthoritySigner, Coverage, Matcher, Mode, Quantifier, Requirement, SignedName, Tags,
+};
 
 mod authority_rules;
 mod client_rules;

@@ -4,7 +4,7 @@ use super::*;
 use crate::oci::Digest;
 use crate::policy::{
     Authority, Coverage, DefaultAction, IdentityRequirement, Matcher, Mode, Requirement, Revoked,
-    SignatureRequirement,
+    SignatureRequirement, SignedName,
 };
 use crate::verify::TrustedRoot;
 
@@ -41,7 +41,7 @@ fn until(until: Timestamp, root: &Arc<TrustedRoot>) -> Arc<Policies> {
             annotations: std::collections::BTreeMap::new(),
         }),
         signature_repositories: Vec::new(),
-        signed_name_must_match: false,
+        signed_name: SignedName::Any,
         max_signature_age: None,
     };
     Arc::new(Policies::new(

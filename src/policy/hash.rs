@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::SignedName;
 use super::exception::{Exception, Scope};
 use super::{
     AttestationRequirement, Authority, AuthoritySigner, DefaultAction, IdentityRequirement, KeySet,
@@ -80,12 +81,17 @@ pub(super) fn of_policy(policy: &Policy) -> Digest {
         mode,
         requirement,
         signature_repositories,
-        signed_name_must_match,
+        signed_name,
         max_signature_age,
     } = policy;
     let mode = match mode {
         Mode::Enforce => "enforce",
         Mode::Audit => "audit",
+    };
+    let signed_name = match signed_name {
+        SignedName::Any => "any",
+        SignedName::Repository => "repository",
+        SignedName::RepositoryAndTag => "repository_and_tag",
     };
     digest(&json!({
         "name": name,
@@ -93,7 +99,7 @@ pub(super) fn of_policy(policy: &Policy) -> Digest {
         "mode": mode,
         "requirement": describe_requirement(requirement),
         "signature_repositories": signature_repositories,
-        "signed_name_must_match": signed_name_must_match,
+        "signed_name": signed_name,
         "max_signature_age": max_signature_age.map(milliseconds),
     }))
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Caller, Missing, Pull, Refusal};
-use crate::admission::{Admitted, Decision};
+use super::{Caller, Missing, Pull, RETRY_AFTER, Refusal};
+use crate::admission::{Admitted, Asked, Decision, UnsignedTag};
 use crate::decision_log::Subject;
 use crate::manifests::Document;
 use crate::oci::{Reference, RepositoryName};
@@ -65,6 +65,11 @@ impl Pull {
             return None;
         }
         let decision = self.inner.admission.remembered(&subject, now)?;
+        if let Reference::Tag(tag) = reference
+            && decision.unsigned_tag(tag).is_some()
+        {
+            return None;
+        }
         decision.count_reuse();
         Some(served(&decision, CacheState::Memory))
     }
@@ -92,6 +97,7 @@ impl Pull {
         };
         if let Some(decision) = self.inner.admission.remembered(&subject, asked.now) {
             decision.count_reuse();
+            let decision = self.for_reference(decision, reference, &asked).await?;
             return served(&decision, CacheState::Memory);
         }
         let fetched = document.is_some();
@@ -102,7 +108,7 @@ impl Pull {
             .await;
         match decided {
             Ok(decision) => served(
-                &decision,
+                &self.for_reference(decision, reference, &asked).await?,
                 if fetched {
                     CacheState::Upstream
                 } else {
@@ -112,6 +118,42 @@ impl Pull {
             Err(error) => Err(self
                 .refusal_for(&error, repository, Missing::Manifest, &asked)
                 .await),
+        }
+    }
+}
+
+impl Pull {
+    /// The decision by which what `reference` led to may be served, where a policy compares the tag with the one that
+    /// was signed. A tag is refused for itself: the decision is about the digest, and stays.
+    async fn for_reference(
+        &self,
+        decision: Arc<Decision>,
+        reference: &Reference,
+        asked: &Asked,
+    ) -> Result<Arc<Decision>, Refusal> {
+        let Reference::Tag(tag) = reference else {
+            return Ok(decision);
+        };
+        if decision.unsigned_tag(tag).is_none() {
+            return Ok(decision);
+        }
+        let name = &decision.subject.repository.clone();
+        let decision = match self.inner.admission.decide_anew(decision, asked).await {
+            Ok(decision) => decision,
+            Err(error) => {
+                let refusing = self.refusal_for(&error, name, Missing::Manifest, asked);
+                return Err(refusing.await);
+            }
+        };
+        match decision.unsigned_tag(tag) {
+            None => Ok(decision),
+            Some(UnsignedTag::Undecided(message)) => Err(Refusal::Unavailable {
+                message,
+                retry_after: RETRY_AFTER,
+            }),
+            Some(UnsignedTag::Refused(denial)) => {
+                Err(self.refuse(name.as_str(), denial, asked).await)
+            }
         }
     }
 }

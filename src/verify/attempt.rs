@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use super::{
     Attempt, Certificate, Demand, Examined, FailedCheck, Failure, Proof, ProvenSigner, PublicKey,
-    Purpose, Signer, certificate, timestamp, transparency_log,
+    Purpose, Signer, certificate, name, timestamp, transparency_log,
 };
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::Digest;
 use crate::signature::{
     Broken, Claim, Content, Defect, LoggedVerifier, Role, Signed, SigningCertificate,
 };
@@ -94,7 +94,7 @@ fn prove(
     let public_key = check_signature(signed, demand)?;
     check_subject(signed, subject)?;
     if let Some(name) = demand.signed_name {
-        check_name(signed, subject, name)?;
+        name::check(signed, subject, name)?;
     }
     let logged = transparency_log::check(signed, public_key.der, demand, now)?;
     if demand.transparency_log && logged.entry.is_none() {
@@ -240,36 +240,6 @@ fn check_subject(signed: &Signed, subject: &Digest) -> Result<(), Refusal> {
         check: FailedCheck::WrongSubject,
         reason: format!("the signature is for {found}, not {subject}"),
     })
-}
-
-fn check_name(signed: &Signed, subject: &Digest, name: &RepositoryName) -> Result<(), Refusal> {
-    let found = match &signed.claim {
-        Claim::SimpleSigning(payload) => payload.docker_reference.as_deref(),
-        Claim::Statement(statement) => statement
-            .subject(subject)
-            .map(|subject| subject.name.as_str())
-            .filter(|name| !name.is_empty()),
-    };
-    if found.and_then(repository_of).as_ref() == Some(name) {
-        return Ok(());
-    }
-    Err(Refusal {
-        check: FailedCheck::WrongName,
-        reason: match found {
-            Some(found) => format!("the name in the signature is {found}, not {name}"),
-            None => format!("there is no name in the signature, it must be {name}"),
-        },
-    })
-}
-
-/// The repository of an image reference: without digest and tag.
-fn repository_of(reference: &str) -> Option<RepositoryName> {
-    let (name, _digest) = reference.split_once('@').unwrap_or((reference, ""));
-    let name = match name.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        Some(_) | None => name,
-    };
-    RepositoryName::completed(name).ok()
 }
 
 fn annotations(signed: &Signed, subject: &Digest) -> BTreeMap<String, String> {

@@ -17,3 +17,11 @@ mod trusted_root;
 mod two_times;
 mod unproven;
 mod world;
+
+/// That the name in the signature must be of this repository.
+fn of_repository(repository: &crate::oci::RepositoryName) -> super::NameDemand<'_> {
+    super::NameDemand {
+        repository,
+        complete: false,
+    }
+}

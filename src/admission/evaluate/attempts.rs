@@ -10,11 +10,11 @@ use super::report;
 use crate::admission::denial::Kind;
 use crate::decision_log::{AttemptReport, Subject};
 use crate::limits::Limits;
-use crate::oci::Digest;
-use crate::policy::{Authority, AuthoritySigner, KeySet, KeyVersion, Policies, Policy};
+use crate::oci::{Digest, RepositoryName, Tag};
+use crate::policy::{Authority, AuthoritySigner, KeySet, KeyVersion, Policies, Policy, SignedName};
 use crate::signature::Candidate;
 use crate::verify::{
-    self, Attempt, Demand, Examined, FailedCheck, Proof, Purpose, Signer, TrustedRoot,
+    self, Attempt, Demand, Examined, FailedCheck, NameDemand, Proof, Purpose, Signer, TrustedRoot,
 };
 pub(super) use proven::{Voucher, annotations};
 
@@ -67,6 +67,8 @@ pub(super) enum Tried {
 pub(super) struct Attempts<'a> {
     pub(super) subject: &'a Subject,
     pub(super) candidates: &'a [Candidate],
+    /// The tag that a candidate must name to be tried at all; nothing while all are.
+    pub(super) only_tag: Option<Tag>,
     policies: &'a Policies,
     limits: &'a Limits,
     now: Timestamp,
@@ -86,7 +88,9 @@ struct Certified {
     candidate: usize,
     trusted_root: Digest,
     predicate_type: Option<String>,
-    demands: [bool; 4],
+    demands: [bool; 3],
+    /// Whether a name is demanded, and whether with a tag or digest.
+    name: Option<bool>,
 }
 
 impl<'a> Attempts<'a> {
@@ -100,6 +104,7 @@ impl<'a> Attempts<'a> {
         Self {
             subject,
             candidates,
+            only_tag: None,
             policies,
             limits,
             now,
@@ -123,6 +128,12 @@ impl<'a> Attempts<'a> {
         let Some(candidate) = self.candidates.get(index) else {
             return Tried::NotApplicable;
         };
+        let counts = self.only_tag.as_ref().is_none_or(|tag| {
+            verify::claimed_tag(candidate, &self.subject.digest).as_ref() == Some(tag)
+        });
+        if !counts {
+            return Tried::NotApplicable;
+        }
         let (trusted_root, until) = match authority.trusted_root.at(self.now) {
             Ok(usable) => usable,
             Err(reason) => return unusable(candidate, purpose, &reason),
@@ -134,9 +145,7 @@ impl<'a> Attempts<'a> {
             transparency_log: authority.transparency_log,
             signed_timestamp: authority.signed_timestamp,
             sct: authority.sct,
-            signed_name: policy
-                .signed_name_must_match
-                .then_some(&self.subject.repository),
+            signed_name: name_demand(policy.signed_name, &self.subject.repository),
         };
         let verified = match &authority.signer {
             AuthoritySigner::Identity(_) => self
@@ -284,6 +293,20 @@ impl<'a> Attempts<'a> {
     }
 }
 
+fn name_demand(name: SignedName, repository: &RepositoryName) -> Option<NameDemand<'_>> {
+    let demand = |complete| {
+        Some(NameDemand {
+            repository,
+            complete,
+        })
+    };
+    match name {
+        SignedName::Any => None,
+        SignedName::Repository => demand(false),
+        SignedName::RepositoryAndTag => demand(true),
+    }
+}
+
 /// Whether anything was verified: what is refused by its shape costs nothing, and must not use up the limit.
 fn costs_crypto(attempt: &Attempt) -> bool {
     match attempt {
@@ -337,12 +360,8 @@ impl Certified {
                     Purpose::Signature => None,
                     Purpose::Attestation { predicate_type } => Some(predicate_type.to_owned()),
                 },
-                demands: [
-                    demand.transparency_log,
-                    demand.signed_timestamp,
-                    demand.sct,
-                    demand.signed_name.is_some(),
-                ],
+                demands: [demand.transparency_log, demand.signed_timestamp, demand.sct],
+                name: demand.signed_name.map(|name| name.complete),
             }),
         }
     }

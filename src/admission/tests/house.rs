@@ -237,6 +237,7 @@ pub(super) fn asked(now: Timestamp) -> Asked {
         reference: "v1".to_owned(),
         previous_digest: None,
         stale_tag: false,
+        anew: false,
         client: Client {
             address: None,
             user_agent: None,

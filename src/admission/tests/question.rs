@@ -7,13 +7,13 @@ use jiff::Timestamp;
 
 use super::forge::{Key, Layer, Log, Signature};
 use crate::admission::Denial;
-use crate::admission::evaluate::{Evaluation, Finding, Known, evaluate};
+use crate::admission::evaluate::{Evaluation, Finding, Known, UnsignedTag, evaluate};
 use crate::decision_log::Subject;
 use crate::limits::Limits;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, RepositoryName, Tag};
 use crate::policy::{
     AttestationRequirement, Authority, AuthoritySigner, Coverage, DefaultAction, KeySet, Mode,
-    Policies, Policy, Requirement, Revoked, Root, SignatureRequirement, Tags,
+    Policies, Policy, Requirement, Revoked, Root, SignatureRequirement, SignedName, Tags,
 };
 use crate::signature::Candidate;
 use crate::verify::TrustedRoot;
@@ -55,7 +55,7 @@ pub(super) fn policy(name: &str) -> Policy {
         mode: Mode::Enforce,
         requirement: Requirement::All(Vec::new()),
         signature_repositories: Vec::new(),
-        signed_name_must_match: false,
+        signed_name: SignedName::Any,
         max_signature_age: None,
     }
     .with_hash()
@@ -188,6 +188,20 @@ pub(super) fn words(evaluation: &Evaluation) -> String {
         Some(denial) => format!("{finding} (audit: {})", kind(denial)),
         None => finding,
     }
+}
+
+/// What becomes of a pull by `tag` that was not signed, in a word.
+pub(super) fn unsigned_tag(
+    evaluation: &Evaluation,
+    subject: &Subject,
+    tag: &Tag,
+) -> Option<String> {
+    let mut signed = evaluation.signed_tags.iter();
+    let unsigned = signed.find_map(|signed| signed.unsigned(subject, tag))?;
+    Some(match unsigned {
+        UnsignedTag::Refused(denial) => denial.kind.as_str().to_owned(),
+        UnsignedTag::Undecided(_) => "undecided".to_owned(),
+    })
 }
 
 /// Two keys, one log, and the authorities of both keys.

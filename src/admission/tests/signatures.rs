@@ -12,7 +12,7 @@ use crate::admission::evaluate::Finding;
 use crate::decision_log::AttemptOutcome;
 use crate::limits::Limits;
 use crate::oci::Digest;
-use crate::policy::{Mode, Policy, Requirement, Revoked};
+use crate::policy::{Mode, Policy, Requirement, Revoked, SignedName};
 
 fn annotated_policy(world: &World, annotations: &[(&str, &str)]) -> Policy {
     let mut policy = signed_by(&[&world.authority, &world.other_authority], 1);
@@ -182,7 +182,11 @@ fn the_name_in_the_signature_must_match_where_that_is_demanded() {
             ..Signature::default()
         };
         let policy = Policy {
-            signed_name_must_match: must_match,
+            signed_name: if must_match {
+                SignedName::Repository
+            } else {
+                SignedName::Any
+            },
             ..signed_by(&[&world.authority], 1)
         };
         let candidates = vec![signature.by(&world.key, &world.digest).candidate()];

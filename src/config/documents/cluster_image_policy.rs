@@ -17,7 +17,7 @@ use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader, Section};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::glob::{Doubt, Glob, GlobCoverage};
-use crate::policy::{Coverage, Mode, Policy, Requirement};
+use crate::policy::{Coverage, Mode, Policy, Requirement, SignedName};
 
 pub(super) const KIND: &str = "ClusterImagePolicy";
 pub(super) const VERSIONS: [&str; 2] = [
@@ -85,7 +85,7 @@ pub(super) fn read(
         mode,
         requirement: vouching.requirement,
         signature_repositories: vouching.signature_repositories,
-        signed_name_must_match: false,
+        signed_name: SignedName::Any,
         max_signature_age: None,
     };
     Some(Arc::new(policy.with_hash()))

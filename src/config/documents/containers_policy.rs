@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::config::reader::{Field, Reader};
 use crate::oci::Digest;
 use crate::policy::scope::{ScopeCoverage, Scopes, is_for_one_image};
-use crate::policy::{Coverage, Mode, Policy, Requirement};
+use crate::policy::{Coverage, Mode, Policy, Requirement, SignedName};
 
 const KEYS: &[&str] = &["default", "transports"];
 const DOCKER: &str = "docker";
@@ -152,18 +152,38 @@ fn read_policy(
         .map(|item| requirement::read(item, reader))
         .collect();
     let read = read.into_iter().collect::<Option<Vec<_>>>()?;
-    // Every signature names its repository, and every form of `signedIdentity` that is understood compares it.
-    let signed = |it: &Requirement| matches!(it, Requirement::Signers { .. });
+    let (read, names): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    let signed_name = read_names(field, names, reader)?;
     let policy = Policy {
         name,
         hash: Digest::sha256(b""),
         origin: Some(field.node.position.origin()),
         coverage: Coverage::Imported(Arc::new(coverage)),
         mode: Mode::Enforce,
-        signed_name_must_match: read.iter().any(signed),
+        signed_name,
         requirement: Requirement::all(read),
         signature_repositories: Vec::new(),
         max_signature_age: None,
     };
     Some(Arc::new(policy.with_hash()))
+}
+
+/// What the names in the signatures must be, which is one thing for all requirements of a scope.
+fn read_names(
+    field: &Field<'_>,
+    names: Vec<SignedName>,
+    reader: &mut Reader,
+) -> Option<SignedName> {
+    let compared = |it: &SignedName| *it != SignedName::Any;
+    let mut names = names.into_iter().filter(compared);
+    let first = names.next().unwrap_or_default();
+    if names.all(|it| it == first) {
+        return Some(first);
+    }
+    reader.problem(
+        field,
+        "some requirements of the scope compare tags, and some do not",
+        "give all of them the same `signedIdentity`",
+    );
+    None
 }

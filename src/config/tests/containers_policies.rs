@@ -47,7 +47,7 @@ fn each_scope_is_a_policy_and_the_most_specific_decides() {
     let [scope, default] = checked.policies.as_slice() else {
         panic!("{:?}", checked.policies);
     };
-    assert!(scope.signed_name_must_match);
+    assert_eq!(scope.signed_name, SignedName::Repository);
     assert!(matches!(default.requirement, Requirement::Refusal { .. }));
     let authorities = scope.requirement.authorities();
     assert!(!authorities[0].transparency_log);

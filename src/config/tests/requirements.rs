@@ -18,7 +18,7 @@ fn defaults_demand_the_most() {
     let policy = &config.policies.policies[0];
     assert_eq!(policy.mode, Mode::Enforce);
     assert!(matches!(&policy.coverage, Coverage::Names { exclude, .. } if exclude.is_empty()));
-    assert!(!policy.signed_name_must_match && policy.max_signature_age.is_none());
+    assert!(policy.signed_name == SignedName::Any && policy.max_signature_age.is_none());
     let Requirement::Signers { count: 1, of } = &policy.requirement else {
         panic!("one signer and nothing else");
     };

@@ -204,7 +204,7 @@ fn the_second_of_two_subjects_counts_with_its_annotations() {
     let name = "ghcr.io/org/app".parse().unwrap();
     let demand = Demand {
         transparency_log: false,
-        signed_name: Some(&name),
+        signed_name: Some(super::of_repository(&name)),
         ..world.demand()
     };
     assert_eq!(proven(&candidate, &demand).annotations["env"], "test");
@@ -216,7 +216,7 @@ fn the_name_in_the_signature() {
     let demanded = "ghcr.io/org/app".parse().unwrap();
     let demand = Demand {
         transparency_log: false,
-        signed_name: Some(&demanded),
+        signed_name: Some(super::of_repository(&demanded)),
         ..world.demand()
     };
     let signed_as = |name: &str| {

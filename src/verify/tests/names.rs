@@ -13,7 +13,7 @@ fn a_port_is_no_tag() {
     let name = RepositoryName::new("registry.example:5000", "org/app").unwrap();
     let demand = Demand {
         transparency_log: false,
-        signed_name: Some(&name),
+        signed_name: Some(super::of_repository(&name)),
         ..world.demand()
     };
     let signed = |reference: &str| {
@@ -56,7 +56,7 @@ fn containers_own_table_of_repositories_holds() {
         let name = RepositoryName::completed(name).unwrap();
         let demand = Demand {
             transparency_log: false,
-            signed_name: Some(&name),
+            signed_name: Some(super::of_repository(&name)),
             ..world.demand()
         };
         let payload = payload(&subject().to_string(), signed);

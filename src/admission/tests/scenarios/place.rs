@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::super::corpus;
 use super::super::forge::{Key, Log, Signature, attestation};
-use super::super::question::{now, words};
+use super::super::question::{now, unsigned_tag, words};
 use super::table::Scenario;
 use crate::admission::evaluate::{Known, evaluate};
 use crate::config::{Config, Source};
@@ -112,13 +112,10 @@ impl Place {
             repository: name.parse().unwrap(),
             digest,
         };
-        words(&evaluate(
-            &subject,
-            &config.policies,
-            &known,
-            &limits,
-            now(),
-        ))
+        let evaluation = evaluate(&subject, &config.policies, &known, &limits, now());
+        let tag = tags.known().first().map(|tag| tag.parse().unwrap());
+        let unsigned = tag.and_then(|tag| unsigned_tag(&evaluation, &subject, &tag));
+        unsigned.unwrap_or_else(|| words(&evaluation))
     }
 
     fn write(&self, scenario: &Scenario) {

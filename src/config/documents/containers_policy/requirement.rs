@@ -9,7 +9,7 @@ use crate::config::documents::trust_root::decode;
 use crate::config::reader::{Field, Reader, Section, describe};
 use crate::policy::{
     Authority, AuthoritySigner, IdentityRequirement, KeySet, KeyVersion, Matcher, Requirement,
-    Root, SignatureRequirement,
+    Root, SignatureRequirement, SignedName,
 };
 use crate::trust;
 use crate::verify::PublicKey;
@@ -51,20 +51,19 @@ const LOGS: [&str; 4] = [
     "rekorPublicKeyDatas",
 ];
 
-/// What is required; nothing when it is not usable.
-pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<Requirement> {
+/// What is required, and what the name in the signature must be; nothing when it is not usable.
+pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<(Requirement, SignedName)> {
     let kind = super::super::text_under(field, "type").unwrap_or_default();
     match kind {
         "insecureAcceptAnything" => {
             field.section(PLAIN_KEYS, reader);
             reader.warn(field, "whatever the scope covers is let through unsigned");
-            Some(Requirement::Nothing)
+            Some((Requirement::Nothing, SignedName::Any))
         }
         "reject" => {
             field.section(PLAIN_KEYS, reader);
-            Some(Requirement::Refusal {
-                message: "rejected by the policy".to_owned(),
-            })
+            let message = "rejected by the policy".to_owned();
+            Some((Requirement::Refusal { message }, SignedName::Any))
         }
         "sigstoreSigned" => read_signed(field, reader),
         "signedBy" | "signedBaseLayer" => {
@@ -86,7 +85,7 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<Requirement
     }
 }
 
-fn read_signed(field: &Field<'_>, reader: &mut Reader) -> Option<Requirement> {
+fn read_signed(field: &Field<'_>, reader: &mut Reader) -> Option<(Requirement, SignedName)> {
     let section = field.section(SIGNED_KEYS, reader);
     let identity = read_identity(&section, reader);
     let logs = read_logs(&section, reader);
@@ -115,7 +114,7 @@ fn read_signed(field: &Field<'_>, reader: &mut Reader) -> Option<Requirement> {
         "fulcio" => read_fulcio(signer, logs.is_empty(), reader)?,
         _ => (read_keys(signer, reader)?, Vec::new()),
     };
-    identity?;
+    let signed_name = identity?;
     let name = match &signer {
         AuthoritySigner::Key { reference, .. } => reference.clone(),
         AuthoritySigner::Identity(_) => "fulcio".to_owned(),
@@ -131,13 +130,14 @@ fn read_signed(field: &Field<'_>, reader: &mut Reader) -> Option<Requirement> {
         signed_timestamp: false,
         sct: false,
     };
-    Some(Requirement::Signers {
+    let requirement = Requirement::Signers {
         count: 1,
         of: vec![SignatureRequirement {
             authority: Arc::new(authority),
             annotations: BTreeMap::new(),
         }],
-    })
+    };
+    Some((requirement, signed_name))
 }
 
 /// The keys and certificates of the requirement, and nothing else, are believed.
@@ -332,36 +332,32 @@ fn read_pem(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<u8>> {
     }
 }
 
-/// Which name the signature must carry. What compares tags, or something else than the repository, is refused.
-fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<()> {
+/// Which name the signature must carry; where nothing is said, as `matchRepoDigestOrExact` has it. What compares
+/// something else than the repository and the tag is refused.
+fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<SignedName> {
     let Some(field) = section.get("signedIdentity") else {
-        reader.problem(
-            section.field(),
-            "without `signedIdentity` it is matchRepoDigestOrExact, which compares the tag that is asked for with the \
-             one that was signed; here images are decided about by digest",
-            MATCH_REPOSITORY,
-        );
-        return None;
+        return Some(SignedName::RepositoryAndTag);
     };
     let kind = super::super::text_under(&field, "type").unwrap_or_default();
     let identity = field.section(IDENTITY_KEYS, reader);
     let (problem, help) = match kind {
-        "matchRepository" => {
+        "matchRepository" | "matchRepoDigestOrExact" => {
             let mut further = IDENTITY_KEYS.iter().skip(1);
             if further.any(|key| identity.get(key).is_some()) {
                 reader.problem(
                     &field,
-                    "`matchRepository` has no further keys",
+                    format!("`{kind}` has no further keys"),
                     "remove them",
                 );
             }
-            return Some(());
+            return Some(match kind {
+                "matchRepository" => SignedName::Repository,
+                _ => SignedName::RepositoryAndTag,
+            });
         }
-        "matchExact" | "matchRepoDigestOrExact" => (
-            format!(
-                "`{kind}` compares the tag that is asked for with the one that was signed; here images are decided \
-                 about by digest"
-            ),
+        "matchExact" => (
+            "`matchExact` admits nothing by digest, and runtimes ask for the digest of each tag"
+                .to_owned(),
             MATCH_REPOSITORY,
         ),
         "exactReference" | "exactRepository" | "remapIdentity" => (

@@ -8,7 +8,7 @@ use super::attestors::{self, Target};
 use super::{Document, attestations, plain, read_action};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::kyverno::ImageCoverage;
-use crate::policy::{Coverage, DefaultAction, Mode, Policy, Requirement};
+use crate::policy::{Coverage, DefaultAction, Mode, Policy, Requirement, SignedName};
 
 const KEYS: &[&str] = &[
     "failureAction",
@@ -98,7 +98,7 @@ pub(super) fn read(
         mode,
         requirement: requirement?,
         signature_repositories: scope.repositories,
-        signed_name_must_match: false,
+        signed_name: SignedName::Any,
         max_signature_age: None,
     })
 }
