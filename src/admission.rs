@@ -278,10 +278,10 @@ impl Admission {
         };
         let found = self.decide(&decision.subject, None, &asked).await;
         decision.looked(asked.now);
-        Ok(match found? {
-            found if found.document().is_some() => found,
-            _refused => decision,
-        })
+        let found = found?;
+        found.looked(asked.now);
+        let admits = found.document().is_some();
+        Ok(if admits { found } else { decision })
     }
 
     /// Right after the start, keys may not have been asked for yet.

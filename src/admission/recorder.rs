@@ -10,7 +10,7 @@ use ulid::Ulid;
 
 use super::decision::{Decision, Described, Error, Outcome, StorageError};
 use super::denial::Denial;
-use super::evaluate::Evaluation;
+use super::evaluate::{Evaluation, SignedTags};
 use super::evidence::Gathering;
 use super::gather::Findings;
 use super::judge::{Conclusion, Terms};
@@ -260,8 +260,12 @@ impl Admission {
         if decision.document().is_none() && self.hints(&decision.subject).await? != hints {
             return Ok(());
         }
-        // What was looked for on account of one tag takes nothing from those who ask for the digest.
-        if anew && decision.document().is_none() {
+        // What was looked for on account of one tag takes nothing from those who ask by another, or for the digest.
+        let lacks = |decision: &Decision| {
+            let mut signed = decision.signed_tags.iter();
+            decision.document().is_none() || signed.any(SignedTags::is_incomplete)
+        };
+        if anew && lacks(decision) {
             return Ok(());
         }
         if let Some(previous) = self.inner.remembered.get(&decision.subject) {

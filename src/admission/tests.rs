@@ -28,4 +28,5 @@ mod registry;
 mod replays;
 mod scenarios;
 mod signatures;
+mod signed_tags;
 mod swaps;

@@ -65,6 +65,8 @@ mod shutdown;
 #[cfg(test)]
 mod signature_artifacts;
 #[cfg(test)]
+mod signed_tags;
+#[cfg(test)]
 mod single_flight;
 #[cfg(test)]
 mod stale;

@@ -78,6 +78,11 @@ impl SignedTags {
         }
     }
 
+    /// Whether something may show more tags and is not known.
+    pub(in crate::admission) fn is_incomplete(&self) -> bool {
+        self.missing.is_some()
+    }
+
     /// What becomes of a pull of `subject` by `tag`, where it was not signed.
     #[must_use]
     pub(in crate::admission) fn unsigned(

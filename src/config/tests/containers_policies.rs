@@ -155,13 +155,43 @@ fn every_field_that_would_be_ignored_is_refused() {
     }
 }
 
-/// By default, and by their names, two of them compare tags.
+#[test]
+fn tags_are_compared_unless_something_else_is_said() {
+    let signed = |identity: &str| {
+        let requirement = format!(r#"{{"type": "sigstoreSigned", "keyPath": "a.pub"{identity}}}"#);
+        checked(&document(&requirement))
+    };
+    for identity in [
+        "",
+        r#", "signedIdentity": {"type": "matchRepoDigestOrExact"}"#,
+    ] {
+        let found = signed(identity);
+        assert_eq!(found.problems, []);
+        assert_eq!(found.policies[0].signed_name, SignedName::RepositoryAndTag);
+    }
+    // Nothing is read into what is written as nothing.
+    assert_eq!(signed(r#", "signedIdentity": null"#).problems.len(), 1);
+}
+
+#[test]
+fn one_scope_compares_tags_or_does_not() {
+    let default = r#"{"type": "sigstoreSigned", "keyPath": "a.pub"}"#;
+    let repository = format!(r#"{{"type": "sigstoreSigned", "keyPath": "a.pub", {REPOSITORY}}}"#);
+    let found = checked(&document(&format!("{default}, {repository}")));
+    let keys: Vec<_> = found.problems.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(keys, [r#"transports.docker."ghcr.io/org""#]);
+    // What needs no signature has no name to compare.
+    let found = checked(&document(&format!(
+        r#"{{"type": "insecureAcceptAnything"}}, {default}"#
+    )));
+    assert_eq!(found.policies[0].signed_name, SignedName::RepositoryAndTag);
+}
+
 #[test]
 fn a_name_other_than_that_of_the_repository_is_refused() {
     const SIGNED: &str = r#""type": "sigstoreSigned", "keyPath": "a.pub""#;
-    assert_refused(&format!("{{{SIGNED}}}"), "");
     for identity in [
-        r#"{"type": "matchRepoDigestOrExact"}"#,
+        r#"{"type": "matchRepoDigestOrExact", "prefix": "a"}"#,
         r#"{"type": "matchExact"}"#,
         r#"{"type": "matchRepository", "prefix": "a"}"#,
         r#"{"type": "exactReference", "dockerReference": "a.example/b:c"}"#,

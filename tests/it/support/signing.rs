@@ -56,9 +56,14 @@ impl SigningKey {
 
     /// One layer of a legacy signature of `digest`, and its payload.
     pub(crate) fn simple_signing(&self, digest: &str) -> (Value, Vec<u8>) {
+        self.simple_signing_as("", digest)
+    }
+
+    /// The same under a name for the image.
+    pub(crate) fn simple_signing_as(&self, name: &str, digest: &str) -> (Value, Vec<u8>) {
         let payload = json!({
             "critical": {
-                "identity": {"docker-reference": ""},
+                "identity": {"docker-reference": name},
                 "image": {"docker-manifest-digest": digest},
                 "type": "cosign container image signature",
             },

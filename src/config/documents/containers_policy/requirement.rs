@@ -336,6 +336,14 @@ fn read_pem(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<u8>> {
 /// something else than the repository and the tag is refused.
 fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<SignedName> {
     let Some(field) = section.get("signedIdentity") else {
+        if section.field().has("signedIdentity") {
+            reader.problem(
+                section.field(),
+                "`signedIdentity` is null",
+                "remove it, which compares tags, or write {\"type\": \"matchRepository\"}",
+            );
+            return None;
+        }
         return Some(SignedName::RepositoryAndTag);
     };
     let kind = super::super::text_under(&field, "type").unwrap_or_default();
