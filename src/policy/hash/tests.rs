@@ -222,7 +222,7 @@ fn policy() -> Policy {
         mode: Mode::Enforce,
         requirement: Requirement::Nothing,
         signature_repositories: Vec::new(),
-        signed_name_must_match: false,
+        signed_name: SignedName::Any,
         max_signature_age: None,
     }
 }
@@ -266,7 +266,11 @@ fn policies() -> Vec<Policy> {
             ..policy()
         },
         Policy {
-            signed_name_must_match: true,
+            signed_name: SignedName::Repository,
+            ..policy()
+        },
+        Policy {
+            signed_name: SignedName::RepositoryAndTag,
             ..policy()
         },
     ];
