@@ -28,7 +28,7 @@ use countersign::oci::{Digest, Manifest, RepositoryName, media_type};
 use countersign::policy::{
     AttestationRequirement, Authority, AuthoritySigner, Coverage, DefaultAction,
     IdentityRequirement, KeySet, Matcher, Mode, Policies, Policy, Quantifier, Requirement, Revoked,
-    Root, SignatureRequirement, Tags,
+    Root, SignatureRequirement, SignedName, Tags,
 };
 use countersign::signature::{Artifact, Blob, Source, candidates};
 use countersign::verify::{PublicKey, TrustedRoot};
@@ -254,7 +254,7 @@ fn policy(requirement: Requirement) -> Policy {
         mode: Mode::Enforce,
         requirement,
         signature_repositories: Vec::new(),
-        signed_name_must_match: false,
+        signed_name: SignedName::Any,
         max_signature_age: None,
     }
 }
