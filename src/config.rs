@@ -5,12 +5,14 @@
 mod attestations;
 mod authorities;
 pub mod cases;
+pub mod catalog;
 pub mod check;
 mod clients;
 pub mod compat;
 mod documents;
 mod environment;
 mod exceptions;
+mod file;
 pub mod freshness;
 mod key_providers;
 mod limits;
@@ -27,9 +29,7 @@ pub mod upstreams;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ use crate::keys::Scheme;
 use crate::limits::Limits;
 use crate::policy::{DefaultAction, Policies};
 use crate::trust;
+use file::read_file;
 use policies::Surroundings;
 use reader::{Field, Reader, Section};
 use trusted_roots::TrustedRoots;
@@ -101,6 +102,7 @@ const KEYS: &[&str] = &[
     "routes",
     "trusted_roots",
     "policies",
+    "catalog",
     "key_providers",
     "policy_files",
     "clients",
@@ -113,9 +115,6 @@ const KEYS: &[&str] = &[
 ];
 
 const DATA_DIRECTORY: &str = "./countersign-data";
-
-/// The most bytes of a configuration file.
-const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 impl Config {
     /// Loads the files, later ones over earlier ones: mappings merge, lists and single values replace. Without any
@@ -308,6 +307,8 @@ fn read_policies(
         default,
     };
     let mut policies = policies::read(section.get("policies").as_ref(), &surroundings, reader);
+    let catalog = section.get("catalog");
+    catalog::read(catalog.as_ref(), &surroundings, &mut policies, reader);
     policies.extend(documents::read(
         section.get("policy_files").as_ref(),
         &surroundings,
@@ -356,40 +357,6 @@ fn check_exposure(
         ),
         (None | Some(_), _) => {}
     }
-}
-
-fn read_file(path: &Path) -> Result<String, Box<Problem>> {
-    let problem = |message: String, help: &str| {
-        Box::new(Problem {
-            position: None,
-            key: String::new(),
-            message,
-            help: help.to_owned(),
-        })
-    };
-    let unreadable = |error: std::io::Error| {
-        problem(
-            format!("cannot read {}: {error}", path.display()),
-            "name a readable file with --config",
-        )
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(problem(
-            format!("{} is larger than {FILE_BYTES_MAX} bytes", path.display()),
-            "this is no configuration",
-        ));
-    }
-    String::from_utf8(bytes).map_err(|_not_text| {
-        problem(
-            format!("{} is not UTF-8 text", path.display()),
-            "save it as UTF-8",
-        )
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `countersign policy`: policies before they are in force.
 
 mod audit;
+mod catalog;
 mod check;
 mod diff;
 mod matching;
@@ -14,7 +15,8 @@ mod test;
   countersign policy test cases.yaml
   countersign policy record --config config.yaml --to evidence ghcr.io/org/app:v1
   countersign policy audit --since 7d
-  countersign policy diff config.yaml proposed.yaml")]
+  countersign policy diff config.yaml proposed.yaml
+  countersign policy catalog")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -34,6 +36,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Tell what another configuration would have decided about what was pulled.
     Diff(diff::Arguments),
+    /// List publishers who sign in public, or print their policies.
+    Catalog(catalog::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> u8 {
@@ -44,6 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Command::Record(arguments) => record::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
+        Command::Catalog(arguments) => catalog::run(arguments),
     }
 }
 

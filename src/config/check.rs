@@ -150,7 +150,7 @@ fn add_documents(root: &mut Node, documents: &[PathBuf]) {
 }
 
 /// A node that stands in no file: paths in it are relative to the working directory.
-fn nowhere(value: Value) -> Node {
+pub(super) fn nowhere(value: Value) -> Node {
     Node {
         position: Position {
             file: Arc::new(PathBuf::new()),

@@ -42,7 +42,7 @@ struct Report {
 
 /// What is understood of a policy.
 #[derive(Debug, Serialize)]
-struct PolicyReport {
+pub(super) struct PolicyReport {
     name: String,
     file: Option<String>,
     line: Option<usize>,
@@ -134,7 +134,7 @@ impl Report {
 }
 
 impl PolicyReport {
-    fn new(policy: &Policy) -> Self {
+    pub(super) fn new(policy: &Policy) -> Self {
         Self {
             name: policy.name.clone(),
             file: policy.origin.as_ref().map(|origin| origin.file.clone()),

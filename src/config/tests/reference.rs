@@ -84,6 +84,7 @@ fn the_reference_has_every_key() {
         ),
         (&format!("{policy}.authorities[].all[].of[]"), &["any"]),
         (&format!("{policy}.attestations[]"), attestations::KEYS),
+        ("catalog[]", catalog::KEYS),
         ("clients[]", clients::KEYS),
         ("clients[].basic", clients::BASIC_KEYS),
         ("exceptions[]", exceptions::KEYS),

@@ -1,5 +1,7 @@
 //! `policy check`, `policy match` and `policy test`.
 
+mod catalog;
+
 use std::path::Path;
 
 use super::{ADMITTED, REFUSED, USAGE, Workplace, code, countersign, json, text};
