@@ -55,11 +55,22 @@ pub fn check(paths: &[PathBuf], environment: &dyn Fn(&str) -> Option<String>) ->
         };
         reader.warnings.retain(|it| has_file(&it.position));
     }
+    reader
+        .problems
+        .sort_by_key(|it| place(it.position.as_ref()));
+    reader
+        .warnings
+        .sort_by_key(|it| place(it.position.as_ref()));
     Checked {
         policies: config.policies.policies.clone(),
         problems: reader.problems,
         warnings: reader.warnings,
     }
+}
+
+/// What is found is told in the order in which it stands in the files, however they were read.
+fn place(position: Option<&Position>) -> Option<(PathBuf, usize, usize)> {
+    position.map(|it| (it.file.to_path_buf(), it.line, it.column))
 }
 
 enum Content {
