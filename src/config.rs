@@ -23,6 +23,7 @@ mod quantity;
 mod reader;
 mod revoked;
 pub mod routes;
+pub mod schema;
 pub mod server;
 mod trusted_roots;
 pub mod upstreams;

@@ -6,6 +6,7 @@ mod check;
 mod diff;
 mod matching;
 mod record;
+mod schema;
 mod test;
 
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,8 @@ enum Command {
     Diff(diff::Arguments),
     /// List publishers who sign in public, or print their policies.
     Catalog(catalog::Arguments),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema(schema::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> u8 {
@@ -49,6 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Command::Audit(arguments) => audit::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
         Command::Catalog(arguments) => catalog::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
     }
 }
 

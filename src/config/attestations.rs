@@ -12,7 +12,7 @@ use crate::policy::{AttestationRequirement, Authority, Condition, Quantifier, Ru
 pub(super) const KEYS: &[&str] = &["predicate_type", "authorities", "match", "condition"];
 
 /// cosign's short names (`cosign attest --type`).
-const PREDICATE_TYPES: [(&str, &str); 10] = [
+pub(super) const PREDICATE_TYPES: [(&str, &str); 10] = [
     ("slsaprovenance", "https://slsa.dev/provenance/v0.2"),
     ("slsaprovenance02", "https://slsa.dev/provenance/v0.2"),
     ("slsaprovenance1", "https://slsa.dev/provenance/v1"),

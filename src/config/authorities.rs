@@ -26,7 +26,7 @@ pub(super) const KEYS: &[&str] = &[
     "sct",
 ];
 
-const IDENTITY_KEYS: [&str; 7] = [
+pub(super) const IDENTITY_KEYS: [&str; 7] = [
     "certificate_identity",
     "certificate_identity_regexp",
     "certificate_oidc_issuer",

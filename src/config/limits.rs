@@ -1,14 +1,29 @@
 //! `limits:`
 
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::quantity::{write_duration, write_size};
 use super::reader::{Field, Reader};
 use crate::limits::Limits;
 
 /// More than anybody needs, and little enough for every counter.
-const COUNT_MAX: u64 = 1_000_000_000;
+pub(super) const COUNT_MAX: u64 = 1_000_000_000;
 
-/// How the value of a limit is written, and whether it may be zero.
+/// What there is to say about a limit.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) name: &'static str,
+    /// The form of its value in the schema.
+    pub(super) form: &'static str,
+    pub(super) description: &'static str,
+    pub(super) default: Value,
+}
+
+/// How the value of a limit is written, whether it may be zero, and what it limits.
 macro_rules! limits {
-    ($($kind:ident $name:ident)*) => {
+    ($($kind:ident $name:ident $description:literal)*) => {
         pub(super) const KEYS: &[&str] = &[$(stringify!($name)),*];
 
         /// The limits, with their defaults where they are not set.
@@ -24,42 +39,95 @@ macro_rules! limits {
             })*
             limits
         }
+
+        /// Every limit, in order.
+        pub(super) fn describe() -> Vec<Described> {
+            let limits = Limits::default();
+            vec![$(Described {
+                name: stringify!($name),
+                form: form(stringify!($kind)),
+                description: $description,
+                default: limits.$name.write(),
+            }),*]
+        }
     };
 }
 
 limits! {
-    bytes manifest_bytes_max
-    bytes payload_bytes_max
-    bytes bundle_bytes_max
-    bytes discovery_bytes_max
-    bytes list_bytes_max
-    bytes token_bytes_max
-    count signature_layers_max
-    count referrers_listed_max
-    count referrers_opened_max
-    count list_pages_max
-    count attempts_max
-    count log_entries_max
-    count signed_timestamps_max
-    count chain_certificates_max
-    count subjects_max
-    count index_manifests_max
-    count_or_zero endorsement_depth_max
-    count_or_zero endorsement_parents_max
-    count_or_zero redirects_max
-    count upstream_requests_max
-    time connect_time_max
-    time header_time_max
-    time body_idle_time_max
-    time decision_time_max
-    time stale_decision_time_max
-    count upstream_attempts_max
-    count transfer_attempts_max
-    bytes_or_zero memory_bytes_max
-    bytes_or_zero memory_blob_bytes_max
-    bytes store_bytes_max
-    count connections_max
-    time client_header_time_max
+    bytes manifest_bytes_max "A manifest or index; registries refuse more, too."
+    bytes payload_bytes_max "A legacy signature payload or attestation."
+    bytes bundle_bytes_max "A Sigstore bundle."
+    bytes discovery_bytes_max "All signature material of one digest together."
+    bytes list_bytes_max "One page of tags or referrers."
+    bytes token_bytes_max "The answer of a token endpoint."
+    count signature_layers_max "Layers of a legacy signature manifest."
+    count referrers_listed_max "Referrers on all pages together."
+    count referrers_opened_max "Referrers opened for one digest."
+    count list_pages_max "Pages of one list."
+    count attempts_max "Signatures tried for one decision."
+    count log_entries_max "Log entries in a bundle."
+    count signed_timestamps_max "Timestamps in a bundle."
+    count chain_certificates_max "Certificates in a chain."
+    count subjects_max "Subjects of a statement."
+    count index_manifests_max "Manifests in an index."
+    count_or_zero endorsement_depth_max "Indexes between a manifest and the signed one; 0 endorses nothing."
+    count_or_zero endorsement_parents_max "Parents asked for an endorsement."
+    count_or_zero redirects_max "Redirects of one request; 0 follows none."
+    count upstream_requests_max "Requests under way at one upstream."
+    time connect_time_max "To set up a connection."
+    time header_time_max "To the headers of an answer."
+    time body_idle_time_max "Without a byte of a body."
+    time decision_time_max "All that a decision asks of upstreams, retries included."
+    time stale_decision_time_max "The same where a stale answer may serve."
+    count upstream_attempts_max "Attempts at one upstream request."
+    count transfer_attempts_max "Attempts at one blob, each from where the last one stopped."
+    bytes_or_zero memory_bytes_max "Manifests and small blobs in memory."
+    bytes_or_zero memory_blob_bytes_max "A blob up to this size may be kept in memory."
+    bytes store_bytes_max "Content on disk."
+    count connections_max "Client connections."
+    time client_header_time_max "For a client to send its request's headers."
+}
+
+/// The form in the schema, by who reads it.
+fn form(kind: &str) -> &'static str {
+    match kind {
+        "bytes" => "size_above_zero",
+        "bytes_or_zero" => "size",
+        "count" => "count_above_zero",
+        "count_or_zero" => "count",
+        "time" => "duration_above_zero",
+        // A test finds what is not among the definitions.
+        _ => "",
+    }
+}
+
+/// A value as configuration has it.
+trait Write {
+    fn write(&self) -> Value;
+}
+
+impl Write for u64 {
+    fn write(&self) -> Value {
+        Value::String(write_size(*self))
+    }
+}
+
+impl Write for u32 {
+    fn write(&self) -> Value {
+        Value::from(*self)
+    }
+}
+
+impl Write for usize {
+    fn write(&self) -> Value {
+        Value::from(*self)
+    }
+}
+
+impl Write for Duration {
+    fn write(&self) -> Value {
+        Value::String(write_duration(*self))
+    }
 }
 
 fn bytes(field: &Field<'_>, reader: &mut Reader) -> Option<u64> {
@@ -83,7 +151,7 @@ fn count_or_zero<T: TryFrom<u64>>(field: &Field<'_>, reader: &mut Reader) -> Opt
     T::try_from(whole_number(field, reader)?).ok()
 }
 
-fn time(field: &Field<'_>, reader: &mut Reader) -> Option<std::time::Duration> {
+fn time(field: &Field<'_>, reader: &mut Reader) -> Option<Duration> {
     let value = field.duration(reader)?;
     above_zero(!value.is_zero(), field, reader).then_some(value)
 }

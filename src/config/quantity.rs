@@ -51,6 +51,37 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(bytes)
 }
 
+/// A duration as one would write it: in the largest unit that it is a whole number of.
+pub(super) fn write_duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let units = [
+        ("d", 24 * 60 * 60 * 1000),
+        ("h", 60 * 60 * 1000),
+        ("m", 60 * 1000),
+        ("s", 1000),
+    ];
+    let unit = units
+        .into_iter()
+        .find(|(_, length)| milliseconds > 0 && milliseconds.is_multiple_of(*length));
+    let (unit, length) = unit.unwrap_or(("ms", 1));
+    format!("{}{unit}", milliseconds / length)
+}
+
+/// A size as one would write it, likewise.
+pub(super) fn write_size(bytes: u64) -> String {
+    let units = [
+        ("TiB", 1 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ];
+    let unit = units
+        .into_iter()
+        .find(|(_, length)| bytes > 0 && bytes.is_multiple_of(*length));
+    let (unit, length) = unit.unwrap_or(("", 1));
+    format!("{}{unit}", bytes / length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +138,16 @@ mod tests {
         }
         for text in ["", "MiB", "10MB", "10mib", "-1", "1.5GiB", "17179869184TiB"] {
             assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
+    #[test]
+    fn writes_what_it_reads() {
+        for text in ["500ms", "90s", "5m", "1h", "30d", "0ms"] {
+            assert_eq!(write_duration(parse_duration(text).unwrap()), text);
+        }
+        assert_eq!(write_duration(Duration::from_secs(3600 * 24)), "1d");
+        for text in ["0", "123", "256KiB", "10MiB", "100GiB", "2TiB"] {
+            assert_eq!(write_size(parse_size(text).unwrap()), text);
         }
     }
 }

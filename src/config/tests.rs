@@ -15,6 +15,7 @@ mod groups;
 mod own_authorities;
 mod reference;
 mod requirements;
+mod schema;
 mod sections;
 
 /// Two P-256 keys made for this test with `openssl ecparam -name prime256v1 -genkey`.

@@ -24,7 +24,7 @@ fn the_reference_loads() {
     assert_eq!(config.data_dir, Path::new("config").join(DATA_DIRECTORY));
 }
 
-/// The keys of every mapping in the reference, with the settings that are off switched on.
+/// The keys of every mapping.
 fn collect(node: &Node, path: &str, found: &mut Vec<(String, String)>) {
     match &node.value {
         Value::Null | Value::Scalar(_) => {}
@@ -49,18 +49,22 @@ fn collect(node: &Node, path: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-#[test]
-fn the_reference_has_every_key() {
-    let enabled: String = REFERENCE
+/// The reference with the settings that are off switched on.
+pub(super) fn enabled() -> String {
+    REFERENCE
         .lines()
         .map(|line| match line.strip_prefix('#') {
             Some(setting) if setting.starts_with("  ") => format!("{setting}\n"),
             Some(_) | None => format!("{line}\n"),
         })
-        .collect();
+        .collect()
+}
+
+#[test]
+fn the_reference_has_every_key() {
     let source = Source {
         path: PathBuf::from("reference.yaml"),
-        text: enabled,
+        text: enabled(),
     };
     let root = parse(&source).unwrap_or_else(|problems| panic!("{}", Problems(problems)));
     let mut found = Vec::new();

@@ -1,6 +1,8 @@
 //! `policy check`, `policy match` and `policy test`.
 
 mod catalog;
+mod mistakes;
+mod schema;
 
 use std::path::Path;
 
