@@ -19,7 +19,7 @@ use super::policies::Surroundings;
 use super::reader::{Field, Reader, Section};
 use super::yaml::{self, Node, Source, Value};
 use super::{Position, Problem};
-use crate::policy::Policy;
+use crate::policy::{DefaultAction, ImportedCoverage, Mode, Policy, Requirement};
 use kyverno::image_validating_policy;
 use trust_root::TrustRoots;
 
@@ -70,7 +70,7 @@ fn read_document(
     let kind = text_under(document, "kind").unwrap_or_default();
     let version = text_under(document, "apiVersion").unwrap_or_default();
     if containers_policy::is_one(document) {
-        return containers_policy::read(document, reader);
+        return containers_policy::read(document, surroundings, reader);
     }
     if kind == cluster_image_policy::KIND && cluster_image_policy::VERSIONS.contains(&version) {
         let policy = cluster_image_policy::read(document, roots, surroundings, reader);
@@ -108,6 +108,51 @@ pub(super) fn read_name(document: &Section<'_>, reader: &mut Reader) -> Option<S
         Some(_) | None => {
             reader.problem(&metadata, "`name` is missing", help);
             None
+        }
+    }
+}
+
+/// What becomes of what it covers, if nothing of that is refused: it audits, or requires nothing.
+fn waives(mode: Mode, requirement: &Requirement) -> Option<&'static str> {
+    match mode {
+        Mode::Audit => Some("only audits"),
+        Mode::Enforce if cluster_image_policy::needs_nothing(requirement) => {
+            Some("lets it through unsigned")
+        }
+        Mode::Enforce => None,
+    }
+}
+
+/// A name without any policy is refused: a policy that refuses nothing and covers every name would undo `default: deny`
+/// without saying so. Whether it is one, which has been reported.
+///
+/// Documents that are read without a configuration stand under no default.
+fn undoes_default(
+    coverage: &dyn ImportedCoverage,
+    waives: Option<&str>,
+    field: &Field<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> bool {
+    let Some(waives) = waives.filter(|_| coverage.covers_everything()) else {
+        return false;
+    };
+    match surroundings.default {
+        DefaultAction::Audit => false,
+        DefaultAction::Deny if surroundings.hosts.is_empty() => {
+            reader.warn(
+                field,
+                format!("the policy covers every image and {waives}: usable only under `default: audit`"),
+            );
+            false
+        }
+        DefaultAction::Deny => {
+            reader.problem(
+                field,
+                format!("the policy covers every image and {waives}: nothing would be refused any more"),
+                "name the repositories, or say `default: audit` in the configuration as well",
+            );
+            true
         }
     }
 }

@@ -31,6 +31,16 @@ pub trait ImportedCoverage: std::fmt::Debug + Send + Sync {
     /// Whether an image of this name, asked for through these tags, is covered. Without known tags: whether an image of
     /// the repository can be.
     fn covers(&self, repository: &RepositoryName, tags: &Tags) -> bool;
+    /// Whether an image of this name is covered under some tag or none.
+    fn can_cover(&self, repository: &RepositoryName) -> bool {
+        self.covers(repository, &Tags::default())
+    }
+    /// Whether it can cover names that have nothing in common, as `**` does.
+    fn covers_everything(&self) -> bool {
+        let names = UNRELATED.iter().filter_map(|name| name.parse().ok());
+        let covered = names.filter(|name| self.can_cover(name));
+        covered.count() > 1
+    }
     /// Whether the reference as a user writes it is covered by the project's own rules, which know nothing of tags that
     /// are not in the reference.
     fn matches(&self, reference: &str) -> bool;
@@ -41,6 +51,14 @@ pub trait ImportedCoverage: std::fmt::Debug + Send + Sync {
     /// The patterns as written, for messages.
     fn patterns(&self) -> Vec<String>;
 }
+
+/// Names of which no honest pattern matches two.
+const UNRELATED: [&str; 4] = [
+    "k7w.example/uvq",
+    "registry.invalid:5000/d3/zx",
+    "10.20.30.41/b6/y/w/h",
+    "m-9.test/p4/rq",
+];
 
 impl Tags {
     /// These tags.

@@ -241,6 +241,11 @@ impl ImportedCoverage for GlobCoverage {
         })
     }
 
+    fn can_cover(&self, repository: &RepositoryName) -> bool {
+        let mut globs = self.globs.iter();
+        globs.any(|glob| glob.may_cover(repository, &Tags::default()))
+    }
+
     fn matches(&self, reference: &str) -> bool {
         self.globs.iter().any(|glob| glob.matches(reference))
     }

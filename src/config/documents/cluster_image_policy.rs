@@ -70,18 +70,22 @@ pub(super) fn read(
         return None;
     }
     let (mode, vouching) = (mode?, vouching?);
-    let lets_through = mode == Mode::Audit || needs_nothing(&vouching.requirement);
-    read_match(&spec, lets_through, reader)?;
-    let doubt = if lets_through {
-        Doubt::DoesNotCover
-    } else {
-        Doubt::Covers
+    let waives = super::waives(mode, &vouching.requirement);
+    read_match(&spec, waives.is_some(), reader)?;
+    let doubt = match waives {
+        Some(_) => Doubt::DoesNotCover,
+        None => Doubt::Covers,
     };
+    let coverage = GlobCoverage::new(globs?, doubt);
+    let images = spec.get("images")?;
+    if super::undoes_default(&coverage, waives, &images, surroundings, reader) {
+        return None;
+    }
     let policy = Policy {
         name: name?,
         hash: Digest::sha256(b""),
         origin: Some(document.node.position.origin()),
-        coverage: Coverage::Imported(Arc::new(GlobCoverage::new(globs?, doubt))),
+        coverage: Coverage::Imported(Arc::new(coverage)),
         mode,
         requirement: vouching.requirement,
         signature_repositories: vouching.signature_repositories,

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::sync::Arc;
 
+use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader};
 use crate::oci::Digest;
 use crate::policy::scope::{ScopeCoverage, Scopes, is_for_one_image};
@@ -23,7 +24,11 @@ pub(super) fn is_one(document: &Field<'_>) -> bool {
 }
 
 /// The policies of the document.
-pub(super) fn read(document: &Field<'_>, reader: &mut Reader) -> Vec<Arc<Policy>> {
+pub(super) fn read(
+    document: &Field<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Vec<Arc<Policy>> {
     let section = document.section(KEYS, reader);
     let scopes = section
         .get("transports")
@@ -46,7 +51,7 @@ pub(super) fn read(document: &Field<'_>, reader: &mut Reader) -> Vec<Arc<Policy>
             scope => format!("{file} {scope}"),
         };
         let coverage = ScopeCoverage::scope(scope, all.clone());
-        policies.extend(read_policy(name, coverage, field, reader));
+        policies.extend(read_policy(name, coverage, field, surroundings, reader));
     }
     let help = "write [{\"type\": \"reject\"}]";
     if let Some(field) = section.required("default", help, reader) {
@@ -55,6 +60,7 @@ pub(super) fn read(document: &Field<'_>, reader: &mut Reader) -> Vec<Arc<Policy>
             format!("{file} default"),
             coverage,
             &field,
+            surroundings,
             reader,
         ));
     }
@@ -136,6 +142,7 @@ fn read_policy(
     name: String,
     coverage: ScopeCoverage,
     field: &Field<'_>,
+    surroundings: &Surroundings<'_>,
     reader: &mut Reader,
 ) -> Option<Arc<Policy>> {
     let items = field.items(reader);
@@ -154,6 +161,11 @@ fn read_policy(
     let read = read.into_iter().collect::<Option<Vec<_>>>()?;
     let (read, names): (Vec<_>, Vec<_>) = read.into_iter().unzip();
     let signed_name = read_names(field, names, reader)?;
+    let requirement = Requirement::all(read);
+    let waives = super::waives(Mode::Enforce, &requirement);
+    if super::undoes_default(&coverage, waives, field, surroundings, reader) {
+        return None;
+    }
     let policy = Policy {
         name,
         hash: Digest::sha256(b""),
@@ -161,7 +173,7 @@ fn read_policy(
         coverage: Coverage::Imported(Arc::new(coverage)),
         mode: Mode::Enforce,
         signed_name,
-        requirement: Requirement::all(read),
+        requirement,
         signature_repositories: Vec::new(),
         max_signature_age: None,
     };

@@ -379,3 +379,33 @@ fn documents_are_part_of_a_configuration() {
     let origin = policy.origin.as_ref().unwrap();
     assert!(origin.file.ends_with("policies/one.yaml") && origin.line == 1);
 }
+
+#[test]
+fn what_refuses_nothing_of_everything_stands_under_an_auditing_default_only() {
+    let key = format!("[{}]", key_authority("ctlog: {}"));
+    let (pass, audit) = ("[{static: {action: pass}}]", "  mode: warn");
+    for (glob, authorities, rest, usable) in [
+        ("**", key.as_str(), audit, false),
+        ("**:v1", &key, audit, false),
+        ("**", pass, "", false),
+        ("ghcr.io/**", &key, audit, true),
+        ("ghcr.io/**", pass, "", true),
+        ("**", &key, "", true),
+    ] {
+        let directory = Directory::new();
+        directory.write("policy.yaml", &document(glob, authorities, rest));
+        let config = "upstreams: {ghcr.io: {}}\npolicy_files: [policy.yaml]";
+        match directory.load(config) {
+            Ok(_) => assert!(usable, "{glob} {authorities} {rest}"),
+            Err(problems) => {
+                assert!(!usable, "{problems}");
+                assert_eq!(keys(&problems.0), ["spec.images"]);
+                assert!(problems.0[0].message.starts_with("the policy covers every image and "));
+            }
+        }
+        let config = format!("{config}\ndefault: audit");
+        assert!(directory.load(&config).is_ok(), "{glob} {authorities}");
+    }
+    // A document alone stands under no default.
+    assert!(warnings(&document("**", pass, "")).contains("usable only under `default: audit`"));
+}

@@ -275,3 +275,28 @@ fn documents_that_containers_refuse_are_refused() {
         assert!(!checked.problems.is_empty() && named, "{text}");
     }
 }
+
+#[test]
+fn accepting_everything_stands_under_an_auditing_default_only() {
+    let accept = r#"[{"type": "insecureAcceptAnything"}]"#;
+    let reject = r#"[{"type": "reject"}]"#;
+    for (default, scope, expected) in [
+        (accept, "docker.io", &["default"][..]),
+        (reject, "", &["transports.docker."]),
+        (reject, "ghcr.io/org", &[]),
+    ] {
+        let directory = Directory::new();
+        let text = format!(
+            r#"{{"default": {default}, "transports": {{"docker": {{"{scope}": {accept}, "ghcr.io": {reject}}}}}}}"#
+        );
+        directory.write("policy.json", &text);
+        let config = "upstreams: {ghcr.io: {}}\npolicy_files: [policy.json]";
+        let found = match directory.load(config) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.0.into_iter().map(|it| it.key).collect(),
+        };
+        assert_eq!(found, expected, "{text}");
+        let config = format!("{config}\ndefault: audit");
+        assert!(directory.load(&config).is_ok(), "{text}");
+    }
+}

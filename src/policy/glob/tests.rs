@@ -230,6 +230,25 @@ fn a_coverage_is_what_its_globs_are_together() {
 }
 
 #[test]
+fn knows_what_covers_everything() {
+    for (glob, expected) in [
+        ("**", true),
+        ("**:latest", true),
+        ("**@sha256:**", true),
+        ("*.*/**", true),
+        ("*/**", true),
+        // All of Docker Hub.
+        ("*/*", false),
+        ("ghcr.io/**", false),
+    ] {
+        for doubt in [Doubt::Covers, Doubt::DoesNotCover] {
+            let coverage = GlobCoverage::new(vec![Glob::new(glob).unwrap()], doubt);
+            assert_eq!(coverage.covers_everything(), expected, "{glob} {doubt:?}");
+        }
+    }
+}
+
+#[test]
 fn many_wildcards_take_no_longer() {
     let glob = Glob::new(&"*a".repeat(200)).unwrap();
     assert!(!glob.matches(&format!("ghcr.io/{}", "b".repeat(200))));

@@ -39,17 +39,6 @@ impl ReferenceCoverage {
         Self { matchers }
     }
 
-    /// Whether it covers names that have nothing in common, as `*` does.
-    #[must_use]
-    pub fn covers_everything(&self) -> bool {
-        let unrelated = [
-            "a1.example/b/c:d",
-            "localhost:5000/e:f",
-            "docker.io/g/h/i:j",
-        ];
-        unrelated.iter().all(|reference| self.matches(reference))
-    }
-
     fn can_match(&self, repository: &str, tag: TagOf<'_>, digest: bool) -> bool {
         let name = Name {
             repository,

@@ -236,7 +236,26 @@ fn tells_what_is_about_tags() {
         );
     }
     assert!(coverage(&["*"], &["*:v1"]).is_about_tags());
-    assert!(coverage(&["*"], &[]).covers_everything());
-    assert!(coverage(&["*:*"], &[]).covers_everything());
-    assert!(!coverage(&["ghcr.io/*"], &[]).covers_everything());
+}
+
+#[test]
+fn knows_what_covers_everything() {
+    for (images, skip, expected) in [
+        (&["*"][..], &[][..], true),
+        (&["*:*"], &[], true),
+        (&["*@*"], &[], true),
+        (&["*@sha256:*"], &[], true),
+        (&["*:latest"], &[], true),
+        (&["*:dev-?*"], &[], true),
+        (&["*.*/*"], &[], true),
+        (&["ghcr.io/*", "*/*:v1"], &[], true),
+        (&["*"], &["ghcr.io/*"], true),
+        (&["*"], &["*"], false),
+        (&["ghcr.io/*"], &[], false),
+        (&["*/org/app:*"], &[], false),
+        (&["k7w.example/*"], &[], false),
+    ] {
+        let covers = coverage(images, skip).covers_everything();
+        assert_eq!(covers, expected, "{images:?} {skip:?}");
+    }
 }

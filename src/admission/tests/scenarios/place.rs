@@ -86,7 +86,7 @@ impl Place {
     /// What becomes of the image.
     pub(super) fn answer(&self, scenario: &Scenario) -> String {
         self.write(scenario);
-        let config = match self.load(scenario.file) {
+        let config = match self.load(scenario) {
             Ok(config) => config,
             Err(problems) => return problems,
         };
@@ -127,13 +127,15 @@ impl Place {
         fs::write(path, documents).unwrap();
     }
 
-    fn load(&self, file: &str) -> Result<Config, String> {
+    fn load(&self, scenario: &Scenario) -> Result<Config, String> {
         let source = Source {
             path: self.directory.path().join("config.yaml"),
             text: format!(
                 "upstreams: {{ghcr.io: {{}}, docker.io: {{}}, quay.io: {{}}}}
 trusted_roots: {{public-good: {{file: trusted_root.json}}}}
-policy_files: [{file}]"
+policy_files: [{}]
+default: {}",
+                scenario.file, scenario.default
             ),
         };
         Config::from_sources(&[source], &|_| None).map_err(|problems| {

@@ -23,6 +23,8 @@ pub(super) struct Scenario {
     pub(super) file: &'static str,
     /// The documents, with placeholders for keys.
     pub(super) documents: String,
+    /// What becomes of names that no policy covers.
+    pub(super) default: String,
     /// As it is asked for: with a tag, or by its digest.
     pub(super) image: String,
     /// What was signed, a word for the kind first.
@@ -82,6 +84,7 @@ fn scenario(text: &str, file: &'static str) -> Scenario {
     let scenario = Scenario {
         file,
         documents: documents(take("form").as_deref(), body.trim_end()),
+        default: take("default").unwrap_or_else(|| "deny".to_owned()),
         image: take("image").unwrap_or_else(|| "ghcr.io/org/app:v1".to_owned()),
         found: found
             .split("; ")

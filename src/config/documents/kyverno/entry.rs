@@ -8,7 +8,7 @@ use super::attestors::{self, Target};
 use super::{Document, attestations, plain, read_action};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::kyverno::ImageCoverage;
-use crate::policy::{Coverage, DefaultAction, Mode, Policy, Requirement, SignedName};
+use crate::policy::{Coverage, Mode, Policy, Requirement, SignedName};
 
 const KEYS: &[&str] = &[
     "failureAction",
@@ -70,9 +70,14 @@ pub(super) fn read(
     let coverage = read_coverage(&section, document.surroundings, reader);
     let mode = read_mode(&section, rule, document, reader);
     if let Some(coverage) = &coverage {
-        let everything = coverage.covers_everything();
-        let default = document.surroundings.default;
-        refuse_audit_of_everything(&section, everything, mode, default, reader);
+        let waives = (mode == Mode::Audit).then_some("only audits");
+        super::super::undoes_default(
+            coverage,
+            waives,
+            section.field(),
+            document.surroundings,
+            reader,
+        );
     }
     let mut scope = Scope {
         surroundings: document.surroundings,
@@ -332,24 +337,6 @@ fn note_pattern(
                 "the tag in `{pattern}` is compared with the tags through which a digest was asked for; a digest \
                  without a known tag is covered, which Kyverno does not do"
             ),
-        );
-    }
-}
-
-/// An audit policy waives its own refusals, but a name without any policy is refused: auditing everything would undo
-/// `default: deny` without saying so.
-pub(super) fn refuse_audit_of_everything(
-    section: &Section<'_>,
-    everything: bool,
-    mode: Mode,
-    default: DefaultAction,
-    reader: &mut Reader,
-) {
-    if everything && mode == Mode::Audit && default == DefaultAction::Deny {
-        reader.problem(
-            section.field(),
-            "the policy covers every image and only audits: nothing would be refused any more",
-            "name the repositories, or say `default: audit` in the configuration as well",
         );
     }
 }

@@ -25,8 +25,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::entry::{Scope, note_validation, refuse_audit_of_everything};
+use super::entry::{Scope, note_validation};
 use super::plain;
+use crate::config::documents;
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader, Section};
 use crate::oci::Digest;
@@ -89,8 +90,8 @@ pub(in crate::config::documents) fn read(
     let coverage = image_references::read(references.as_ref(), surroundings, reader);
     let mode = read_mode(&spec, reader);
     if let Some(coverage) = &coverage {
-        let everything = coverage.covers_everything();
-        refuse_audit_of_everything(&spec, everything, mode, surroundings.default, reader);
+        let waives = (mode == Mode::Audit).then_some("only audits");
+        documents::undoes_default(coverage, waives, spec.field(), surroundings, reader);
     }
     let context = BTreeSet::new();
     let mut scope = Scope {
