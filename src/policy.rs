@@ -20,7 +20,7 @@ use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
 use crate::verify::CertificateAuthorities;
 pub use condition::{Condition, ConditionError, Rule};
-pub use coverage::{Coverage, ImportedCoverage, Tags};
+pub use coverage::{Coverage, Doubt, ImportedCoverage, Tags};
 pub use exception::Exception;
 pub use matcher::Matcher;
 pub use material::{KeySet, KeyVersion, Material, Root};

@@ -19,7 +19,7 @@ use super::policies::Surroundings;
 use super::reader::{Field, Reader, Section};
 use super::yaml::{self, Node, Source, Value};
 use super::{Position, Problem};
-use crate::policy::{DefaultAction, ImportedCoverage, Mode, Policy, Requirement};
+use crate::policy::{DefaultAction, Doubt, ImportedCoverage, Mode, Policy, Requirement};
 use kyverno::image_validating_policy;
 use trust_root::TrustRoots;
 
@@ -120,6 +120,14 @@ fn waives(mode: Mode, requirement: &Requirement) -> Option<&'static str> {
             Some("lets it through unsigned")
         }
         Mode::Enforce => None,
+    }
+}
+
+/// What lets images through covers only what it certainly means.
+fn doubt(waives: Option<&str>) -> Doubt {
+    match waives {
+        Some(_) => Doubt::DoesNotCover,
+        None => Doubt::Covers,
     }
 }
 

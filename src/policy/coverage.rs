@@ -52,6 +52,25 @@ pub trait ImportedCoverage: std::fmt::Debug + Send + Sync {
     fn patterns(&self) -> Vec<String>;
 }
 
+/// What holds of an image of which it is not certain whether it is covered, such as one that was asked for by digest
+/// where a pattern has a part for the tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It is covered: more is required of it than of nothing.
+    Covers,
+    /// It is not covered: the policy lets through what it covers without any evidence.
+    DoesNotCover,
+}
+
+impl Doubt {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Covers => "covers",
+            Self::DoesNotCover => "does_not_cover",
+        }
+    }
+}
+
 /// Names of which no honest pattern matches two.
 const UNRELATED: [&str; 4] = [
     "k7w.example/uvq",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::coverage::{ImportedCoverage, Tags};
+use super::coverage::{Doubt, ImportedCoverage, Tags};
 use crate::oci::RepositoryName;
 
 /// One glob: `*` stands for any characters but slashes, `**` for any characters, everything else for itself. The whole
@@ -32,15 +32,6 @@ pub enum GlobError {
 pub struct GlobCoverage {
     globs: Vec<Glob>,
     doubt: Doubt,
-}
-
-/// What holds of an image that was asked for by digest, where a glob has a part for the tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
-    /// It is covered: more is required of it than of nothing.
-    Covers,
-    /// It is not covered: the policy lets through what it covers without any evidence.
-    DoesNotCover,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,11 +246,7 @@ impl ImportedCoverage for GlobCoverage {
     }
 
     fn describe(&self) -> Value {
-        let doubt = match self.doubt {
-            Doubt::Covers => "covers",
-            Doubt::DoesNotCover => "does_not_cover",
-        };
-        json!({ "policy_controller_globs": self.patterns(), "doubt": doubt })
+        json!({ "policy_controller_globs": self.patterns(), "doubt": self.doubt.word() })
     }
 
     fn patterns(&self) -> Vec<String> {

@@ -16,7 +16,7 @@ use super::trust_root::TrustRoots;
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader, Section};
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::glob::{Doubt, Glob, GlobCoverage};
+use crate::policy::glob::{Glob, GlobCoverage};
 use crate::policy::{Coverage, Mode, Policy, Requirement, SignedName};
 
 pub(super) const KIND: &str = "ClusterImagePolicy";
@@ -72,11 +72,7 @@ pub(super) fn read(
     let (mode, vouching) = (mode?, vouching?);
     let waives = super::waives(mode, &vouching.requirement);
     read_match(&spec, waives.is_some(), reader)?;
-    let doubt = match waives {
-        Some(_) => Doubt::DoesNotCover,
-        None => Doubt::Covers,
-    };
-    let coverage = GlobCoverage::new(globs?, doubt);
+    let coverage = GlobCoverage::new(globs?, super::doubt(waives));
     let images = spec.get("images")?;
     if super::undoes_default(&coverage, waives, &images, surroundings, reader) {
         return None;

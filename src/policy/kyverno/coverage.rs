@@ -5,24 +5,30 @@ use serde_json::{Value, json};
 use super::Image;
 use super::wildcard::{self, Suffix};
 use crate::oci::RepositoryName;
-use crate::policy::{ImportedCoverage, Tags};
+use crate::policy::{Doubt, ImportedCoverage, Tags};
 
 /// `imageReferences` without `skipImageReferences`.
 ///
 /// Kyverno compares `registry/path:tag`, or `registry/path@digest` where a Pod names a digest. A pull names a tag first
 /// and then its digest, so here an image is covered if Kyverno would cover it under any of the tags through which it was
-/// asked for, or under its digest; without known tags, if it would under some tag.
+/// asked for, or under its digest; without known tags, if it would under some tag. In doubt it is covered, unless what
+/// is covered is let through: then only if Kyverno would cover it under each of those tags.
 #[derive(Debug, Clone)]
 pub struct ImageCoverage {
     images: Vec<String>,
     skip: Vec<String>,
+    doubt: Doubt,
 }
 
 impl ImageCoverage {
     /// These patterns without those.
     #[must_use]
-    pub fn new(images: Vec<String>, skip: Vec<String>) -> Self {
-        Self { images, skip }
+    pub fn new(images: Vec<String>, skip: Vec<String>, doubt: Doubt) -> Self {
+        Self {
+            images,
+            skip,
+            doubt,
+        }
     }
 
     /// Whether `pattern` can match the name of an image in the registry `host`.
@@ -41,7 +47,7 @@ impl ImageCoverage {
         under(&self.images) && !under(&self.skip)
     }
 
-    fn can_cover(&self, names: &[String], suffix: Suffix) -> bool {
+    fn covers_some(&self, names: &[String], suffix: Suffix) -> bool {
         let can = |pattern: &String| {
             let mut names = names.iter();
             names.any(|name| wildcard::can_continue(pattern, name, suffix))
@@ -65,18 +71,50 @@ impl ImageCoverage {
         };
         !tags.known().is_empty() && tags.known().iter().all(skipped)
     }
+
+    fn may_cover(&self, names: &[String], tags: &Tags) -> bool {
+        if self.skips_tags(names, tags) {
+            return false;
+        }
+        let mut known = tags.known().iter();
+        known.any(|tag| self.covers_tag(names, tag))
+            || self.covers_some(names, Suffix::Digest)
+            || tags.known().is_empty() && self.covers_some(names, Suffix::Tag)
+    }
+
+    /// Whether it certainly is covered: under each of the known tags, or under every tag there can be.
+    fn must_cover(&self, names: &[String], tags: &Tags) -> bool {
+        let known = tags.known();
+        !known.is_empty() && known.iter().all(|tag| self.covers_tag(names, tag))
+            || self.covers_every_tag(names)
+    }
+
+    fn covers_every_tag(&self, names: &[String]) -> bool {
+        let always = |pattern: &String| {
+            let mut names = names.iter();
+            names.any(|name| wildcard::always_continues(pattern, name, Suffix::Tag))
+        };
+        let can = |pattern: &String| {
+            names.iter().any(|name| {
+                let mut suffixes = [Suffix::Tag, Suffix::Digest].into_iter();
+                suffixes.any(|suffix| wildcard::can_continue(pattern, name, suffix))
+            })
+        };
+        self.images.iter().any(always) && !self.skip.iter().any(can)
+    }
 }
 
 impl ImportedCoverage for ImageCoverage {
     fn covers(&self, repository: &RepositoryName, tags: &Tags) -> bool {
         let names = spellings(repository.as_str());
-        if self.skips_tags(&names, tags) {
-            return false;
+        match self.doubt {
+            Doubt::Covers => self.may_cover(&names, tags),
+            Doubt::DoesNotCover => self.must_cover(&names, tags),
         }
-        let mut known = tags.known().iter();
-        known.any(|tag| self.covers_tag(&names, tag))
-            || self.can_cover(&names, Suffix::Digest)
-            || tags.known().is_empty() && self.can_cover(&names, Suffix::Tag)
+    }
+
+    fn can_cover(&self, repository: &RepositoryName) -> bool {
+        self.may_cover(&spellings(repository.as_str()), &Tags::default())
     }
 
     fn matches(&self, reference: &str) -> bool {
@@ -88,12 +126,15 @@ impl ImportedCoverage for ImageCoverage {
     }
 
     fn is_about_tags(&self) -> bool {
-        let mut patterns = self.images.iter().chain(&self.skip);
-        patterns.any(|pattern| is_about_tags(pattern))
+        // Every tag is as good as none for what covers all of them, but not for what skips them.
+        let is_about_some =
+            |pattern: &String| is_about_tags(pattern) && !ends_with_any_tag(pattern);
+        self.images.iter().any(is_about_some)
+            || self.skip.iter().any(|pattern| is_about_tags(pattern))
     }
 
     fn describe(&self) -> Value {
-        json!({ "kyverno": { "images": self.images, "skip": self.skip } })
+        json!({ "kyverno": { "images": self.images, "skip": self.skip, "doubt": self.doubt.word() } })
     }
 
     fn patterns(&self) -> Vec<String> {
@@ -121,12 +162,19 @@ fn any_matches(patterns: &[String], text: &str) -> bool {
     patterns.any(|pattern| wildcard::matches(pattern, text))
 }
 
-/// Whether the pattern tells some tags of a repository from others. In doubt it does.
+/// Whether the pattern tells some tags of a repository from others, or its tags from its digests. In doubt it does.
 fn is_about_tags(pattern: &str) -> bool {
-    let last = pattern.rsplit('/').next().unwrap_or(pattern);
-    let Some(before) = last.strip_suffix('*') else {
-        return true;
-    };
-    let before = before.strip_suffix(':').unwrap_or(before);
-    before.contains([':', '@'])
+    let last = last_component(pattern);
+    let before = last.trim_end_matches('*');
+    before == last || before.contains([':', '@'])
+}
+
+/// Whether all of a pattern but its name is `:*`.
+fn ends_with_any_tag(pattern: &str) -> bool {
+    let name = last_component(pattern).strip_suffix(":*");
+    name.is_some_and(|name| !name.contains([':', '@']))
+}
+
+fn last_component(pattern: &str) -> &str {
+    pattern.rsplit('/').next().unwrap_or(pattern)
 }

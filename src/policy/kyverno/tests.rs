@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use super::*;
-use crate::policy::{ImportedCoverage as _, Matcher, Rule as _, Tags};
+use crate::policy::{Doubt, ImportedCoverage as _, Matcher, Rule as _, Tags};
 
 mod conditions;
 mod references;
@@ -65,8 +65,12 @@ fn images_are_named_as_kyverno_names_them() {
 }
 
 fn coverage(images: &[&str], skip: &[&str]) -> ImageCoverage {
+    coverage_with(images, skip, Doubt::Covers)
+}
+
+fn coverage_with(images: &[&str], skip: &[&str], doubt: Doubt) -> ImageCoverage {
     let owned = |patterns: &[&str]| patterns.iter().map(ToString::to_string).collect();
-    ImageCoverage::new(owned(images), owned(skip))
+    ImageCoverage::new(owned(images), owned(skip), doubt)
 }
 
 fn covers(images: &[&str], skip: &[&str], repository: &str, tags: &[&str]) -> bool {
@@ -186,6 +190,64 @@ fn skipping_takes_away_what_is_surely_meant() {
 }
 
 #[test]
+fn what_lets_images_through_covers_only_what_is_certain() {
+    let app = "ghcr.io/org/app";
+    for (images, skip, repository, tags, covered) in [
+        ("ghcr.io/org/app:*", "", app, &["v1"][..], true),
+        // Whichever tag it is.
+        ("ghcr.io/org/app:*", "", app, &[], true),
+        ("ghcr.io/org/app:*", "*:dev", app, &[], false),
+        ("ghcr.io/org/app:v1*", "", app, &["v1"], true),
+        ("ghcr.io/org/app:v1*", "", app, &["v1", "v2"], false),
+        ("ghcr.io/org/app:v1*", "", app, &[], false),
+        ("ghcr.io/org/app@sha256:*", "", app, &[], false),
+        ("ghcr.io/org/app@sha256:*", "", app, &["v1"], false),
+        ("ghcr.io/org/app*", "", app, &[], true),
+        ("ghcr.io/org/*", "", app, &["v1"], true),
+        ("ghcr.io/org/*", "", "ghcr.io/other/app", &["v1"], false),
+        ("ghcr.io/org/*", "*:dev", app, &[], false),
+        ("ghcr.io/org/*", "*:dev", app, &["v1"], true),
+        ("ghcr.io/org/*", "*:dev", app, &["v1", "dev"], false),
+        ("ghcr.io/org/*", "*@sha256:*", app, &[], false),
+        ("ghcr.io/org/*", "ghcr.io/org/app*", app, &["v1"], false),
+        (
+            "docker.io/nginx:*",
+            "",
+            "docker.io/library/nginx",
+            &["1"],
+            true,
+        ),
+        (
+            "docker.io/*",
+            "docker.io/nginx:*",
+            "docker.io/library/nginx",
+            &["1"],
+            false,
+        ),
+    ] {
+        let skip: &[&str] = if skip.is_empty() { &[] } else { &[skip] };
+        let coverage = coverage_with(&[images], skip, Doubt::DoesNotCover);
+        let known = Tags::new(tags.iter().map(ToString::to_string));
+        let repository = repository.parse().unwrap();
+        assert_eq!(
+            coverage.covers(&repository, &known),
+            covered,
+            "{images} {skip:?} {repository} {tags:?}"
+        );
+        // What it covers, it can cover.
+        assert!(!covered || coverage.can_cover(&repository));
+    }
+    let coverage = |images| coverage_with(&[images], &[], Doubt::DoesNotCover);
+    let app = app.parse().unwrap();
+    assert!(coverage("ghcr.io/org/app:v1").can_cover(&app));
+    assert!(!coverage("ghcr.io/org/apple:v1").can_cover(&app));
+    assert_ne!(
+        coverage("*").describe(),
+        coverage_with(&["*"], &[], Doubt::Covers).describe()
+    );
+}
+
+#[test]
 fn a_reference_matches_by_kyvernos_own_rule() {
     let digest = format!("sha256:{}", "a".repeat(64));
     for (pattern, reference, matched) in [
@@ -236,6 +298,8 @@ fn tells_what_is_about_tags() {
         );
     }
     assert!(coverage(&["*"], &["*:v1"]).is_about_tags());
+    // A digest whose known tags are all skipped is, and no other.
+    assert!(coverage(&["*"], &["ghcr.io/org/app:*"]).is_about_tags());
 }
 
 #[test]

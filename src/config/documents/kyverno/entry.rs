@@ -8,7 +8,7 @@ use super::attestors::{self, Target};
 use super::{Document, attestations, plain, read_action};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::kyverno::ImageCoverage;
-use crate::policy::{Coverage, Mode, Policy, Requirement, SignedName};
+use crate::policy::{Coverage, Doubt, Mode, Policy, Requirement, SignedName};
 
 const KEYS: &[&str] = &[
     "failureAction",
@@ -67,10 +67,11 @@ pub(super) fn read(
     let section = field.section(KEYS, reader);
     note_what_has_no_meaning(&section, reader);
     refuse_unsupported(&section, reader);
-    let coverage = read_coverage(&section, document.surroundings, reader);
     let mode = read_mode(&section, rule, document, reader);
+    let waives = (mode == Mode::Audit).then_some("only audits");
+    let doubt = super::super::doubt(waives);
+    let coverage = read_coverage(&section, doubt, document.surroundings, reader);
     if let Some(coverage) = &coverage {
-        let waives = (mode == Mode::Audit).then_some("only audits");
         super::super::undoes_default(
             coverage,
             waives,
@@ -270,6 +271,7 @@ fn read_mode(
 
 fn read_coverage(
     section: &Section<'_>,
+    doubt: Doubt,
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
 ) -> Option<ImageCoverage> {
@@ -298,7 +300,7 @@ fn read_coverage(
     let mut images = Vec::new();
     for field in &fields {
         let pattern = plain::non_empty(field, reader)?;
-        note_pattern(pattern, field, surroundings, reader);
+        note_pattern(pattern, field, doubt, surroundings, reader);
         images.push(pattern.to_owned());
     }
     let skip = section.get("skipImageReferences");
@@ -307,13 +309,14 @@ fn read_coverage(
         .iter()
         .filter_map(|it| it.text(reader))
         .map(ToOwned::to_owned);
-    Some(ImageCoverage::new(images, skip.collect()))
+    Some(ImageCoverage::new(images, skip.collect(), doubt))
 }
 
 /// What its author may not expect of a pattern.
 fn note_pattern(
     pattern: &str,
     field: &Field<'_>,
+    doubt: Doubt,
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
 ) {
@@ -331,11 +334,15 @@ fn note_pattern(
             format!("`{pattern}` covers nothing: it is compared with names that end with a tag or a digest"),
         );
     } else if last.contains(':') && !last.contains('@') {
+        let unknown = match doubt {
+            Doubt::Covers => "is covered, which Kyverno does not do",
+            Doubt::DoesNotCover => "is not covered, and neither is one with another tag besides",
+        };
         reader.warn(
             field,
             format!(
                 "the tag in `{pattern}` is compared with the tags through which a digest was asked for; a digest \
-                 without a known tag is covered, which Kyverno does not do"
+                 without a known tag {unknown}"
             ),
         );
     }

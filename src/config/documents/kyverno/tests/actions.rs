@@ -123,3 +123,27 @@ fn one_entry_of_a_rule_enforces_all_of_them() {
         assert_eq!(modes(policy, &entries), expected, "{policy} {entries:?}");
     }
 }
+
+#[test]
+fn what_only_audits_covers_only_what_is_certain() {
+    let text = policy_with(
+        "imageReferences: ['ghcr.io/org/app:v1*']
+attestors: [{entries: [{keyless: {subject: a@b.example, issuer: 'https://i.example'}}]}]",
+    );
+    let covers = |policies: &[Arc<Policy>], tags: &[&str]| {
+        let tags = crate::policy::Tags::new(tags.iter().map(ToString::to_string));
+        let name = "ghcr.io/org/app".parse().unwrap();
+        policies[0].coverage.covers(&name, &tags)
+    };
+    let (enforced, _) = load(&text);
+    assert!(covers(&enforced, &[]) && covers(&enforced, &["v1", "v2"]));
+    let text = text.replace("failureAction: Enforce", "failureAction: Audit");
+    let (audited, reader) = load(&text);
+    assert!(covers(&audited, &["v1"]));
+    assert!(!covers(&audited, &[]) && !covers(&audited, &["v1", "v2"]));
+    let warned = &reader.warnings[0].message;
+    assert!(
+        warned.contains("without a known tag is not covered"),
+        "{warned}"
+    );
+}
