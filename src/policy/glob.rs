@@ -208,11 +208,14 @@ impl Glob {
         })
     }
 
-    /// Whether it certainly is, by its full name.
-    fn must_cover(&self, repository: &RepositoryName, tags: &Tags) -> bool {
-        let name = resolved(repository);
-        let tagged = |tag: &String| self.accepts(&format!("{name}:{tag}"));
-        self.accepts_everything_of(&name) || tags.known().iter().any(tagged)
+    /// Whether it certainly is, by its full name, whatever it is asked for by.
+    fn must_cover(&self, repository: &RepositoryName) -> bool {
+        self.accepts_everything_of(&resolved(repository))
+    }
+
+    /// Whether it certainly is where it is asked for through `tag`.
+    fn must_cover_tag(&self, repository: &RepositoryName, tag: &str) -> bool {
+        self.accepts(&format!("{}:{tag}", resolved(repository)))
     }
 }
 
@@ -222,19 +225,33 @@ impl GlobCoverage {
     pub fn new(globs: Vec<Glob>, doubt: Doubt) -> Self {
         Self { globs, doubt }
     }
+
+    fn may_cover(&self, repository: &RepositoryName, tags: &Tags) -> bool {
+        self.globs.iter().any(|it| it.may_cover(repository, tags))
+    }
+
+    /// Whether the image is covered through each of the tags that are known, or whatever it is asked for by.
+    fn must_cover(&self, repository: &RepositoryName, tags: &Tags) -> bool {
+        let known = tags.known();
+        let covers_tag = |tag: &String| {
+            let mut globs = self.globs.iter();
+            globs.any(|it| it.must_cover_tag(repository, tag))
+        };
+        !known.is_empty() && known.iter().all(covers_tag)
+            || self.globs.iter().any(|it| it.must_cover(repository))
+    }
 }
 
 impl ImportedCoverage for GlobCoverage {
     fn covers(&self, repository: &RepositoryName, tags: &Tags) -> bool {
-        self.globs.iter().any(|glob| match self.doubt {
-            Doubt::Covers => glob.may_cover(repository, tags),
-            Doubt::DoesNotCover => glob.must_cover(repository, tags),
-        })
+        match self.doubt {
+            Doubt::Covers => self.may_cover(repository, tags),
+            Doubt::DoesNotCover => self.must_cover(repository, tags),
+        }
     }
 
     fn can_cover(&self, repository: &RepositoryName) -> bool {
-        let mut globs = self.globs.iter();
-        globs.any(|glob| glob.may_cover(repository, &Tags::default()))
+        self.may_cover(repository, &Tags::default())
     }
 
     fn matches(&self, reference: &str) -> bool {

@@ -141,6 +141,7 @@ fn what_admits_without_evidence_covers_only_what_is_certain() {
         ("ghcr.io/org/app:v1", &[][..], false),
         ("ghcr.io/org/app:v1", &["v1"][..], true),
         ("ghcr.io/org/app:v1", &["v2"][..], false),
+        ("ghcr.io/org/app:v1", &["v1", "v2"][..], false),
         ("ghcr.io/org/app:*", &[][..], false),
         ("ghcr.io/org/app*", &[][..], true),
         ("ghcr.io/org/*", &[][..], true),
@@ -151,6 +152,12 @@ fn what_admits_without_evidence_covers_only_what_is_certain() {
         let covered = covers(glob, Doubt::DoesNotCover, name, known);
         assert_eq!(covered, expected, "{glob} {known:?}");
     }
+    // Each tag may be covered by a glob of its own.
+    let globs = ["ghcr.io/org/app:v1", "ghcr.io/org/app:v2"].map(|it| Glob::new(it).unwrap());
+    let coverage = GlobCoverage::new(globs.to_vec(), Doubt::DoesNotCover);
+    let name: RepositoryName = name.parse().unwrap();
+    assert!(coverage.covers(&name, &tags(&["v1", "v2"])));
+    assert!(!coverage.covers(&name, &tags(&["v1", "v3"])));
     // Only the full name is certain.
     assert!(!covers(
         "nginx*",
