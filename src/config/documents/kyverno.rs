@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use super::super::policies::Surroundings;
 use super::super::reader::{Field, Reader, Section};
-use crate::policy::{Mode, Policy};
+use crate::policy::{DefaultAction, Mode, Policy};
 
 const KEYS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
 
@@ -44,6 +44,8 @@ const SPEC_KEYS: &[&str] = &[
     "generateExistingOnPolicyUpdate",
     "useServerSideApply",
 ];
+
+const NAMESPACED_KINDS: [&str; 2] = ["Policy", "NamespacedImageValidatingPolicy"];
 
 const OVERRIDE_KEYS: &[&str] = &["action", "namespaces", "namespaceSelector"];
 
@@ -71,6 +73,25 @@ struct Document<'a> {
     enforced_somewhere: bool,
 }
 
+/// Says that a policy is for all pulls where its author has named some. Where it only audits it would let through, of
+/// names that no other policy covers, what it was not written for.
+fn widen(
+    field: &Field<'_>,
+    only_audits: bool,
+    note: String,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) {
+    match surroundings.default {
+        DefaultAction::Deny if only_audits => reader.problem(
+            field,
+            format!("{note}; it only audits, and would let through what it was not written for"),
+            "remove it if that is meant, enforce the policy, or say `default: audit` in the configuration",
+        ),
+        DefaultAction::Deny | DefaultAction::Audit => reader.warn(field, note),
+    }
+}
+
 /// The policies of one document; what keeps one from being used has been reported.
 pub(super) fn read(
     document: &Field<'_>,
@@ -79,16 +100,17 @@ pub(super) fn read(
 ) -> Vec<Arc<Policy>> {
     let section = document.section(KEYS, reader);
     let help = "name the policy under metadata.name: the name is in every refusal and in the log";
-    let Some(name) = section
-        .required("metadata", help, reader)
-        .and_then(|metadata| read_name(&metadata, help, reader))
-    else {
+    let Some(metadata) = section.required("metadata", help, reader) else {
+        return Vec::new();
+    };
+    let Some(name) = read_name(&metadata, help, reader) else {
         return Vec::new();
     };
     let Some(spec) = section.required("spec", "a policy has its rules under `spec`", reader) else {
         return Vec::new();
     };
     let spec = spec.section(SPEC_KEYS, reader);
+    let kind = super::text_under(document, "kind").unwrap_or_default();
     note_what_has_no_meaning(&spec, reader);
     let document = Document {
         name,
@@ -100,21 +122,20 @@ pub(super) fn read(
     };
     let rules = spec.required("rules", "a policy has rules", reader);
     let rules = rules.map(|field| field.items(reader)).unwrap_or_default();
+    let known_problems = reader.problems.len();
+    let only_audits = rules.iter().any(|rule| rule::only_audits(rule, &document));
+    note_namespace(kind, &metadata, only_audits, surroundings, reader);
+    let is_usable = reader.problems.len() == known_problems;
     rules
         .iter()
         .flat_map(|field| rule::read(field, &document, reader))
+        .filter(|_| is_usable)
         .map(|policy| Arc::new(policy.with_hash()))
         .collect()
 }
 
 fn read_name<'n>(metadata: &Field<'n>, help: &str, reader: &mut Reader) -> Option<&'n str> {
     let entries = metadata.entries(reader);
-    if let Some((_, namespace)) = entries.iter().find(|(key, _)| key.name == "namespace") {
-        reader.warn(
-            namespace,
-            "namespaces are not known at a pull: the policy covers the pulls of all",
-        );
-    }
     let name = entries.iter().find(|(key, _)| key.name == "name");
     let name = name.and_then(|(_, field)| field.text(reader));
     if name.is_none_or(str::is_empty) {
@@ -122,6 +143,25 @@ fn read_name<'n>(metadata: &Field<'n>, help: &str, reader: &mut Reader) -> Optio
         return None;
     }
     name
+}
+
+/// The policy is for one namespace if its kind is, or where one is written.
+fn note_namespace(
+    kind: &str,
+    metadata: &Field<'_>,
+    only_audits: bool,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) {
+    let entries = metadata.entries(reader);
+    let written = entries.iter().find(|(key, _)| key.name == "namespace");
+    let field = match written {
+        Some((_, field)) => field,
+        None if NAMESPACED_KINDS.contains(&kind) => metadata,
+        None => return,
+    };
+    let note = "namespaces are not known at a pull: the policy covers the pulls of all";
+    widen(field, only_audits, note.to_owned(), surroundings, reader);
 }
 
 fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {

@@ -79,16 +79,24 @@ pub(in crate::config::documents) fn read(
     let known_problems = reader.problems.len();
     let section = document.section(super::KEYS, reader);
     let help = "name the policy under metadata.name: the name is in every refusal and in the log";
-    let name = section
-        .required("metadata", help, reader)
-        .and_then(|metadata| super::read_name(&metadata, help, reader));
+    let metadata = section.required("metadata", help, reader);
+    let name = metadata
+        .as_ref()
+        .and_then(|metadata| super::read_name(metadata, help, reader));
     let spec = section.required("spec", "a policy says what it demands under `spec`", reader)?;
     let spec = spec.section(SPEC_KEYS, reader);
     note_what_has_no_meaning(&spec, reader);
-    resources::note(&spec, reader);
     let references = spec.get("matchImageReferences");
     let coverage = image_references::read(references.as_ref(), surroundings, reader);
     let mode = read_mode(&spec, reader);
+    let only_audits = mode == Mode::Audit;
+    if let Some(metadata) = &metadata {
+        let kind = documents::text_under(document, "kind").unwrap_or_default();
+        super::note_namespace(kind, metadata, only_audits, surroundings, reader);
+    }
+    for (field, note) in resources::left_out(&spec, reader) {
+        super::widen(&field, only_audits, note, surroundings, reader);
+    }
     if let Some(coverage) = &coverage {
         let waives = (mode == Mode::Audit).then_some("only audits");
         documents::undoes_default(coverage, waives, spec.field(), surroundings, reader);

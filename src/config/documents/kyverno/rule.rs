@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::super::reader::{Field, Reader, Section};
 use super::{Document, entry, matching};
-use crate::policy::Policy;
+use crate::policy::{Mode, Policy};
 
 const KEYS: &[&str] = &[
     "name",
@@ -33,7 +33,9 @@ pub(super) fn read(field: &Field<'_>, document: &Document<'_>, reader: &mut Read
         reader.warn(field, "the rule verifies no images and is ignored");
         return Vec::new();
     };
-    note_conditions(&section, reader);
+    let known_problems = reader.problems.len();
+    note_conditions(&section, document, reader);
+    let is_usable = reader.problems.len() == known_problems;
     let context = read_context(&section, reader);
     let entries = entries.items(reader);
     let Some(name) = name else {
@@ -49,7 +51,7 @@ pub(super) fn read(field: &Field<'_>, document: &Document<'_>, reader: &mut Read
         } else {
             format!("{}/{name}#{}", document.name, index + 1)
         };
-        entry::read(name, field, &rule, document, reader)
+        entry::read(name, field, &rule, document, reader).filter(|_| is_usable)
     });
     policies.collect()
 }
@@ -60,24 +62,38 @@ fn is_enforced(entry: &Field<'_>) -> bool {
     action.is_some_and(|action| action.eq_ignore_ascii_case("enforce"))
 }
 
+/// Whether one of its entries only audits. What else stands there is read, and reported, with the entry.
+pub(super) fn only_audits(rule: &Field<'_>, document: &Document<'_>) -> bool {
+    // Unknown keys are reported once, by `read`.
+    let reader = &mut Reader::default();
+    let entries = rule.section(KEYS, reader).get("verifyImages");
+    let entries = entries.map(|it| it.items(reader)).unwrap_or_default();
+    let audits = |entry: &Field<'_>| match super::super::text_under(entry, "failureAction") {
+        Some(action) => action.eq_ignore_ascii_case("audit"),
+        None => document.action != Some(Mode::Enforce),
+    };
+    !document.enforced_somewhere && !entries.iter().any(is_enforced) && entries.iter().any(audits)
+}
+
 /// What would leave some pulls out, and cannot at a pull.
-fn note_conditions(section: &Section<'_>, reader: &mut Reader) {
+fn note_conditions(section: &Section<'_>, document: &Document<'_>, reader: &mut Reader) {
+    let only_audits = only_audits(section.field(), document);
     if let Some(field) = section.get("match") {
-        matching::note(&field, reader);
+        for (field, note) in matching::left_out(&field, reader) {
+            super::widen(&field, only_audits, note, document.surroundings, reader);
+        }
     }
     for key in ["exclude", "preconditions", "celPreconditions"] {
         if let Some(field) = section.get(key) {
-            reader.warn(
-                &field,
-                format!("`{key}` is about requests to a cluster: the rule covers every pull of its images"),
+            let note = format!(
+                "`{key}` is about requests to a cluster: the rule covers every pull of its images"
             );
+            super::widen(&field, only_audits, note, document.surroundings, reader);
         }
     }
     if let Some(field) = section.get("imageExtractors") {
-        reader.warn(
-            &field,
-            "where a resource names its images is not known at a pull: the rule covers every pull of its images",
-        );
+        let note = "where a resource names its images is not known at a pull: the rule covers every pull of its images";
+        super::widen(&field, only_audits, note.to_owned(), document.surroundings, reader);
     }
     for key in ["mutate", "validate", "generate"] {
         if let Some(field) = section.get(key) {

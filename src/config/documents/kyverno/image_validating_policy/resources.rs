@@ -1,5 +1,5 @@
 //! `matchConstraints` and `matchConditions`: for which resources Kyverno asks the policy. A pull knows none of them, so
-//! the policy is for every pull: that only ever refuses more.
+//! the policy is for every pull: that refuses more where it is enforced, and lets through more where it only audits.
 
 use crate::config::reader::{Field, Reader, Section};
 
@@ -32,13 +32,13 @@ const PODS: [&str; 9] = [
     "*",
 ];
 
-/// Warns of everything that would leave some pulls out.
-pub(super) fn note(spec: &Section<'_>, reader: &mut Reader) {
-    if let Some(field) = spec.get("matchConditions") {
-        warn_unknown(&field, "matchConditions", reader);
-    }
+/// Everything that would leave some pulls out, and that it does not.
+pub(super) fn left_out<'n>(spec: &Section<'n>, reader: &mut Reader) -> Vec<(Field<'n>, String)> {
+    let mut found = Vec::new();
+    let conditions = spec.get("matchConditions");
+    found.extend(conditions.map(|field| (field, unknown("matchConditions"))));
     let Some(constraints) = spec.get("matchConstraints") else {
-        return;
+        return found;
     };
     let constraints = constraints.section(KEYS, reader);
     for key in [
@@ -46,41 +46,28 @@ pub(super) fn note(spec: &Section<'_>, reader: &mut Reader) {
         "namespaceSelector",
         "objectSelector",
     ] {
-        if let Some(field) = constraints.get(key) {
-            warn_unknown(&field, key, reader);
-        }
+        found.extend(constraints.get(key).map(|field| (field, unknown(key))));
     }
     let rules = constraints.get("resourceRules");
     for rule in rules.map(|it| it.items(reader)).unwrap_or_default() {
         let rule = rule.section(RULE_KEYS, reader);
-        if let Some(field) = rule.get("resourceNames") {
-            warn_unknown(&field, "resourceNames", reader);
-        }
+        found.extend(rule.get("resourceNames").map(|field| (field, unknown("resourceNames"))));
         let resources = rule.get("resources");
-        for resource in resources.map(|it| it.items(reader)).unwrap_or_default() {
-            note_resource(&resource, reader);
-        }
+        let resources = resources.map(|it| it.items(reader)).unwrap_or_default();
+        found.extend(resources.into_iter().filter_map(|it| other_than_pods(it, reader)));
     }
+    found
 }
 
-fn note_resource(field: &Field<'_>, reader: &mut Reader) {
-    let Some(name) = field.text(reader) else {
-        return;
-    };
+fn other_than_pods<'n>(field: Field<'n>, reader: &mut Reader) -> Option<(Field<'n>, String)> {
+    let name = field.text(reader)?;
     let resource = name.split('/').next().unwrap_or(name);
-    if !PODS.contains(&resource) {
-        reader.warn(
-            field,
-            format!(
-                "what an image is pulled for is not known: the policy covers every pull, not only those for `{name}`"
-            ),
-        );
-    }
+    let note = format!(
+        "what an image is pulled for is not known: the policy covers every pull, not only those for `{name}`"
+    );
+    (!PODS.contains(&resource)).then_some((field, note))
 }
 
-fn warn_unknown(field: &Field<'_>, key: &str, reader: &mut Reader) {
-    reader.warn(
-        field,
-        format!("`{key}` is not known at a pull: the policy covers every pull of its images"),
-    );
+fn unknown(key: &str) -> String {
+    format!("`{key}` is not known at a pull: the policy covers every pull of its images")
 }

@@ -140,12 +140,12 @@ spec:
     assert_eq!(
         warned,
         [
-            "metadata.namespace",
             "spec.background",
             "spec.webhookTimeoutSeconds",
             "spec.failurePolicy",
             "spec.applyRules",
             "spec.admission",
+            "metadata.namespace",
             "spec.rules[0].match.any[0].resources.namespaces",
             "spec.rules[0].match.any[0].resources.kinds[1]",
             "spec.rules[0].match.subjects",
@@ -156,6 +156,30 @@ spec:
             "spec.rules[1]",
         ]
     );
+    // Auditing, it would let through what it was not written for.
+    let narrowed = [
+        "metadata.namespace",
+        "spec.rules[0].match.any[0].resources.namespaces",
+        "spec.rules[0].match.any[0].resources.kinds[1]",
+        "spec.rules[0].match.subjects",
+        "spec.rules[0].exclude",
+        "spec.rules[0].preconditions",
+        "spec.rules[0].imageExtractors",
+    ];
+    let audit = text.replace(
+        "validationFailureAction: Enforce",
+        "validationFailureAction: Audit",
+    );
+    let (_, reader) = load(&audit);
+    let problems: Vec<_> = reader.problems.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(problems, narrowed);
+    let (policies, reader) = load_with(&audit, DefaultAction::Audit);
+    assert_eq!((policies.len(), reader.problems.len()), (1, 0));
+    // Without any action too, and whether or not the namespace is written.
+    let silent = text.replace("  validationFailureAction: Enforce\n", "");
+    assert_eq!(load(&silent).1.problems.len(), narrowed.len());
+    let unwritten = audit.replace(", namespace: n}", "}");
+    assert_eq!(load(&unwritten).1.problems[0].key, "metadata");
 }
 
 #[test]

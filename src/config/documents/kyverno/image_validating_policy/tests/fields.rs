@@ -4,19 +4,23 @@ use super::*;
 
 #[test]
 fn every_version_and_kind_is_read() {
-    for kind in ["ImageValidatingPolicy", "NamespacedImageValidatingPolicy"] {
+    let namespaced = &["namespaces are not known at a pull"][..];
+    for (kind, warned) in [
+        ("ImageValidatingPolicy", &[][..]),
+        ("NamespacedImageValidatingPolicy", namespaced),
+    ] {
         for version in ["v1alpha1", "v1beta1", "v1"] {
             let text = with_spec("");
             let text = text.replace("kyverno.io/v1\n", &format!("kyverno.io/{version}\n"));
             let text = text.replace("kind: ImageValidatingPolicy", &format!("kind: {kind}"));
-            let policy = loaded(&text, &[]);
+            let policy = loaded(&text, warned);
             assert_eq!(policy.name, "p");
             let origin = policy.origin.as_ref().unwrap();
             assert_eq!((origin.file.as_str(), origin.line), ("p.yaml", 1));
         }
     }
     let text = with_spec("").replace("{name: p}", "{name: p, namespace: dev}");
-    loaded(&text, &["namespaces are not known at a pull"]);
+    loaded(&text, namespaced);
     let text = with_spec("").replace("{name: p}", "{}");
     assert_refused(&text, "metadata", "`name` is missing");
 }
@@ -227,6 +231,38 @@ fn only_deny_refuses() {
     let nothing = with_spec("validationActions: [Audit]")
         .replace("  matchImageReferences: [{glob: 'ghcr.io/org/*'}]\n", "");
     assert_refused(&nothing, "spec", "covers every image and only audits");
+}
+
+#[test]
+fn an_audit_is_not_widened_to_all_pulls() {
+    let audit = with_spec("validationActions: [Audit]");
+    loaded(&audit, &[]);
+    for (text, key) in [
+        (
+            with_spec("validationActions: [Audit]\n  matchConditions: [{name: a, expression: object.x}]"),
+            "spec.matchConditions",
+        ),
+        (
+            audit.replace("resources: [pods]", "resources: [pods], resourceNames: [x]"),
+            "spec.matchConstraints.resourceRules[0].resourceNames",
+        ),
+        (
+            audit.replace("resources: [pods]", "resources: [tasks]"),
+            "spec.matchConstraints.resourceRules[0].resources[0]",
+        ),
+        (
+            audit.replace("{name: p}", "{name: p, namespace: dev}"),
+            "metadata.namespace",
+        ),
+        (
+            audit.replace("kind: Image", "kind: NamespacedImage"),
+            "metadata",
+        ),
+    ] {
+        assert_refused(&text, key, "would let through what it was not written for");
+        let (policies, reader) = load_with(&text, DefaultAction::Audit);
+        assert_eq!((policies.len(), reader.problems), (1, vec![]), "{key}");
+    }
 }
 
 /// Entries of `matchImageReferences`, with what is warned of.
