@@ -302,6 +302,14 @@ fn every_field_that_would_be_ignored_is_refused() {
             "identities: [{issuer: '', subject: a}]".to_owned(),
             "keyless.identities[0].issuer",
         ),
+        (
+            "identities: [{issuer: a, subjectRegExp: '.*'}]".to_owned(),
+            "keyless.identities[0].subjectRegExp",
+        ),
+        (
+            "identities: [{issuerRegExp: 'https://', subject: a}]".to_owned(),
+            "keyless.identities[0].issuerRegExp",
+        ),
     ] {
         let text = document("**", &format!("[{{keyless: {{{keyless}}}}}]"), "");
         assert_eq!(refused(&text), [format!("spec.authorities[0].{key}")]);

@@ -136,6 +136,14 @@ pub(in crate::config::documents) fn read_search(
 ) -> Option<Matcher> {
     let help = "write a regular expression; dots are written `\\.`";
     match expressions::search(field.text(reader)?) {
+        Ok(matcher) if matcher.constrains_little() => {
+            reader.problem(
+                field,
+                format!("`{}` lets anybody vouch", matcher.source()),
+                "write what the certificate must name",
+            );
+            None
+        }
         Ok(matcher) => {
             if let Some(other) = counterexample(&matcher) {
                 reader.warn(
