@@ -39,54 +39,47 @@ impl ImageCoverage {
         names.any(|name| wildcard::can_begin(pattern, name))
     }
 
-    fn covers_tag(&self, names: &[String], tag: &str) -> bool {
-        let under = |patterns: &[String]| {
-            let mut names = names.iter();
-            names.any(|name| any_matches(patterns, &format!("{name}:{tag}")))
-        };
-        under(&self.images) && !under(&self.skip)
+    /// Whether an image may be covered that is asked for under this name.
+    fn may_cover(&self, name: &str, tags: &Tags) -> bool {
+        let known = tags.known();
+        let skipped = !known.is_empty() && known.iter().all(|tag| self.skips_tag(name, tag));
+        let mut covered = known.iter().filter(|tag| !self.skips_tag(name, tag));
+        !skipped
+            && (covered.any(|tag| self.names_tag(name, tag))
+                || self.covers_some(name, Suffix::Digest)
+                || known.is_empty() && self.covers_some(name, Suffix::Tag))
     }
 
-    fn covers_some(&self, names: &[String], suffix: Suffix) -> bool {
-        let can = |pattern: &String| {
-            let mut names = names.iter();
-            names.any(|name| wildcard::can_continue(pattern, name, suffix))
-        };
-        self.images.iter().any(can) && !self.skips_all(names, suffix)
+    fn names_tag(&self, name: &str, tag: &str) -> bool {
+        any_matches(&self.images, &format!("{name}:{tag}"))
     }
 
-    fn skips_all(&self, names: &[String], suffix: Suffix) -> bool {
+    fn skips_tag(&self, name: &str, tag: &str) -> bool {
+        let names = skipped_as(name);
+        let mut names = names.iter();
+        names.any(|name| any_matches(&self.skip, &format!("{name}:{tag}")))
+    }
+
+    fn covers_some(&self, name: &str, suffix: Suffix) -> bool {
+        let can = |pattern: &String| wildcard::can_continue(pattern, name, suffix);
+        let skipped_as = skipped_as(name);
         let always = |pattern: &String| {
-            let mut names = names.iter();
+            let mut names = skipped_as.iter();
             names.any(|name| wildcard::always_continues(pattern, name, suffix))
         };
-        self.skip.iter().any(always)
-    }
-
-    /// Every tag through which the image was asked for is on the skip list: so is the image.
-    fn skips_tags(&self, names: &[String], tags: &Tags) -> bool {
-        let skipped = |tag: &String| {
-            let mut names = names.iter();
-            names.any(|name| any_matches(&self.skip, &format!("{name}:{tag}")))
-        };
-        !tags.known().is_empty() && tags.known().iter().all(skipped)
-    }
-
-    fn may_cover(&self, names: &[String], tags: &Tags) -> bool {
-        if self.skips_tags(names, tags) {
-            return false;
-        }
-        let mut known = tags.known().iter();
-        known.any(|tag| self.covers_tag(names, tag))
-            || self.covers_some(names, Suffix::Digest)
-            || tags.known().is_empty() && self.covers_some(names, Suffix::Tag)
+        self.images.iter().any(can) && !self.skip.iter().any(always)
     }
 
     /// Whether it certainly is covered: under each of the known tags, or under every tag there can be.
     fn must_cover(&self, names: &[String], tags: &Tags) -> bool {
         let known = tags.known();
-        !known.is_empty() && known.iter().all(|tag| self.covers_tag(names, tag))
+        !known.is_empty() && known.iter().all(|tag| self.surely_covers_tag(names, tag))
             || self.covers_every_tag(names)
+    }
+
+    fn surely_covers_tag(&self, names: &[String], tag: &str) -> bool {
+        names.iter().any(|name| self.names_tag(name, tag))
+            && !names.iter().any(|name| self.skips_tag(name, tag))
     }
 
     fn covers_every_tag(&self, names: &[String]) -> bool {
@@ -108,13 +101,16 @@ impl ImportedCoverage for ImageCoverage {
     fn covers(&self, repository: &RepositoryName, tags: &Tags) -> bool {
         let names = spellings(repository.as_str());
         match self.doubt {
-            Doubt::Covers => self.may_cover(&names, tags),
+            // Whichever way a Pod writes the name, what Kyverno would verify is verified.
+            Doubt::Covers => names.iter().any(|name| self.may_cover(name, tags)),
             Doubt::DoesNotCover => self.must_cover(&names, tags),
         }
     }
 
     fn can_cover(&self, repository: &RepositoryName) -> bool {
-        self.may_cover(&spellings(repository.as_str()), &Tags::default())
+        let names = spellings(repository.as_str());
+        let mut names = names.iter();
+        names.any(|name| self.may_cover(name, &Tags::default()))
     }
 
     fn matches(&self, reference: &str) -> bool {
@@ -142,19 +138,33 @@ impl ImportedCoverage for ImageCoverage {
     }
 }
 
+/// The usual name of the registry that others stand for.
+const DOCKER_HUB: &str = "docker.io";
+const OTHER_DOCKER_HUBS: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
+
 /// The names under which Pods may ask for a repository whose canonical name this is.
 pub(super) fn spellings(canonical: &str) -> Vec<String> {
     let Some(path) = canonical.strip_prefix("docker.io/") else {
         return vec![canonical.to_owned()];
     };
     let short = path.strip_prefix("library/");
-    let hosts = ["docker.io", "index.docker.io", "registry-1.docker.io"];
     let paths = [Some(path), short];
-    let names = hosts.iter().flat_map(|host| {
+    let hosts = [DOCKER_HUB].into_iter().chain(OTHER_DOCKER_HUBS);
+    let names = hosts.flat_map(|host| {
         let paths = paths.iter().flatten();
         paths.map(move |path| format!("{host}/{path}"))
     });
     names.collect()
+}
+
+/// The names of which one must be on the skip list. A name of Docker Hub that nobody writes is skipped with the usual
+/// one: that a skip list does not have it says nothing.
+fn skipped_as(name: &str) -> Vec<String> {
+    let usual = name.split_once('/').and_then(|(host, path)| {
+        let is_other = OTHER_DOCKER_HUBS.contains(&host);
+        is_other.then(|| format!("{DOCKER_HUB}/{path}"))
+    });
+    usual.into_iter().chain([name.to_owned()]).collect()
 }
 
 fn any_matches(patterns: &[String], text: &str) -> bool {

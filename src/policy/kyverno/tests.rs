@@ -190,6 +190,32 @@ fn skipping_takes_away_what_is_surely_meant() {
 }
 
 #[test]
+fn only_what_is_skipped_under_every_spelling_is_skipped() {
+    let nginx = "docker.io/library/nginx";
+    for (images, skip, tags, covered) in [
+        ("*", "docker.io/nginx:*", &["1"][..], true),
+        ("*", "docker.io/library/nginx:*", &["1"], true),
+        ("docker.io/library/*", "docker.io/nginx:*", &["1"], true),
+        ("docker.io/nginx:*", "docker.io/nginx:1*", &["1"], false),
+        ("docker.io/nginx:*", "docker.io/nginx:1*", &["1", "2"], true),
+        ("docker.io/nginx*", "docker.io/library/*", &[], true),
+        ("*", "*/nginx*", &[], false),
+        // Other names of the registry are not what makes the difference,
+        ("*", "docker.io/*", &["1"], false),
+        ("*", "docker.io/*", &[], false),
+        // unless the skip list is about them.
+        ("*", "index.docker.io/*", &["1"], true),
+        ("index.docker.io/*", "index.docker.io/*", &["1"], false),
+    ] {
+        assert_eq!(
+            covers(&[images], &[skip], nginx, tags),
+            covered,
+            "{images} {skip} {tags:?}"
+        );
+    }
+}
+
+#[test]
 fn what_lets_images_through_covers_only_what_is_certain() {
     let app = "ghcr.io/org/app";
     for (images, skip, repository, tags, covered) in [
