@@ -172,11 +172,12 @@ fn any_matches(patterns: &[String], text: &str) -> bool {
     patterns.any(|pattern| wildcard::matches(pattern, text))
 }
 
-/// Whether the pattern tells some tags of a repository from others, or its tags from its digests. In doubt it does.
+/// Whether the pattern tells some tags of a repository from others, or its tags from its digests. In doubt it does: a
+/// wildcard before the end may stand for the end of the name and the beginning of the tag.
 fn is_about_tags(pattern: &str) -> bool {
     let last = last_component(pattern);
     let before = last.trim_end_matches('*');
-    before == last || before.contains([':', '@'])
+    before == last || before.contains([':', '@', '*', '?'])
 }
 
 /// Whether all of a pattern but its name is `:*`.

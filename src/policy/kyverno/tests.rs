@@ -176,6 +176,9 @@ fn skipping_takes_away_what_is_surely_meant() {
         ("ghcr.io/org/app:dev*", &[], true),
         ("ghcr.io/org/app:*", &["v1"], false),
         ("ghcr.io/org/app:*", &[], true),
+        ("ghcr.io/org/*-dev*", &["1-dev2"], false),
+        ("ghcr.io/org/*-dev*", &["1"], true),
+        ("ghcr.io/org/*-dev*", &[], true),
         ("ghcr.io/org/app*", &[], false),
         ("ghcr.io/org/app*", &["v1"], false),
         ("ghcr.io/org/app", &["v1"], true),
@@ -316,6 +319,12 @@ fn tells_what_is_about_tags() {
         ("ghcr.io/org/app:v1", true),
         ("ghcr.io/org/app@sha256:*", true),
         ("*:v1", true),
+        ("ghcr.io/*/app*", false),
+        ("ghcr.io/org/*-app:*", false),
+        ("ghcr.io/org/app**", false),
+        ("ghcr.io/org/*-dev*", true),
+        ("ghcr.io/org/app?*", true),
+        ("ghcr.io/org/app", true),
     ] {
         assert_eq!(
             coverage(&[pattern], &[]).is_about_tags(),
@@ -324,6 +333,8 @@ fn tells_what_is_about_tags() {
         );
     }
     assert!(coverage(&["*"], &["*:v1"]).is_about_tags());
+    assert!(coverage(&["*"], &["ghcr.io/org/*-dev*"]).is_about_tags());
+    assert!(!coverage(&["*"], &["ghcr.io/org/*"]).is_about_tags());
     // A digest whose known tags are all skipped is, and no other.
     assert!(coverage(&["*"], &["ghcr.io/org/app:*"]).is_about_tags());
 }
