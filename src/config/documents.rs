@@ -147,7 +147,7 @@ fn undoes_default(
     };
     match surroundings.default {
         DefaultAction::Audit => false,
-        DefaultAction::Deny if surroundings.hosts.is_empty() => {
+        DefaultAction::Deny if surroundings.are_of_documents() => {
             reader.warn(
                 field,
                 format!("the policy covers every image and {waives}: usable only under `default: audit`"),

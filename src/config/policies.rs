@@ -36,6 +36,19 @@ pub(super) struct Surroundings<'a> {
     pub(super) default: DefaultAction,
 }
 
+impl Surroundings<'_> {
+    /// Whether there are no upstreams, as where documents are read without a configuration: what is among them is not
+    /// for documents to say.
+    pub(super) fn are_of_documents(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// Whether a registry is among the upstreams, as far as there are any.
+    pub(super) fn can_reach(&self, host: &str) -> bool {
+        self.are_of_documents() || self.hosts.contains(&host)
+    }
+}
+
 /// The policies that are usable; every other one has been reported.
 pub(super) fn read(
     field: Option<&Field<'_>>,

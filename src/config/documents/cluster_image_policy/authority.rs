@@ -237,7 +237,7 @@ fn read_repository(
 ) -> Option<RepositoryName> {
     let help = "write host/repository, such as ghcr.io/org/signatures";
     let name: RepositoryName = field.parse(help, reader)?;
-    if !surroundings.hosts.is_empty() && !surroundings.hosts.contains(&name.host()) {
+    if !surroundings.can_reach(name.host()) {
         reader.problem(
             field,
             format!(

@@ -124,7 +124,7 @@ impl Scope<'_> {
             );
             return;
         };
-        if !self.surroundings.hosts.contains(&name.host()) {
+        if !self.surroundings.can_reach(name.host()) {
             reader.problem(
                 field,
                 format!("the host of `{text}` is not among the upstreams"),
@@ -322,7 +322,8 @@ fn note_pattern(
 ) {
     let last = pattern.rsplit('/').next().unwrap_or(pattern);
     let mut hosts = surroundings.hosts.iter();
-    if !hosts.any(|host| ImageCoverage::can_name(pattern, host)) {
+    if !surroundings.are_of_documents() && !hosts.any(|host| ImageCoverage::can_name(pattern, host))
+    {
         reader.warn(
             field,
             format!("`{pattern}` covers nothing: it begins with no registry among the upstreams"),

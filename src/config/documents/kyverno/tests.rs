@@ -18,6 +18,15 @@ pub(super) const FIXTURES: &str = concat!(
 
 /// The policies of the documents of a text, with what was reported.
 pub(super) fn load_with(text: &str, default: DefaultAction) -> (Vec<Arc<Policy>>, Reader) {
+    load_among(
+        &["ghcr.io", "docker.io", "us-docker.pkg.dev"],
+        text,
+        default,
+    )
+}
+
+/// The same with these upstreams; with none, as a document without a configuration.
+pub(super) fn load_among(hosts: &[&str], text: &str, default: DefaultAction) -> (Vec<Arc<Policy>>, Reader) {
     let source = Source {
         path: PathBuf::from("p.yaml"),
         text: text.to_owned(),
@@ -35,7 +44,7 @@ pub(super) fn load_with(text: &str, default: DefaultAction) -> (Vec<Arc<Policy>>
         let roots = TrustedRoots::read(None, &document, &mut reader);
         let surroundings = Surroundings {
             roots: &roots,
-            hosts: vec!["ghcr.io", "docker.io", "us-docker.pkg.dev"],
+            hosts: hosts.to_vec(),
             default,
         };
         policies.extend(super::super::read_documents(

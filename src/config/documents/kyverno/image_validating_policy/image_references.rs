@@ -88,7 +88,7 @@ fn note_glob(glob: &Glob, field: &Field<'_>, surroundings: &Surroundings<'_>, re
         glob.can_begin(&format!("{host}/"))
             || *host == "docker.io" && (names_no_registry || glob.can_begin("index.docker.io/"))
     });
-    if !can_match {
+    if !can_match && !surroundings.are_of_documents() {
         reader.warn(
             field,
             format!("`{source}` covers nothing: it begins with no registry among the upstreams"),

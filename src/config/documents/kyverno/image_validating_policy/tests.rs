@@ -1,4 +1,4 @@
-use super::super::tests::{load, load_with, words};
+use super::super::tests::{load, load_among, load_with, words};
 use super::*;
 use crate::policy::{DefaultAction, Requirement};
 

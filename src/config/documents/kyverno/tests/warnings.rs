@@ -60,6 +60,26 @@ fn says_what_its_author_may_not_expect() {
 }
 
 #[test]
+fn a_document_alone_says_nothing_about_upstreams() {
+    let text = policy_with(&format!(
+        "imageReferences: ['quay.io/org/*']\nrepository: registry.example/signatures\n{SIGNER}"
+    ));
+    let (policies, reader) = load_among(&[], &text, DefaultAction::Deny);
+    assert_eq!((reader.problems, reader.warnings), (vec![], vec![]));
+    assert_eq!(policies[0].signature_repositories.len(), 1);
+    let (_, reader) = load_among(&["ghcr.io"], &text, DefaultAction::Deny);
+    assert_eq!((reader.problems.len(), reader.warnings.len()), (1, 1));
+    // What only the default of a configuration can decide is said.
+    let everything = text
+        .replace("quay.io/org/*", "*")
+        .replace("failureAction: Enforce", "failureAction: Audit");
+    let (policies, reader) = load_among(&[], &everything, DefaultAction::Deny);
+    assert_eq!((policies.len(), reader.problems), (1, vec![]));
+    let said = "usable only under `default: audit`";
+    assert!(reader.warnings.iter().any(|it| it.message.contains(said)));
+}
+
+#[test]
 fn shows_an_identity_that_is_also_accepted() {
     for (keyless, words) in [
         (

@@ -265,6 +265,13 @@ fn an_audit_is_not_widened_to_all_pulls() {
     }
 }
 
+#[test]
+fn a_document_alone_says_nothing_about_upstreams() {
+    let text = with_spec("").replace("ghcr.io/org/*", "quay.io/org/*");
+    let (_, reader) = load_among(&[], &text, DefaultAction::Deny);
+    assert!(!reader.warnings.iter().any(|it| it.message.contains("upstreams")));
+}
+
 /// Entries of `matchImageReferences`, with what is warned of.
 const REFERENCES: &[(&str, &[&str])] = &[
     ("{glob: 'ghcr.io/{a,b}/*'}", &[]),
