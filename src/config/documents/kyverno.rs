@@ -120,8 +120,19 @@ pub(super) fn read(
             .and_then(|field| read_action(&field, reader)),
         enforced_somewhere: read_overrides(&spec, reader),
     };
-    let rules = spec.required("rules", "a policy has rules", reader);
-    let rules = rules.map(|field| field.items(reader)).unwrap_or_default();
+    let Some(field) = spec.required("rules", "a policy has rules", reader) else {
+        return Vec::new();
+    };
+    let rules = field.items(reader);
+    if rules.is_empty() {
+        reader.problem(
+            &field,
+            "an empty list of rules verifies no images",
+            "write a rule with `verifyImages`, or remove the policy",
+        );
+    } else if !rules.iter().any(|rule| rule.has("verifyImages")) {
+        reader.warn(&field, "the policy verifies no images: nothing comes of it");
+    }
     let known_problems = reader.problems.len();
     let only_audits = rules.iter().any(|rule| rule::only_audits(rule, &document));
     note_namespace(kind, &metadata, only_audits, surroundings, reader);

@@ -34,6 +34,8 @@ const KEYS: &[&str] = &[
     "useCache",
 ];
 
+const VALIDATE_KEYS: &[&str] = &["message", "deny"];
+
 /// What the attestors of an entry are read against, and what they add to it.
 #[derive(Debug)]
 pub(super) struct Scope<'a> {
@@ -228,13 +230,23 @@ fn refuse_unsupported(section: &Section<'_>, reader: &mut Reader) {
             "write it under `keyless` of each attestor that it is for",
         );
     }
-    let deny = section.get("validate").filter(|it| it.has("deny"));
-    if let Some(field) = deny {
+    if let Some(field) = section.get("validate") {
+        refuse_validation(&field, reader);
+    }
+}
+
+/// What compares several attestations. Without it, there is nothing in `validate`.
+fn refuse_validation(field: &Field<'_>, reader: &mut Reader) {
+    let known_problems = reader.problems.len();
+    field.section(VALIDATE_KEYS, reader);
+    if field.has("deny") {
         reader.problem(
-            &field,
+            field,
             "`validate.deny` compares several attestations, which is not supported",
             "write `conditions` under the attestations",
         );
+    } else if reader.problems.len() == known_problems {
+        reader.warn(field, "`validate` without `deny` demands nothing");
     }
 }
 

@@ -37,7 +37,15 @@ pub(super) fn read(field: &Field<'_>, document: &Document<'_>, reader: &mut Read
     note_conditions(&section, document, reader);
     let is_usable = reader.problems.len() == known_problems;
     let context = read_context(&section, reader);
-    let entries = entries.items(reader);
+    let list = entries;
+    let entries = list.items(reader);
+    if entries.is_empty() {
+        reader.problem(
+            &list,
+            "an empty list verifies no images",
+            "say which images must be signed, and by whom, or remove the rule",
+        );
+    }
     let Some(name) = name else {
         return Vec::new();
     };

@@ -106,6 +106,7 @@ fn what_would_admit_more_if_it_were_ignored_is_refused() {
             "validate: {deny: {}}",
             "validate: `validate.deny` compares several attestations, which is not supported",
         ),
+        ("validate: {allow: {}}", "validate.allow: unknown key"),
         ("unknown: 1", "unknown: unknown key"),
         (
             "repository: ghcr.io/Org",
@@ -330,4 +331,47 @@ fn an_entry_that_covers_nothing_is_refused() {
             "{images}"
         );
     }
+}
+
+#[test]
+fn a_policy_that_verifies_nothing_says_so() {
+    let spec = |rules: &str| {
+        format!(
+            "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {{name: p}}\nspec: {{rules: {rules}}}"
+        )
+    };
+    for (rules, key, message) in [
+        (
+            "[]",
+            "spec.rules",
+            "an empty list of rules verifies no images",
+        ),
+        (
+            "[{name: r, verifyImages: []}]",
+            "spec.rules[0].verifyImages",
+            "an empty list verifies no images",
+        ),
+    ] {
+        let (policies, reader) = load(&spec(rules));
+        let [problem] = reader.problems.as_slice() else {
+            panic!("{rules}: {:?}", reader.problems);
+        };
+        assert_eq!(
+            (problem.key.as_str(), problem.message.as_str()),
+            (key, message)
+        );
+        assert!(policies.is_empty());
+    }
+    let (_, reader) = load(&spec("[{name: r, mutate: {}}]"));
+    assert_eq!(reader.problems, []);
+    let warned: Vec<_> = reader.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    assert!(
+        warned[0].contains("the policy verifies no images"),
+        "{warned:?}"
+    );
+    let (_, reader) = load(&policy_with(&format!(
+        "imageReferences: ['ghcr.io/*']\n{SIGNER}"
+    )));
+    assert_eq!(reader.warnings, []);
 }

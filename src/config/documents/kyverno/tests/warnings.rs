@@ -54,6 +54,10 @@ fn says_what_its_author_may_not_expect() {
             "imageReferences: ['ghcr.io/*']\ntype: SigstoreBundle",
             &["older form"],
         ),
+        (
+            "imageReferences: ['ghcr.io/*']\nvalidate: {message: no}",
+            &["`validate`", "demands nothing"],
+        ),
     ] {
         assert_warns(&format!("{entry}\n{SIGNER}"), words);
     }
