@@ -8,7 +8,8 @@ use super::house::{House, Process, after, subject};
 use super::question::{World, now, signed_by};
 use super::registry::Pushed;
 use crate::oci::{Manifest, RepositoryName, Tag};
-use crate::policy::{Coverage, ImportedCoverage, Policy, Revoked, Tags};
+use crate::policy::kyverno::ImageCoverage;
+use crate::policy::{Coverage, Doubt, ImportedCoverage, Policy, Revoked, Tags};
 use crate::state::Batch;
 
 /// Covers what was asked for through a tag with this prefix.
@@ -252,4 +253,36 @@ async fn tags_in_the_state_are_told_apart_by_subject() {
     house.state.write(batch).await.unwrap();
     let kept = house.state.asked_tags(&subject(&one.digest)).await.unwrap();
     assert_eq!(kept, Some(vec!["v1".to_owned()]));
+}
+
+/// Everything is to be signed by the first key, and by the second as well, but for what is asked for through `dev-…`.
+fn skipping_policies(world: &World) -> Vec<Policy> {
+    let all = ImageCoverage::new(
+        vec!["*".to_owned()],
+        vec!["*:dev-*".to_owned()],
+        Doubt::Covers,
+    );
+    let of_others = Policy {
+        name: "others".to_owned(),
+        coverage: Coverage::Imported(Arc::new(all)),
+        ..signed_by(&[&world.other_authority], 1)
+    };
+    vec![signed_by(&[&world.authority], 1), of_others]
+}
+
+#[tokio::test]
+async fn a_digest_is_skipped_while_it_was_only_asked_for_through_skipped_tags() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, _) = signed(&house, &world).await;
+    let process = house.process(skipping_policies(&world));
+    assert_eq!(process.decide(&index).await, "untrusted_key");
+    // Whoever asks through a skipped tag asks for its digest next.
+    ask_through(&process, &index, "dev-1").await;
+    assert_eq!(process.decide(&index).await, "signature");
+    ask_through(&process, &index, "dev-2").await;
+    assert_eq!(process.decide(&index).await, "signature");
+    ask_through(&process, &index, "v1").await;
+    assert_eq!(process.decide(&index).await, "untrusted_key");
+    ask_through(&process, &index, "dev-3").await;
+    assert_eq!(process.decide(&index).await, "untrusted_key");
 }

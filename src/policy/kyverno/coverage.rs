@@ -39,6 +39,15 @@ impl ImageCoverage {
         names.any(|name| wildcard::can_begin(pattern, name))
     }
 
+    /// Whether a pattern tells some tags of a repository from others, or its tags from its digests. In doubt it does: a
+    /// wildcard before the end may stand for the end of the name and the beginning of the tag.
+    #[must_use]
+    pub fn compares_tags(pattern: &str) -> bool {
+        let last = last_component(pattern);
+        let before = last.trim_end_matches('*');
+        before == last || before.contains([':', '@', '*', '?'])
+    }
+
     /// Whether an image may be covered that is asked for under this name.
     fn may_cover(&self, name: &str, tags: &Tags) -> bool {
         let known = tags.known();
@@ -124,9 +133,9 @@ impl ImportedCoverage for ImageCoverage {
     fn is_about_tags(&self) -> bool {
         // Every tag is as good as none for what covers all of them, but not for what skips them.
         let is_about_some =
-            |pattern: &String| is_about_tags(pattern) && !ends_with_any_tag(pattern);
+            |pattern: &String| Self::compares_tags(pattern) && !ends_with_any_tag(pattern);
         self.images.iter().any(is_about_some)
-            || self.skip.iter().any(|pattern| is_about_tags(pattern))
+            || self.skip.iter().any(|pattern| Self::compares_tags(pattern))
     }
 
     fn describe(&self) -> Value {
@@ -170,14 +179,6 @@ fn skipped_as(name: &str) -> Vec<String> {
 fn any_matches(patterns: &[String], text: &str) -> bool {
     let mut patterns = patterns.iter();
     patterns.any(|pattern| wildcard::matches(pattern, text))
-}
-
-/// Whether the pattern tells some tags of a repository from others, or its tags from its digests. In doubt it does: a
-/// wildcard before the end may stand for the end of the name and the beginning of the tag.
-fn is_about_tags(pattern: &str) -> bool {
-    let last = last_component(pattern);
-    let before = last.trim_end_matches('*');
-    before == last || before.contains([':', '@', '*', '?'])
 }
 
 /// Whether all of a pattern but its name is `:*`.

@@ -315,13 +315,14 @@ fn read_coverage(
         note_pattern(pattern, field, doubt, surroundings, reader);
         images.push(pattern.to_owned());
     }
-    let skip = section.get("skipImageReferences");
-    let skip = skip.map(|it| it.items(reader)).unwrap_or_default();
-    let skip = skip
-        .iter()
-        .filter_map(|it| it.text(reader))
-        .map(ToOwned::to_owned);
-    Some(ImageCoverage::new(images, skip.collect(), doubt))
+    let list = section.get("skipImageReferences");
+    let mut skip = Vec::new();
+    for field in list.map(|it| it.items(reader)).unwrap_or_default() {
+        let pattern = field.text(reader)?;
+        note_skipped(pattern, &field, reader);
+        skip.push(pattern.to_owned());
+    }
+    Some(ImageCoverage::new(images, skip, doubt))
 }
 
 /// What its author may not expect of a pattern.
@@ -341,24 +342,49 @@ fn note_pattern(
             format!("`{pattern}` covers nothing: it begins with no registry among the upstreams"),
         );
     }
-    if !last.contains(['*', '?', ':', '@']) {
+    if !can_end_with_tag(pattern) {
         reader.warn(
             field,
             format!("`{pattern}` covers nothing: it is compared with names that end with a tag or a digest"),
         );
-    } else if last.contains(':') && !last.contains('@') {
+    } else if last.contains(':') && !last.contains('@') || ImageCoverage::compares_tags(pattern) {
         let unknown = match doubt {
-            Doubt::Covers => "is covered, which Kyverno does not do",
-            Doubt::DoesNotCover => "is not covered, and neither is one with another tag besides",
+            Doubt::DoesNotCover if !last.ends_with(":*") => {
+                "is not covered, and neither is one with another tag besides"
+            }
+            Doubt::Covers | Doubt::DoesNotCover => "is covered, which Kyverno does not do",
         };
         reader.warn(
             field,
             format!(
-                "the tag in `{pattern}` is compared with the tags through which a digest was asked for; a digest \
-                 without a known tag {unknown}"
+                "`{pattern}` is compared with the tags through which a digest was asked for; a digest without a known \
+                 tag {unknown}"
             ),
         );
     }
+}
+
+/// The same of a pattern that takes images away.
+fn note_skipped(pattern: &str, field: &Field<'_>, reader: &mut Reader) {
+    if !can_end_with_tag(pattern) {
+        reader.warn(
+            field,
+            format!("`{pattern}` skips nothing: it is compared with names that end with a tag or a digest"),
+        );
+    } else if ImageCoverage::compares_tags(pattern) && !pattern.contains('@') {
+        reader.warn(
+            field,
+            format!(
+                "`{pattern}` is compared with the tags through which a digest was asked for; a digest that was only ever \
+                 asked for through skipped tags is not covered, and one without a known tag is"
+            ),
+        );
+    }
+}
+
+fn can_end_with_tag(pattern: &str) -> bool {
+    let last = pattern.rsplit('/').next().unwrap_or(pattern);
+    last.contains(['*', '?', ':', '@'])
 }
 
 fn read_requirement(

@@ -12,6 +12,21 @@ fn says_what_its_author_may_not_expect() {
             &["`ghcr.io/org/app:v1*`", "without a known tag is covered"][..],
         ),
         (
+            "imageReferences: ['ghcr.io/org/*-dev*']",
+            &["`ghcr.io/org/*-dev*`", "without a known tag is covered"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/org/*']\nskipImageReferences: ['*:dev*']",
+            &[
+                "`*:dev*`",
+                "only ever asked for through skipped tags is not covered",
+            ],
+        ),
+        (
+            "imageReferences: ['ghcr.io/org/*']\nskipImageReferences: ['ghcr.io/org/app']",
+            &["`ghcr.io/org/app` skips nothing"],
+        ),
+        (
             "imageReferences: ['ghcr.io/org/app']",
             &["covers nothing", "end with a tag"],
         ),
