@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader};
-use crate::oci::Digest;
+use crate::oci::repository::{canonical_host, looks_like_host};
+use crate::oci::{Digest, RepositoryName};
 use crate::policy::scope::{ScopeCoverage, Scopes, is_for_one_image};
 use crate::policy::{Coverage, Mode, Policy, Requirement, SignedName};
 
@@ -32,7 +33,7 @@ pub(super) fn read(
     let section = document.section(KEYS, reader);
     let scopes = section
         .get("transports")
-        .map(|field| read_scopes(&field, reader))
+        .map(|field| read_scopes(&field, surroundings, reader))
         .unwrap_or_default();
     let all: Scopes = Arc::new(
         scopes
@@ -68,7 +69,11 @@ pub(super) fn read(
 }
 
 /// The scopes of the `docker` transport. No other transport goes through a registry.
-fn read_scopes<'n>(field: &Field<'n>, reader: &mut Reader) -> Vec<(String, Field<'n>)> {
+fn read_scopes<'n>(
+    field: &Field<'n>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Vec<(String, Field<'n>)> {
     let mut found = Vec::new();
     for (transport, field) in field.entries(reader) {
         if transport.name != DOCKER {
@@ -83,6 +88,7 @@ fn read_scopes<'n>(field: &Field<'n>, reader: &mut Reader) -> Vec<(String, Field
         }
         for (scope, field) in field.entries(reader) {
             if check_scope(&scope.name, &field, reader) {
+                note_what_matches(&scope.name, &field, surroundings, reader);
                 found.push((scope.name.clone(), field));
             }
         }
@@ -136,6 +142,64 @@ fn check_scope(scope: &str, field: &Field<'_>, reader: &mut Reader) -> bool {
 fn is_other_docker_hub(host: &str) -> bool {
     let host = host.split(':').next().unwrap_or(host);
     ["index.docker.io", "registry-1.docker.io"].contains(&host)
+}
+
+/// Names of images are in full and in lower case: other scopes match nothing, or something else than was meant.
+fn note_what_matches(
+    scope: &str,
+    field: &Field<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) {
+    let full = match in_full(scope, surroundings) {
+        Some(full) if full == scope => return,
+        Some(full) => full,
+        None => {
+            reader.warn(
+                field,
+                format!("`{scope}` matches nothing: it is no name of an image"),
+            );
+            return;
+        }
+    };
+    let namespace = scope.strip_prefix("docker.io/");
+    let is_namespace = namespace.is_some_and(|it| it == it.to_lowercase() && !it.contains(':'));
+    reader.warn(
+        field,
+        if is_namespace {
+            format!("`{scope}` matches images below it only: the image of this name is `{full}`")
+        } else {
+            format!(
+                "`{scope}` matches nothing: names are in full and in lower case, such as `{full}`"
+            )
+        },
+    );
+}
+
+/// The scope as the names that it is for begin; nothing if there is no such name.
+fn in_full(scope: &str, surroundings: &Surroundings<'_>) -> Option<String> {
+    let (name, tag) = match scope.rsplit_once(':') {
+        Some((name, tag)) if is_for_one_image(scope) => (name, format!(":{tag}")),
+        Some(_) | None => (scope, String::new()),
+    };
+    let name = name.to_lowercase();
+    if name.is_empty() || name.starts_with("*.") || name == "docker.io/library" {
+        return Some(name);
+    }
+    let (host, rest) = match name.split_once('/') {
+        Some((host, rest)) => (host, Some(rest)),
+        None => (name.as_str(), None),
+    };
+    let (host, rest) = if looks_like_host(host) || surroundings.hosts.contains(&host) {
+        (host, rest)
+    } else {
+        ("docker.io", Some(name.as_str()))
+    };
+    let full = match rest {
+        Some(rest) => RepositoryName::new(host, rest).ok()?.as_str().to_owned(),
+        None => canonical_host(host).ok()?.to_owned(),
+    };
+    Some(full + &tag)
 }
 
 fn read_policy(

@@ -300,3 +300,52 @@ fn accepting_everything_stands_under_an_auditing_default_only() {
         assert!(directory.load(&config).is_ok(), "{text}");
     }
 }
+
+#[test]
+fn a_scope_that_matches_something_else_shows_what_would() {
+    for (scope, shown) in [
+        (
+            "docker.io/nginx",
+            "only: the image of this name is `docker.io/library/nginx`",
+        ),
+        (
+            "docker.io/nginx:1.0",
+            "nothing: names are in full and in lower case, such as `docker.io/library/nginx:1.0`",
+        ),
+        ("GHCR.io/Org", "such as `ghcr.io/org`"),
+        ("GHCR.io", "such as `ghcr.io`"),
+        ("ghcr.io/org/app:V1", ""),
+        ("*.Example.com", "such as `*.example.com`"),
+        ("busybox", "such as `docker.io/library/busybox`"),
+        ("org/app:v1", "such as `docker.io/org/app:v1`"),
+        ("ghcr.io/-", "it is no name of an image"),
+        ("docker.io/library", ""),
+        ("docker.io/library/nginx", ""),
+        ("docker.io/org/app", ""),
+        ("docker.io", ""),
+        ("localhost:5000/app", ""),
+        ("", ""),
+    ] {
+        let text = format!(
+            r#"{{"default": [{{"type": "reject"}}], "transports": {{"docker": {{"{scope}": [{{"type": "reject"}}]}}}}}}"#
+        );
+        let checked = checked(&text);
+        assert_eq!(checked.problems, [], "{scope}");
+        let warned: Vec<_> = checked
+            .warnings
+            .iter()
+            .map(|it| it.message.as_str())
+            .collect();
+        let matching = warned.iter().filter(|it| it.contains(" matches "));
+        let matching: Vec<_> = matching.collect();
+        assert_eq!(
+            matching.len(),
+            usize::from(!shown.is_empty()),
+            "{scope}: {warned:?}"
+        );
+        assert!(
+            matching.iter().all(|it| it.contains(shown)),
+            "{scope}: {warned:?}"
+        );
+    }
+}
