@@ -48,8 +48,10 @@ pub enum At {
 /// What must be decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// It is served.
+    /// It is served, because it satisfies what is enforced.
     Admit,
+    /// It is served only because the policies that refuse it audit.
+    Audit,
     /// It is refused.
     Deny,
 }
@@ -116,13 +118,17 @@ fn read_case(field: &Field<'_>, defaults: &Defaults, reader: &mut Reader) -> Opt
     let section = field.section(CASE_KEYS, reader);
     let help = "write an image as for `docker pull`";
     let image = section.required("image", help, reader);
-    let words = [("admit", Expected::Admit), ("deny", Expected::Deny)];
+    let words = [
+        ("admit", Expected::Admit),
+        ("audit", Expected::Audit),
+        ("deny", Expected::Deny),
+    ];
     let expected = section
-        .required("expect", "write admit or deny", reader)
+        .required("expect", "write admit, audit or deny", reader)
         .and_then(|field| field.choice(&words, reader));
     let kind = section.get("kind");
-    if let (Some(kind), Some(Expected::Admit)) = (&kind, expected) {
-        reader.problem(kind, "what is admitted has no kind", "remove it");
+    if let (Some(kind), Some(Expected::Admit | Expected::Audit)) = (&kind, expected) {
+        reader.problem(kind, "what is served has no kind", "remove it");
     }
     let evidence = match section.get("evidence") {
         Some(field) => field.path(reader),

@@ -6,15 +6,17 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::admission::EXCEPTED;
 use crate::app::{self, Snapshot};
 use crate::cli::image::ImageReference;
-use crate::cli::judgement::{self, Answer};
+use crate::cli::judgement::{self, Answer, Judgement};
 use crate::cli::output::{Format, print, print_json, tell};
 use crate::cli::replay::{self, Replay, Verdict};
 use crate::cli::{EXIT_NO, EXIT_UNDECIDED, EXIT_USAGE, block_on, chain, environment};
 use crate::clock;
 use crate::config::Config;
 use crate::config::cases::{At, Case, Expected, Table};
+use crate::decision_log::Basis;
 use crate::oci::Reference;
 use crate::telemetry;
 
@@ -28,6 +30,8 @@ The table names the configuration and says what must be decided about images:
   cases:
     - {image: ghcr.io/org/app:v1, expect: admit}
     - {image: ghcr.io/org/other, expect: deny, kind: unsigned}
+    - {image: ghcr.io/org/tried, expect: audit}
+What is served only because the policies that refuse it audit (`mode: audit`, `default: audit`) is `audit`, not `admit`.
 Each is decided about as by `countersign verify`; or, where the table or a case has `evidence: DIR`, from what `countersign
 policy record` has put there, and no registry is asked. That is decided at the time of the recording, so that a table holds
 on every day, or `at: now` or `at: 2026-11-23T09:00:00Z`: ages of signatures and exceptions count by that time, the age of
@@ -59,7 +63,7 @@ struct Outcome {
     file: String,
     line: usize,
     expected: &'static str,
-    /// `admit`, `deny` or `unavailable`.
+    /// `admit`, `audit`, `deny` or `unavailable`.
     decision: &'static str,
     kind: Option<String>,
     message: Option<String>,
@@ -137,7 +141,7 @@ async fn outcomes(
             }
             None => {
                 let judgement = judgement::judge(config.clone(), image.clone()).await?;
-                Outcome::new(case, &judgement.answer)
+                Outcome::new(case, &judgement)
             }
         };
         outcomes.push(outcome);
@@ -226,10 +230,25 @@ fn render(outcomes: &[Outcome]) -> String {
     text
 }
 
+/// What is served because nothing but an audit refuses it is no proof that it would be otherwise. An exception is one, as
+/// long as it lasts.
+fn admitted(basis: Option<Basis>, message: Option<&str>) -> &'static str {
+    let is_excepted = message.is_some_and(|it| it.starts_with(EXCEPTED));
+    match basis {
+        Some(Basis::Audit) if !is_excepted => "audit",
+        Some(Basis::Signature | Basis::Endorsement | Basis::SignatureArtifact | Basis::Audit)
+        | None => "admit",
+    }
+}
+
 impl Outcome {
-    fn new(case: &Case, answer: &Answer) -> Self {
-        match answer {
-            Answer::Admit { warning, .. } => Self::of(case, "admit", None, warning.clone()),
+    fn new(case: &Case, judgement: &Judgement) -> Self {
+        let basis = judgement.record.as_ref().and_then(|record| record.basis);
+        match &judgement.answer {
+            Answer::Admit { warning, .. } => {
+                let decision = admitted(basis, warning.as_deref());
+                Self::of(case, decision, None, warning.clone())
+            }
             Answer::Deny { kind, message, .. } => {
                 Self::of(case, "deny", Some(kind.as_str()), Some(message.clone()))
             }
@@ -244,7 +263,11 @@ impl Outcome {
             true => verdict.message,
             false => Some(verdict.lacking.join("; ")),
         };
-        Self::of(case, verdict.decision, verdict.kind, message)
+        let decision = match verdict.decision {
+            "admit" => admitted(verdict.basis, message.as_deref()),
+            other => other,
+        };
+        Self::of(case, decision, verdict.kind, message)
     }
 
     fn of(
@@ -255,6 +278,7 @@ impl Outcome {
     ) -> Self {
         let expected = match case.expected {
             Expected::Admit => "admit",
+            Expected::Audit => "audit",
             Expected::Deny => "deny",
         };
         let right_kind = case.kind.is_none() || case.kind.as_deref() == kind;

@@ -7,6 +7,7 @@ mod schema;
 use std::path::Path;
 
 use super::{ADMITTED, REFUSED, USAGE, Workplace, code, countersign, json, text};
+use crate::support::*;
 
 const GLOBS: &str = include_str!("../../fixtures/policies/policy-controller/globs.tsv");
 const PATTERNS: &str = include_str!("../../fixtures/policies/kyverno/matches.tsv");
@@ -361,6 +362,43 @@ cases:
         let output = countersign(&["policy", "test", &path]).await;
         assert_eq!(code(&output), USAGE, "{}", text(&output));
     }
+}
+
+#[tokio::test]
+async fn what_only_an_audit_serves_is_not_admitted() {
+    let place = Workplace::new().await;
+    place.signed("apps/web");
+    place.unsigned("apps/bare");
+    place.unsigned("stray");
+    let images = format!("{}/apps/**", place.registry.name());
+    let mut policy = key_policy("apps", &images, &[&place.key]);
+    policy["mode"] = "audit".into();
+    let configuration = Configuration::new(&[&place.registry])
+        .policy(policy)
+        .set("default", "audit".into());
+    place.write("config.yaml", &configuration.0.to_string());
+    for (image, expected, status) in [
+        ("apps/web:v1", "admit", ADMITTED),
+        ("apps/web:v1", "audit", REFUSED),
+        ("apps/bare:v1", "audit", ADMITTED),
+        ("apps/bare:v1", "admit", REFUSED),
+        ("stray:v1", "audit", ADMITTED),
+        ("stray:v1", "admit", REFUSED),
+    ] {
+        let image = place.image(image);
+        let table =
+            format!("config: [config.yaml]\ncases: [{{image: '{image}', expect: {expected}}}]");
+        let path = place.write("cases.yaml", &table);
+        let output = countersign(&["policy", "test", &path]).await;
+        assert_eq!(code(&output), status, "{expected}: {}", text(&output));
+    }
+    let image = place.image("apps/bare:v1");
+    let table = format!(
+        "config: [config.yaml]\ncases: [{{image: '{image}', expect: audit, kind: unsigned}}]"
+    );
+    let path = place.write("cases.yaml", &table);
+    let output = countersign(&["policy", "test", &path]).await;
+    assert_eq!(code(&output), USAGE, "{}", text(&output));
 }
 
 #[tokio::test]

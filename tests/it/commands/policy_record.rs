@@ -274,6 +274,14 @@ async fn times_are_those_that_the_table_says() {
     ];
     let (status, outcomes) = place.test("evidence: evidence", &cases).await;
     assert_eq!(status, ADMITTED, "{outcomes:?}");
+    configuration["exceptions"] = json!([]);
+    configuration["policies"][0]["mode"] = json!("audit");
+    place.write("config.yaml", &configuration.to_string());
+    for (expected, status) in [("expect: audit", ADMITTED), ("expect: admit", REFUSED)] {
+        let cases = [("apps/bare:v1", expected)];
+        let (found, outcomes) = place.test("evidence: evidence", &cases).await;
+        assert_eq!(found, status, "{outcomes:?}");
+    }
 }
 
 /// The corpus was signed at a known time.
