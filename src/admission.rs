@@ -293,8 +293,7 @@ impl Admission {
     /// The policies in force that cover a repository, whatever the tag.
     fn covering(&self, repository: &crate::oci::RepositoryName) -> Vec<Arc<Policy>> {
         let policies = self.inner.in_force.snapshot();
-        let tags = Tags::default();
-        policies.matching(repository, &tags).cloned().collect()
+        policies.concerning(repository).cloned().collect()
     }
 
     async fn decide_under(

@@ -285,6 +285,16 @@ impl Policies {
             .filter(|policy| policy.coverage.covers(repository, tags))
     }
 
+    /// The policies that can cover an image of `repository`, through whichever tag it is asked for.
+    pub fn concerning<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+    ) -> impl Iterator<Item = &'a Arc<Policy>> {
+        self.policies
+            .iter()
+            .filter(|policy| policy.coverage.can_cover(repository))
+    }
+
     /// Whether the tags through which a digest was asked for can make a difference.
     #[must_use]
     pub fn are_about_tags(&self) -> bool {

@@ -220,10 +220,7 @@ impl Evaluation {
 /// The refusal, when nothing may.
 pub fn refuse_uncovered(policies: &Policies, repository: &RepositoryName) -> Result<(), Denial> {
     let covered = policies.default == DefaultAction::Audit
-        || policies
-            .matching(repository, &Tags::default())
-            .next()
-            .is_some();
+        || policies.concerning(repository).next().is_some();
     if covered {
         Ok(())
     } else {

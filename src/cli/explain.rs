@@ -16,7 +16,7 @@ use crate::decision_log::{Record, SourceReport};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{
     Authority, AuthoritySigner, Coverage, Matcher, Mode, Policy, Requirement, SignatureRequirement,
-    SignedName, Tags,
+    SignedName,
 };
 use crate::state::EvidenceSource;
 
@@ -124,7 +124,7 @@ impl Explanation {
         let policies = &config.policies.policies;
         let (covering, others): (Vec<_>, Vec<_>) = policies
             .iter()
-            .partition(|policy| policy.coverage.covers(repository, &Tags::default()));
+            .partition(|policy| policy.coverage.can_cover(repository));
         let (decision, kind, message) = match answer {
             Answer::Admit { warning, .. } => ("admit", None, warning.clone()),
             Answer::Deny { kind, message, .. } => {

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::decision_log::{Client, Destination, Query, Record, Subject};
 use crate::oci::Digest;
-use crate::policy::{Root, Tags};
+use crate::policy::Root;
 use crate::pull::{Caller, Missing, Refusal, ServedManifest};
 use crate::state::EvidenceSource;
 
@@ -124,9 +124,8 @@ pub(super) async fn fetch_roots(engine: &Engine, image: &ImageReference) {
         return;
     };
     let policies = engine.in_force.snapshot();
-    let tags = Tags::default();
-    let matching = policies.matching(&image.repository, &tags);
-    let needed: BTreeSet<_> = matching
+    let needed: BTreeSet<_> = policies
+        .concerning(&image.repository)
         .flat_map(|policy| policy.requirement.authorities())
         .filter(|authority| matches!(authority.trusted_root, Root::Unusable { .. }))
         .map(|authority| authority.trusted_root_name.clone())

@@ -10,7 +10,7 @@ use crate::app::{self, Snapshot};
 use crate::config::Config;
 use crate::decision_log::{Basis, Subject};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
-use crate::policy::{AuthoritySigner, KeySet, Policies, Policy, Root, Tags};
+use crate::policy::{AuthoritySigner, KeySet, Policies, Policy, Root};
 use crate::state;
 
 /// A configuration that decides from what is stored.
@@ -203,9 +203,8 @@ impl Replay {
 /// The policies of a repository, whatever the tag, by their hashes. Nothing while a key or root of them is not to be had:
 /// then the hash does not say which.
 fn by_what(policies: &Policies, repository: &RepositoryName) -> Option<Vec<Digest>> {
-    let tags = Tags::default();
-    let matching = policies.matching(repository, &tags);
-    matching
+    let concerning = policies.concerning(repository);
+    concerning
         .map(|policy| has_all(policy).then_some(policy.hash))
         .collect()
 }

@@ -106,6 +106,15 @@ impl Coverage {
         }
     }
 
+    /// Whether an image of this name is covered under some tag or none.
+    #[must_use]
+    pub fn can_cover(&self, repository: &RepositoryName) -> bool {
+        match self {
+            Self::Names { .. } => self.covers(repository, &Tags::default()),
+            Self::Imported(imported) => imported.can_cover(repository),
+        }
+    }
+
     /// Whether tags can make a difference.
     #[must_use]
     pub fn is_about_tags(&self) -> bool {

@@ -9,7 +9,7 @@ use super::question::{World, now, signed_by};
 use super::registry::Pushed;
 use crate::oci::{Manifest, RepositoryName, Tag};
 use crate::policy::kyverno::ImageCoverage;
-use crate::policy::{Coverage, Doubt, ImportedCoverage, Policy, Revoked, Tags};
+use crate::policy::{Coverage, Doubt, ImportedCoverage, Mode, Policy, Revoked, Tags};
 use crate::state::Batch;
 
 /// Covers what was asked for through a tag with this prefix.
@@ -285,4 +285,30 @@ async fn a_digest_is_skipped_while_it_was_only_asked_for_through_skipped_tags() 
     assert_eq!(process.decide(&index).await, "untrusted_key");
     ask_through(&process, &index, "dev-3").await;
     assert_eq!(process.decide(&index).await, "untrusted_key");
+}
+
+#[tokio::test]
+async fn what_is_certain_through_a_tag_only_may_be_asked_for() {
+    let (world, house) = (World::new(), House::new().await);
+    let unsigned = house.registry.push_image("unsigned");
+    let through_dev = ImageCoverage::new(
+        vec!["*/web:dev-*".to_owned()],
+        Vec::new(),
+        Doubt::DoesNotCover,
+    );
+    let policy = Policy {
+        mode: Mode::Audit,
+        coverage: Coverage::Imported(Arc::new(through_dev)),
+        ..signed_by(&[&world.authority], 1)
+    };
+    let process = house.process(vec![policy]);
+    let subject = subject(&unsigned.digest);
+    assert!(process.admission.covers(&subject.repository).is_ok());
+    let other = "ghcr.io/org/other".parse().unwrap();
+    assert!(process.admission.covers(&other).is_err());
+    assert_eq!(process.decide(&unsigned).await, "no_policy");
+    ask_through(&process, &unsigned, "dev-1").await;
+    assert_eq!(process.decide(&unsigned).await, "audit");
+    ask_through(&process, &unsigned, "v1").await;
+    assert_eq!(process.decide(&unsigned).await, "no_policy");
 }
