@@ -6,7 +6,6 @@
 
 mod cluster_image_policy;
 mod containers_policy;
-mod expressions;
 mod kyverno;
 mod root_document;
 mod trust_root;

@@ -2,6 +2,8 @@
 
 use regex::{Regex, RegexBuilder};
 
+use super::re2;
+
 /// How a value is compared. Expressions are anchored at both ends when they are built.
 #[derive(Debug, Clone)]
 pub enum Matcher {
@@ -18,7 +20,7 @@ pub enum Matcher {
     Search {
         /// As written.
         source: String,
-        /// Compiled as it stands, size limited.
+        /// Compiled from what it says in their syntax, size limited.
         expression: Regex,
     },
     /// The whole value matches, where `*` stands for any text and `?` for one character, as Kyverno has it. Only for
@@ -77,7 +79,7 @@ impl Matcher {
         check_source(source)?;
         Ok(Self::Search {
             source: source.to_owned(),
-            expression: compile(source)?,
+            expression: compile(&re2::translated(source))?,
         })
     }
 

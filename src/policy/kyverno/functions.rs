@@ -8,7 +8,7 @@ use regex::RegexBuilder;
 use serde_json::{Value, json};
 
 use super::wildcard;
-use crate::policy::Matcher;
+use crate::policy::{Matcher, re2};
 
 /// One function: its name, and what it makes of texts. What it gives no answer for is an error.
 type TextFunction = (&'static str, usize, fn(&[&str]) -> Option<Value>);
@@ -125,7 +125,7 @@ fn compile(expression: &str) -> Option<regex::Regex> {
     if expression.len() > Matcher::SOURCE_BYTES_MAX {
         return None;
     }
-    RegexBuilder::new(expression)
+    RegexBuilder::new(&re2::translated(expression))
         .size_limit(Matcher::COMPILED_BYTES_MAX)
         .build()
         .ok()

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::documents::expressions;
 use crate::config::reader::{Field, Reader, Section};
 use crate::config::trusted_roots::PUBLIC_GOOD;
 use crate::policy::{AuthoritySigner, IdentityRequirement, Matcher};
@@ -135,7 +134,7 @@ pub(in crate::config::documents) fn read_search(
     reader: &mut Reader,
 ) -> Option<Matcher> {
     let help = "write a regular expression; dots are written `\\.`";
-    match expressions::search(field.text(reader)?) {
+    match Matcher::search(field.text(reader)?) {
         Ok(matcher) if matcher.constrains_little() => {
             reader.problem(
                 field,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::super::super::reader::{Field, Reader, Section, describe};
-use super::super::expressions;
 use super::{lookalike, plain};
 use crate::policy::{IdentityRequirement, Matcher};
 
@@ -105,7 +104,7 @@ fn read_matchers(
 fn read_matcher(field: &Field<'_>, is_expression: bool, reader: &mut Reader) -> Option<Matcher> {
     let text = plain::non_empty(field, reader)?;
     let matcher = if is_expression {
-        expressions::search(text)
+        Matcher::search(text)
     } else {
         Matcher::wildcard(text)
     };

@@ -190,6 +190,9 @@ fn expressions_see_the_predicate() {
             json!(true),
             "false",
         ),
+        // Classes are of ASCII, as in Go.
+        ("{{ regex_match('^\\d$','1') }}", json!(true), "true"),
+        ("{{ regex_match('^\\d$','\u{661}') }}", json!(false), "true"),
         ("{{ materials[].uri | length(@) }}", json!(2), "true"),
         (
             "{{ materials[?uri=='pkg:docker/b'].uri | [0] }}",

@@ -1,12 +1,4 @@
-//! Expressions in the syntax of Go, in which the other projects have them.
-
-use crate::policy::Matcher;
-use crate::policy::matcher::MatcherError;
-
-/// The expression, which must match somewhere in the value.
-pub(super) fn search(source: &str) -> Result<Matcher, MatcherError> {
-    Matcher::search(&translated(source))
-}
+//! Expressions in the syntax of RE2, as Go and so the other projects have them.
 
 /// The same expression in the syntax of `regex`, where that reads something else. Perl's classes are of ASCII in Go, and
 /// of Unicode here, which would match more; brackets in brackets, `&&`, `--` and `~~` are plain characters in Go, and
@@ -70,11 +62,11 @@ fn escaped(character: Option<char>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::policy::Matcher;
 
     #[test]
     fn classes_are_those_of_the_projects() {
-        let matches = |source: &str, text: &str| search(source).unwrap().matches(text);
+        let matches = |source: &str, text: &str| Matcher::search(source).unwrap().matches(text);
         for (source, text, expected) in [
             ("^\\d+$", "123", true),
             ("^\\d+$", "\u{0661}", false),
@@ -101,6 +93,6 @@ mod tests {
         ] {
             assert_eq!(matches(source, text), expected, "{source} {text}");
         }
-        assert!(search("(").is_err());
+        assert!(Matcher::search("(").is_err());
     }
 }
