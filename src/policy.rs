@@ -9,7 +9,7 @@ pub mod kyverno;
 pub mod matcher;
 pub mod material;
 pub mod pattern;
-mod re2;
+pub(crate) mod re2;
 pub mod rego;
 pub mod scope;
 

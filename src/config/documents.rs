@@ -149,14 +149,18 @@ fn undoes_default(
         DefaultAction::Deny if surroundings.are_of_documents() => {
             reader.warn(
                 field,
-                format!("the policy covers every image and {waives}: usable only under `default: audit`"),
+                format!(
+                    "the policy covers every image and {waives}: usable only under `default: audit`"
+                ),
             );
             false
         }
         DefaultAction::Deny => {
             reader.problem(
                 field,
-                format!("the policy covers every image and {waives}: nothing would be refused any more"),
+                format!(
+                    "the policy covers every image and {waives}: nothing would be refused any more"
+                ),
                 "name the repositories, or say `default: audit` in the configuration as well",
             );
             true

@@ -3,7 +3,7 @@
 /// The same expression in the syntax of `regex`, where that reads something else. Perl's classes are of ASCII in Go, and
 /// of Unicode here, which would match more; brackets in brackets, `&&`, `--` and `~~` are plain characters in Go, and
 /// operations on classes here; `\<` is an angle bracket in Go, and the start of a word here.
-pub(super) fn translated(source: &str) -> String {
+pub(crate) fn translated(source: &str) -> String {
     let mut translated = String::new();
     let mut characters = source.chars().peekable();
     let mut in_class = false;

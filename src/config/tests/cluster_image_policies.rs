@@ -408,7 +408,11 @@ fn what_refuses_nothing_of_everything_stands_under_an_auditing_default_only() {
             Err(problems) => {
                 assert!(!usable, "{problems}");
                 assert_eq!(keys(&problems.0), ["spec.images"]);
-                assert!(problems.0[0].message.starts_with("the policy covers every image and "));
+                assert!(
+                    problems.0[0]
+                        .message
+                        .starts_with("the policy covers every image and ")
+                );
             }
         }
         let config = format!("{config}\ndefault: audit");

@@ -101,7 +101,13 @@ fn note_conditions(section: &Section<'_>, document: &Document<'_>, reader: &mut 
     }
     if let Some(field) = section.get("imageExtractors") {
         let note = "where a resource names its images is not known at a pull: the rule covers every pull of its images";
-        super::widen(&field, only_audits, note.to_owned(), document.surroundings, reader);
+        super::widen(
+            &field,
+            only_audits,
+            note.to_owned(),
+            document.surroundings,
+            reader,
+        );
     }
     for key in ["mutate", "validate", "generate"] {
         if let Some(field) = section.get(key) {

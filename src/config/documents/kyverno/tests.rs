@@ -26,7 +26,11 @@ pub(super) fn load_with(text: &str, default: DefaultAction) -> (Vec<Arc<Policy>>
 }
 
 /// The same with these upstreams; with none, as a document without a configuration.
-pub(super) fn load_among(hosts: &[&str], text: &str, default: DefaultAction) -> (Vec<Arc<Policy>>, Reader) {
+pub(super) fn load_among(
+    hosts: &[&str],
+    text: &str,
+    default: DefaultAction,
+) -> (Vec<Arc<Policy>>, Reader) {
     let source = Source {
         path: PathBuf::from("p.yaml"),
         text: text.to_owned(),

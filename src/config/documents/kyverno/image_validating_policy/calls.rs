@@ -10,7 +10,7 @@ use super::meaning::{Meaning, Scope};
 use super::term::{Computed, Formula, Names, Term};
 use super::values::{computed, text, truth};
 use super::{counts, vouching};
-use crate::config::documents::expressions;
+use crate::policy::re2;
 
 /// What can be asked of signed values with the same meaning as in Kyverno: functions, and functions of a value.
 const FUNCTIONS: [&str; 19] = [
@@ -297,7 +297,7 @@ fn signed_call(
                 let message = "an expression that is not written out";
                 Refusal::new(operand, message, "write the regular expression in quotes")
             })?;
-            let pattern = expressions::translated(&pattern);
+            let pattern = re2::translated(&pattern);
             operand_computed = Computed::literal(LiteralValue::String(pattern.into()));
         }
         parts.push(operand_computed);

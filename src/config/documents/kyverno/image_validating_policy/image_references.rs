@@ -4,7 +4,6 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, operators};
 
 use super::expression::{Expression, Refusal, literal_text};
-use crate::config::documents::expressions;
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader, Section, describe};
 use crate::policy::Matcher;
@@ -308,7 +307,7 @@ fn test(part: &IdedExpr, function: &str, argument: String) -> Result<Test, Refus
         "startsWith" => Ok(Test::StartsWith(argument)),
         "endsWith" => Ok(Test::EndsWith(argument)),
         "contains" => Ok(Test::Contains(argument)),
-        "matches" => match expressions::search(&argument) {
+        "matches" => match Matcher::search(&argument) {
             Ok(Matcher::Search { expression, .. }) => Ok(Test::Matches(expression)),
             Ok(_) => Err(not_supported(part)),
             Err(error) => Err(Refusal::new(

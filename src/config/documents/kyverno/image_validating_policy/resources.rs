@@ -51,10 +51,17 @@ pub(super) fn left_out<'n>(spec: &Section<'n>, reader: &mut Reader) -> Vec<(Fiel
     let rules = constraints.get("resourceRules");
     for rule in rules.map(|it| it.items(reader)).unwrap_or_default() {
         let rule = rule.section(RULE_KEYS, reader);
-        found.extend(rule.get("resourceNames").map(|field| (field, unknown("resourceNames"))));
+        found.extend(
+            rule.get("resourceNames")
+                .map(|field| (field, unknown("resourceNames"))),
+        );
         let resources = rule.get("resources");
         let resources = resources.map(|it| it.items(reader)).unwrap_or_default();
-        found.extend(resources.into_iter().filter_map(|it| other_than_pods(it, reader)));
+        found.extend(
+            resources
+                .into_iter()
+                .filter_map(|it| other_than_pods(it, reader)),
+        );
     }
     found
 }

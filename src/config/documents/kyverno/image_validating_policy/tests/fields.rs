@@ -239,7 +239,9 @@ fn an_audit_is_not_widened_to_all_pulls() {
     loaded(&audit, &[]);
     for (text, key) in [
         (
-            with_spec("validationActions: [Audit]\n  matchConditions: [{name: a, expression: object.x}]"),
+            with_spec(
+                "validationActions: [Audit]\n  matchConditions: [{name: a, expression: object.x}]",
+            ),
             "spec.matchConditions",
         ),
         (
@@ -269,7 +271,12 @@ fn an_audit_is_not_widened_to_all_pulls() {
 fn a_document_alone_says_nothing_about_upstreams() {
     let text = with_spec("").replace("ghcr.io/org/*", "quay.io/org/*");
     let (_, reader) = load_among(&[], &text, DefaultAction::Deny);
-    assert!(!reader.warnings.iter().any(|it| it.message.contains("upstreams")));
+    assert!(
+        !reader
+            .warnings
+            .iter()
+            .any(|it| it.message.contains("upstreams"))
+    );
 }
 
 /// Entries of `matchImageReferences`, with what is warned of.
