@@ -31,7 +31,7 @@ use crate::config::documents;
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader, Section};
 use crate::oci::Digest;
-use crate::policy::{Coverage, Mode, Policy};
+use crate::policy::{Coverage, Mode, Policy, SignedName};
 use attestors::{Attestor, read_name};
 use expression::Expression;
 use meaning::{Definitions, NamedAttestor};
@@ -122,7 +122,7 @@ pub(in crate::config::documents) fn read(
         mode,
         requirement: requirement?,
         signature_repositories: scope.repositories,
-        signed_name_must_match: false,
+        signed_name: SignedName::Any,
         max_signature_age: None,
     };
     Some(Arc::new(policy.with_hash()))
