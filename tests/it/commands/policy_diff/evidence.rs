@@ -336,18 +336,33 @@ spec:
     let name = pulled.scene.registry.name();
     let tightened = document("second", &name, "v2", &stranger);
     pulled.scene.proxy.write_file("second.yaml", &tightened);
-    let (status, report) = pulled
-        .report(|new| new["policy_files"] = json!(["second.yaml"]))
-        .await;
+    let second = |new: &mut Value| new["policy_files"] = json!(["second.yaml"]);
+    let (status, report) = pulled.report(second).await;
     assert_eq!(status, REFUSED, "{report}");
-    assert_eq!(
-        changes(&report, "differences"),
-        [change(two, "admit>deny")],
-        "{report}"
-    );
+    let only_two = [change(two, "admit>deny")];
+    assert_eq!(changes(&report, "differences"), only_two, "{report}");
     let policy = &report["differences"][0]["would_be"]["policies"][0];
     assert!(
         policy["file"].as_str().unwrap().ends_with("second.yaml"),
         "{policy}"
     );
+    // Log and state each say through which tags; by neither, every policy for the repository counts.
+    let database = pulled.scene.proxy.database();
+    let state = "CREATE TABLE kept AS SELECT * FROM asked_tags; DELETE FROM asked_tags;";
+    database.execute_batch(state).unwrap();
+    let (_, report) = pulled.report(second).await;
+    assert_eq!(changes(&report, "differences"), only_two, "{report}");
+    let log = "UPDATE decisions SET body = json_set(body, '$.reference', digest);";
+    database.execute_batch(log).unwrap();
+    let (_, report) = pulled.report(second).await;
+    assert_eq!(
+        report["differences"].as_array().unwrap().len(),
+        2,
+        "{report}"
+    );
+    database
+        .execute_batch("INSERT INTO asked_tags SELECT * FROM kept")
+        .unwrap();
+    let (_, report) = pulled.report(second).await;
+    assert_eq!(changes(&report, "differences"), only_two, "{report}");
 }
