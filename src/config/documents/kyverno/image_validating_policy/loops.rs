@@ -27,7 +27,14 @@ impl Meaning<'_> {
                     // Whether there is such an image: of the others of a Pod nothing is known.
                     Term::Truth(Formula::Constant(_)) => Err(about_others(part)),
                     Term::Value(value) if value.attested.is_none() => Err(about_others(part)),
-                    result => Ok(result),
+                    result @ (Term::Value(_)
+                    | Term::Truth(_)
+                    | Term::Image
+                    | Term::Attestor(_)
+                    | Term::Attestation(_)
+                    | Term::Names(_)
+                    | Term::Several(_)
+                    | Term::Count(_)) => Ok(result),
                 }
             }
             Term::Value(range) if range.attested.is_some() => {
