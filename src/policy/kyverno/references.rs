@@ -154,5 +154,7 @@ fn is_about_tags(glob: &str) -> bool {
     let last = glob.rsplit('/').next().unwrap_or(glob);
     let plain = !glob.contains(['[', '{', '\\']);
     let before = last.strip_suffix('*');
+    // With any tag it is no matter which.
+    let before = before.map(|before| before.strip_suffix(':').unwrap_or(before));
     !plain || before.is_none_or(|before| before.contains([':', '@', '?', '*']))
 }

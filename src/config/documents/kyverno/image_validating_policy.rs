@@ -31,7 +31,7 @@ use crate::config::documents;
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader, Section};
 use crate::oci::Digest;
-use crate::policy::{Coverage, Mode, Policy, SignedName};
+use crate::policy::{Coverage, ImportedCoverage as _, Mode, Policy, SignedName};
 use attestors::{Attestor, read_name};
 use expression::Expression;
 use meaning::{Definitions, NamedAttestor};
@@ -100,6 +100,11 @@ pub(in crate::config::documents) fn read(
     if let Some(coverage) = &coverage {
         let waives = (mode == Mode::Audit).then_some("only audits");
         documents::undoes_default(coverage, waives, spec.field(), surroundings, reader);
+        if only_audits && coverage.is_about_tags() {
+            let field = references.as_ref().unwrap_or(spec.field());
+            let note = "which tags a digest goes by is not always known, and in doubt the policy covers it";
+            super::widen(field, only_audits, note.to_owned(), surroundings, reader);
+        }
     }
     let context = BTreeSet::new();
     let mut scope = Scope {

@@ -235,7 +235,9 @@ fn only_deny_refuses() {
 
 #[test]
 fn an_audit_is_not_widened_to_all_pulls() {
-    let audit = with_spec("validationActions: [Audit]");
+    let audit = with_spec(
+        "validationActions: [Audit]\n  matchConstraints: {resourceRules: [{resources: [pods]}]}",
+    );
     loaded(&audit, &[]);
     for (text, key) in [
         (
@@ -251,6 +253,10 @@ fn an_audit_is_not_widened_to_all_pulls() {
         (
             audit.replace("resources: [pods]", "resources: [tasks]"),
             "spec.matchConstraints.resourceRules[0].resources[0]",
+        ),
+        (
+            audit.replace("ghcr.io/org/*", "ghcr.io/org/app:dev-*"),
+            "spec.matchImageReferences",
         ),
         (
             audit.replace("{name: p}", "{name: p, namespace: dev}"),

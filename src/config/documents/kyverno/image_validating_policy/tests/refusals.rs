@@ -164,7 +164,10 @@ const REFUSED: &[(&str, &str)] = &[
         "images.containers.all(i, verifyImageSignatures(i, [attestors.a]) > 0) || true",
         "demand no signature",
     ),
-    ("images.containers.all(i, true)", "demand no signature"),
+    (
+        "images.containers.all(i, true)",
+        "which images a Pod has, and how many, is not known",
+    ),
     ("(", "not a CEL expression"),
     (
         "images.containers.all(i, verifyAttestationSignatures(i, attestations.short, [attestors.a]) > 0 && \
