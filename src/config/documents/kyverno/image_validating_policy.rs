@@ -101,7 +101,7 @@ pub(in crate::config::documents) fn read(
         let waives = (mode == Mode::Audit).then_some("only audits");
         documents::undoes_default(coverage, waives, spec.field(), surroundings, reader);
         if only_audits && coverage.is_about_tags() {
-            let field = references.as_ref().unwrap_or(spec.field());
+            let field = references.as_ref().unwrap_or_else(|| spec.field());
             let note = "which tags a digest goes by is not always known, and in doubt the policy covers it";
             super::widen(field, only_audits, note.to_owned(), surroundings, reader);
         }
