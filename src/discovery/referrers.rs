@@ -187,3 +187,39 @@ fn says_it_is_another(descriptor: &Descriptor) -> bool {
         !UNSAID.contains(&said) && !is_signature.iter().any(|word| said.contains(word))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_missed_unless_it_says_that_it_was_something_else() {
+        let says = |said: Option<&str>| {
+            says_it_is_another(&Descriptor {
+                media_type: media_type::OCI_MANIFEST.to_owned(),
+                digest: crate::oci::Digest::sha256(b"gone"),
+                size: 1,
+                artifact_type: said.map(str::to_owned),
+                annotations: std::collections::BTreeMap::new(),
+            })
+        };
+        for said in [
+            None,
+            Some(""),
+            Some("application/vnd.oci.empty.v1+json"),
+            Some(media_type::OCI_IMAGE_CONFIG),
+            Some("application/vnd.dev.sigstore.bundle.v0.3+json"),
+            Some("application/vnd.dev.cosign.artifact.sig.v1+json"),
+            Some(media_type::DSSE_ENVELOPE),
+            Some("application/vnd.in-toto+json"),
+        ] {
+            assert!(!says(said), "{said:?}");
+        }
+        for said in [
+            "application/spdx+json",
+            "application/vnd.cncf.helm.config.v1+json",
+        ] {
+            assert!(says(Some(said)), "{said}");
+        }
+    }
+}
