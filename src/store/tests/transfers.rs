@@ -249,15 +249,25 @@ async fn whoever_begins_what_was_just_stored_follows_a_complete_transfer() {
     assert_eq!(incoming(&directory), 0);
 }
 
-#[tokio::test]
-async fn a_cancelled_begin_leaves_no_transfer() {
-    let (directory, store) = new_store().await;
-    let digest = Digest::sha256(b"x");
-    assert!(is_pending(Box::pin(store.begin(&digest, 1)).as_mut()));
-    assert!(store.transfer(&digest).is_none());
-    let (filling, _) = lead(&store, &digest, 1).await;
-    drop(filling);
-    assert_eq!(incoming(&directory), 0);
+#[test]
+fn a_cancelled_begin_leaves_no_transfer() {
+    // The one thread for files is busy, so that the first call waits for certain, and is over before the second begins.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (directory, store) = new_store().await;
+        let digest = Digest::sha256(b"x");
+        let (free, busy) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || busy.recv());
+        assert!(is_pending(Box::pin(store.begin(&digest, 1)).as_mut()));
+        assert!(store.transfer(&digest).is_none());
+        free.send(()).unwrap();
+        let (filling, _) = lead(&store, &digest, 1).await;
+        drop(filling);
+        assert_eq!(incoming(&directory), 0);
+    });
 }
 
 #[tokio::test]
