@@ -323,6 +323,7 @@ async fn cve_2024_3727_digests_that_are_none_in_a_manifest() {
         ("short", "sha256:abcd".to_owned()),
         ("upper", format!("sha256:{}", "A".repeat(64))),
         ("empty", String::new()),
+        ("unknown", format!("md5:{}", "0".repeat(32))),
     ] {
         let mut manifest = Image::new(tag);
         let mut json: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();

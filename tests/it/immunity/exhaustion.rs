@@ -202,36 +202,44 @@ async fn cve_2023_30551_entries_of_odd_shapes() {
 
 #[tokio::test]
 async fn cve_2025_66506_token_and_challenge_of_any_size() {
-    // A challenge of many parts, and a token that is longer than a header may be.
     let scene = Scene::start().await;
     let image = scene.signed("apps/web", "v1");
-    let parts = ",a=b".repeat(5_000);
-    scene.registry.fault(
-        "/apps/web/",
-        Fault::Answer {
-            status: 401,
-            headers: vec![(
-                "WWW-Authenticate",
-                format!(
-                    "Bearer realm=\"http://{}/token\"{parts}",
-                    scene.registry.name()
-                ),
-            )],
-            body: Bytes::new(),
-        },
-    );
-    let token = "t".repeat(900_000);
-    scene.registry.fault(
-        "/token",
-        Fault::Answer {
-            status: 200,
-            headers: vec![],
-            body: json!({"token": token}).to_string().into(),
-        },
-    );
+    let challenge = |more: &str| Fault::Answer {
+        status: 401,
+        headers: vec![(
+            "WWW-Authenticate",
+            format!(
+                "Bearer realm=\"http://{}/token\"{more}",
+                scene.registry.name()
+            ),
+        )],
+        body: Bytes::new(),
+    };
+    // A challenge of many parts leads nowhere.
+    scene
+        .registry
+        .fault("/apps/web/", challenge(&",a=b".repeat(5_000)));
     let answer = scene.manifest("apps/web", "v1").await;
-    assert!(matches!(answer.status, 403 | 503), "{answer}");
+    assert!(matches!(answer.status, 403 | 502 | 503), "{answer}");
     assert_cheap(&scene, &answer);
+    assert_eq!(scene.registry.count("/token"), 0);
+    // A token that is longer than a header may be, and one without an end, which is left at its limit.
+    let long = Fault::Answer {
+        status: 200,
+        headers: vec![],
+        body: json!({"token": "t".repeat(900_000)}).to_string().into(),
+    };
+    for (name, token) in [("apps/long", long), ("apps/endless", Fault::Endless)] {
+        scene.registry.lift_faults();
+        scene.signed(name, "v1");
+        scene.registry.fault(&format!("/{name}/"), challenge(""));
+        scene.registry.fault("/token", token);
+        let answer = scene.manifest(name, "v1").await;
+        assert!(matches!(answer.status, 403 | 502 | 503), "{answer}");
+        assert_cheap(&scene, &answer);
+        assert!(answer.elapsed < Duration::from_secs(5), "{answer}");
+    }
+    assert_eq!(scene.registry.count("/token"), 2);
     scene.registry.lift_faults();
     let answer = scene.manifest_soon("apps/web", "v1").await;
     assert_serves(&answer, &image);

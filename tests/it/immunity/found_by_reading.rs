@@ -298,6 +298,10 @@ async fn not_a_cve_stampede_whose_leader_fails() {
     for answer in &answers {
         assert_serves(answer, &image);
     }
+    // Who waited for it took its place together.
+    let asked = |what: &str| scene.registry.count(what);
+    assert!(asked(&format!("^GET .*/manifests/{}$", image.digest)) <= 2);
+    assert!(asked(&regex::escape(&image.cosign_tag("sig"))) <= 2);
     // The upstream fails the first discovery of another: cannot decide, and nobody remembers it for long.
     let image = scene.signed("apps/web", "v2");
     scene.registry.fault_times(
