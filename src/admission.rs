@@ -6,6 +6,7 @@
 
 mod asked_tags;
 mod blob;
+mod conclusion;
 pub mod decision;
 pub mod denial;
 mod endorsement;

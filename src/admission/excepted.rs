@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::conclusion::{Conclusion, later};
 use super::decision::{Decision, Outcome};
 use super::denial::Kind;
 use super::endorsement::Endorsement;
 use super::evaluate::{Evaluation, Finding};
-use super::judge::{Conclusion, Terms, later};
+use super::judge::Terms;
 use super::recorder::Draft;
 use super::{Admission, REFUSAL_MEMORY};
 use crate::decision_log::{Basis, Subject};

@@ -8,17 +8,18 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::asked_tags::OwnTags;
-use super::decision::{Decision, Error, Outcome};
+use super::conclusion::{Conclusion, refuse, refuse_for, undecided};
+use super::decision::{Decision, Error};
 use super::denial::Denial;
 use super::endorsement::{Endorsement, Parents};
-use super::evaluate::{self, Evaluation, Finding, Known, SignedTags};
+use super::evaluate::{self, Evaluation, Finding, Known};
 use super::evidence::Gathering;
 use super::material::Nature;
 use super::recorder::Draft;
-use super::{Admission, Asked, REFUSAL_MEMORY, Reliance, UNAVAILABLE_MEMORY};
-use crate::decision_log::{Basis, Subject};
+use super::{Admission, Asked, Reliance, UNAVAILABLE_MEMORY};
+use crate::decision_log::Subject;
 use crate::manifests::{self, Document, Origin};
-use crate::policy::{Exception, Policies, Policy, Quantifier, Tags};
+use crate::policy::{Policies, Policy, Quantifier, Tags};
 
 /// How long a refusal waits for a key service to say whether a key has a newer version.
 const NEWER_KEYS_WAIT: Duration = Duration::from_secs(2);
@@ -28,19 +29,6 @@ pub(super) type Arriving<'a> = Shared<BoxFuture<'a, Arrived>>;
 
 /// The manifest and where it came from, or why it does not come.
 type Arrived = Result<(Arc<Document>, Origin), Arc<manifests::Error>>;
-
-/// What was concluded, before it is recorded.
-pub(super) struct Conclusion {
-    pub(super) outcome: Outcome,
-    pub(super) until: Timestamp,
-    pub(super) endorsement_depth: usize,
-    /// The exception that made a refusal into it.
-    pub(super) exception: Option<Arc<Exception>>,
-    /// The tags that were signed, for each policy that compares them.
-    pub(super) signed_tags: Vec<SignedTags>,
-    /// When signatures were looked for.
-    pub(super) looked_at: Timestamp,
-}
 
 /// What signatures are judged by.
 pub(super) enum Basics {
@@ -366,79 +354,6 @@ impl Admission {
         draft.timing.verification += verifying.elapsed();
         evaluation
     }
-
-    fn conclude_from(
-        &self,
-        subject: &Subject,
-        document: Arc<Document>,
-        mut evaluation: Evaluation,
-        gathering: &Gathering,
-        terms: &Terms,
-        draft: &mut Draft,
-    ) -> Conclusion {
-        draft.sources = gathering.reports();
-        draft.take_evaluation(&mut evaluation);
-        let Evaluation {
-            finding,
-            audit,
-            enforced,
-            valid_until,
-            signed_tags,
-            ..
-        } = evaluation;
-        let basis = if audit.is_none() || enforced {
-            Basis::Signature
-        } else {
-            Basis::Audit
-        };
-        let outcome = match finding {
-            Finding::Satisfied => Outcome::Admit {
-                basis,
-                document,
-                warning: audit,
-            },
-            Finding::Refused(denial) => return refuse(denial, terms.now),
-            Finding::Undecided { missing } => return undecided(subject, &missing, terms.now),
-        };
-        // Sources that are still being asked go on in the background; one that failed is asked again soon.
-        let fresh_until = if draft.stale || basis == Basis::Audit || gathering.has_failed() {
-            later(terms.now, REFUSAL_MEMORY)
-        } else {
-            later(
-                gathering.discovered_at(),
-                self.inner.freshness.reverify_after,
-            )
-        };
-        Conclusion {
-            outcome,
-            until: valid_until.map_or(fresh_until, |until| until.min(fresh_until)),
-            endorsement_depth: 0,
-            exception: None,
-            signed_tags,
-            looked_at: gathering.discovered_at(),
-        }
-    }
-
-    fn admit_material(
-        &self,
-        document: Arc<Document>,
-        terms: &Terms,
-        draft: &mut Draft,
-    ) -> Conclusion {
-        draft.policies_unasked(terms);
-        Conclusion {
-            outcome: Outcome::Admit {
-                basis: Basis::SignatureArtifact,
-                document,
-                warning: None,
-            },
-            until: later(terms.now, self.inner.freshness.reverify_after),
-            endorsement_depth: 0,
-            exception: None,
-            signed_tags: Vec::new(),
-            looked_at: terms.now,
-        }
-    }
 }
 
 impl Terms {
@@ -459,69 +374,9 @@ impl Terms {
     }
 }
 
-impl Endorsement {
-    fn admit(&self, document: Arc<Document>, terms: &Terms, draft: &mut Draft) -> Conclusion {
-        let parent = self.parent();
-        let matching = terms.matching(&document.subject);
-        let comparing = matching.iter().filter(|policy| policy.compares_tags());
-        draft.endorsed_by = Some(parent.subject.digest);
-        draft.tags.extend(parent.tags.iter().cloned());
-        draft.judged_by.clone_from(&parent.judged_by);
-        Conclusion {
-            until: parent.until,
-            endorsement_depth: parent.endorsement_depth + 1,
-            exception: None,
-            // The index was signed under its tags and says nothing of those of what it lists.
-            signed_tags: comparing
-                .map(|policy| SignedTags::none_of(policy))
-                .collect(),
-            looked_at: Timestamp::MIN,
-            outcome: Outcome::Admit {
-                basis: Basis::Endorsement,
-                document,
-                // What an auditing policy holds against the parent, it holds against the child.
-                warning: parent.warning().cloned(),
-            },
-        }
-    }
-}
-
-fn refuse(denial: Denial, now: Timestamp) -> Conclusion {
-    refuse_for(denial, REFUSAL_MEMORY, now)
-}
-
-fn refuse_for(denial: Denial, memory: Duration, now: Timestamp) -> Conclusion {
-    Conclusion {
-        outcome: Outcome::Deny(denial),
-        until: later(now, memory),
-        endorsement_depth: 0,
-        exception: None,
-        signed_tags: Vec::new(),
-        looked_at: now,
-    }
-}
-
-fn undecided(subject: &Subject, missing: &str, now: Timestamp) -> Conclusion {
-    Conclusion {
-        outcome: Outcome::Unavailable {
-            missing: format!("{subject} cannot be decided: {missing}"),
-            retry_after: UNAVAILABLE_MEMORY,
-        },
-        until: later(now, UNAVAILABLE_MEMORY),
-        endorsement_depth: 0,
-        exception: None,
-        signed_tags: Vec::new(),
-        looked_at: now,
-    }
-}
-
 fn storage(subject: &Subject, source: crate::state::Error) -> Arc<Error> {
     Arc::new(Error::Storage {
         subject: subject.clone(),
         source: source.into(),
     })
-}
-
-pub(super) fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.checked_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use ulid::Ulid;
 
+use super::conclusion::Conclusion;
 use super::decision::{Decision, Described, Error, Outcome, StorageError};
 use super::denial::Denial;
 use super::evaluate::{Evaluation, SignedTags};
 use super::evidence::Gathering;
 use super::gather::Findings;
-use super::judge::{Conclusion, Terms};
+use super::judge::Terms;
 use super::{Admission, Asked, Inner};
 use crate::decision_log::{
     self, AttemptReport, Basis, DenialReport, Mode, PolicyReport, Record, SourceOutcome,
