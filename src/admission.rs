@@ -9,6 +9,7 @@ mod blob;
 mod conclusion;
 pub mod decision;
 pub mod denial;
+mod draft;
 mod endorsement;
 pub mod evaluate;
 mod evidence;

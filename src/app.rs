@@ -2,13 +2,13 @@
 
 mod certificate;
 mod changes;
+mod engine;
 mod files;
 mod material;
 mod recording;
 mod reload;
 mod replay;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,42 +17,30 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+pub use engine::Engine;
+pub(crate) use engine::upstreams;
 pub(crate) use material::configured;
 
 use crate::admin::{self, Admin};
-use crate::admission::{self, Admission, Reliance, Sink};
+use crate::admission::Admission;
 use crate::clock;
-use crate::config::{self, Config, TlsFiles};
-use crate::decision_log::{AccessLog, Destination, JsonLines, OpenError, Record};
-use crate::discovery::Discovery;
-use crate::in_force::InForce;
+use crate::config::{Config, TlsFiles};
+use crate::decision_log::{AccessLog, Destination, OpenError};
 use crate::keys;
-use crate::manifests::Manifests;
-use crate::pull::{self, Pull};
 use crate::server::{self, Listener, RulesInForce, Server};
-use crate::state::{self, State};
-use crate::store::{self, Store};
-use crate::telemetry::Metrics;
+use crate::state;
+use crate::store;
 use crate::trust;
-use crate::upstream::Upstream;
-use crate::upstream::config::{BuildError, HostConfig, Proxy};
-use crate::upstream::credentials;
-use crate::upstream::http::HttpUpstream;
+use crate::upstream::config::BuildError;
 use certificate::Certificate;
 pub use files::{Files, Loader};
-use material::{Maker, Material};
 pub(crate) use recording::{Recording, RecordingError};
 use reload::Reloader;
 pub(crate) use replay::{Replay, Snapshot};
 
 /// How long connections that are answering may take to finish when the process is told to stop.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(25);
-/// How long transfers and writes in the background may take after that.
-const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long a decision waits for its line to be taken.
-const LINE_TIME_MAX: Duration = Duration::from_millis(500);
 /// How often the pulls that reused decisions are written to their records.
 const COUNTS_WRITTEN_EVERY: Duration = Duration::from_secs(10);
 
@@ -63,40 +51,6 @@ pub struct Lines {
     pub decisions: Destination,
     /// One JSON line for each pull.
     pub pulls: Destination,
-}
-
-/// Everything that decides and serves, without listeners.
-#[derive(Debug)]
-pub struct Engine {
-    /// Serves pulls.
-    pub pull: Pull,
-    /// Decides.
-    pub admission: Admission,
-    /// Evidence, hints and the decision log.
-    pub state: State,
-    /// Content.
-    pub store: Store,
-    /// The numbers.
-    pub metrics: Arc<Metrics>,
-    /// The policies in force, and what they are made of.
-    pub in_force: InForce,
-    material: Material,
-    maker: Maker,
-    decisions: JsonLines,
-    tasks: TaskTracker,
-    /// Ends what goes on in the background.
-    stop: CancellationToken,
-}
-
-/// What an engine stands on.
-#[derive(Debug)]
-struct Ground {
-    upstream: Arc<dyn Upstream>,
-    store: Store,
-    state: State,
-    reliance: Reliance,
-    metrics: Arc<Metrics>,
-    tasks: TaskTracker,
 }
 
 /// A proxy that is listening.
@@ -185,119 +139,6 @@ pub enum Error {
     /// Two metrics have the same name.
     #[error("set up the metrics")]
     Metrics(#[from] prometheus::Error),
-}
-
-impl Engine {
-    /// Sets everything up. No upstream is asked for anything, so it works while all are down.
-    ///
-    /// # Errors
-    /// When the data directory or an upstream's configuration cannot be used.
-    pub async fn build(config: &Config, decisions: &Destination) -> Result<Self, Error> {
-        let tasks = TaskTracker::new();
-        let metrics = Arc::new(Metrics::new()?);
-        let upstream = HttpUpstream::new(
-            upstreams(config),
-            Arc::clone(&config.limits),
-            Arc::clone(&metrics) as _,
-        )?;
-        let (store, state) = open(config, &tasks).await?;
-        let ground = Ground {
-            upstream: Arc::new(upstream),
-            store,
-            state,
-            reliance: Reliance::Fresh,
-            metrics,
-            tasks,
-        };
-        Self::on(ground, config, decisions)
-    }
-
-    fn on(ground: Ground, config: &Config, decisions: &Destination) -> Result<Self, Error> {
-        let Ground {
-            upstream,
-            store,
-            state,
-            reliance,
-            metrics,
-            tasks,
-        } = ground;
-        let limits = Arc::clone(&config.limits);
-        let manifests = Manifests::new(
-            store.clone(),
-            state.clone(),
-            Arc::clone(&upstream),
-            Arc::clone(&limits),
-        );
-        let decisions = JsonLines::open(decisions)?;
-        let stop = CancellationToken::new();
-        let maker = Maker {
-            directory: Some(config.data_dir.clone()),
-            observer: Arc::<Metrics>::clone(&metrics),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        };
-        let material = maker.make(config, None)?;
-        let in_force = InForce::new(material.configured(config));
-        tasks.spawn(in_force.clone().follow(stop.clone()));
-        let admission = Admission::new(admission::Parts {
-            in_force: in_force.clone(),
-            manifests: manifests.clone(),
-            discovery: Discovery::new(Arc::clone(&upstream), Arc::clone(&limits)),
-            state: state.clone(),
-            store: store.clone(),
-            limits: Arc::clone(&limits),
-            freshness: config.freshness,
-            reliance,
-            replica: replica(),
-            sink: Arc::new(Recorded {
-                metrics: Arc::clone(&metrics),
-                lines: decisions.clone(),
-            }),
-            tasks: tasks.clone(),
-        });
-        let pull = Pull::new(pull::Parts {
-            admission: admission.clone(),
-            manifests,
-            upstream,
-            state: state.clone(),
-            store: store.clone(),
-            limits,
-            freshness: config.freshness,
-            tasks: tasks.clone(),
-        });
-        Ok(Self {
-            pull,
-            admission,
-            state,
-            store,
-            metrics,
-            in_force,
-            material,
-            maker,
-            decisions,
-            tasks,
-            stop,
-        })
-    }
-
-    /// Lets work in the background finish, for a while, and writes what is still only in memory.
-    pub async fn settle(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(SETTLE_TIME_MAX, self.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("Stopped before all work in the background was done");
-        }
-        write_counts(&self.admission).await;
-        if let Err(error) = self.decisions.flush().await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "Could not write all decision lines"
-            );
-        }
-    }
 }
 
 impl App {
@@ -410,31 +251,6 @@ impl App {
     }
 }
 
-/// Tells metrics and lines about each decision.
-#[derive(Debug)]
-struct Recorded {
-    metrics: Arc<Metrics>,
-    lines: JsonLines,
-}
-
-#[async_trait::async_trait]
-impl Sink for Recorded {
-    async fn recorded(&self, record: &Record) {
-        self.metrics.decided(record);
-        // The record is durable in the database by now: a reader of the lines that has stopped reading holds up no pull.
-        match tokio::time::timeout(LINE_TIME_MAX, self.lines.write(record)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "Could not write a decision line"
-                );
-            }
-            Err(_elapsed) => tracing::error!(id = %record.id, "Nobody takes the decision lines"),
-        }
-    }
-}
-
 async fn keep_writing_counts(admission: Admission, stop: CancellationToken) {
     loop {
         let pause = tokio::time::sleep(COUNTS_WRITTEN_EVERY);
@@ -454,61 +270,11 @@ async fn write_counts(admission: &Admission) {
     }
 }
 
-/// Content and state, where the configuration keeps them.
-async fn open(config: &Config, tasks: &TaskTracker) -> Result<(Store, State), Error> {
-    let path = || config.data_dir.clone();
-    let bytes_max = config.limits.store_bytes_max;
-    let store = Store::open(&config.data_dir, bytes_max, tasks)
-        .await
-        .map_err(|source| Error::Store {
-            path: path(),
-            source,
-        })?;
-    let state = State::open(&config.data_dir).map_err(|source| Error::State {
-        path: path(),
-        source,
-    })?;
-    Ok((store, state))
-}
-
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let listen = |source| Error::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
     Ok((listener, bound))
-}
-
-/// The upstreams of a configuration.
-pub(crate) fn upstreams(config: &Config) -> crate::upstream::config::Config {
-    let host = |upstream: &config::Upstream| HostConfig {
-        endpoint: upstream.endpoint.clone(),
-        plain_http: upstream.plain_http,
-        ca_pem: upstream.ca.clone(),
-        credentials: credentials(&upstream.credentials),
-        token_hosts: upstream.token_hosts.clone(),
-    };
-    let hosts: HashMap<_, _> = config
-        .upstreams
-        .iter()
-        .map(|(name, upstream)| (name.clone(), host(upstream)))
-        .collect();
-    crate::upstream::config::Config {
-        hosts,
-        proxy: Proxy::System,
-    }
-}
-
-fn credentials(configured: &config::Credentials) -> credentials::Credentials {
-    match configured {
-        config::Credentials::Anonymous => credentials::Credentials::Anonymous,
-        config::Credentials::DockerConfig { path } => {
-            credentials::Credentials::DockerConfig { path: path.clone() }
-        }
-        config::Credentials::Basic { username, password } => credentials::Credentials::Basic {
-            username: username.expose().to_owned(),
-            password: password.clone(),
-        },
-    }
 }
 
 /// The name of this process in the log: the host's, which in a cluster is the pod's.

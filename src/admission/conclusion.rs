@@ -7,11 +7,11 @@ use jiff::Timestamp;
 
 use super::decision::Outcome;
 use super::denial::Denial;
+use super::draft::Draft;
 use super::endorsement::Endorsement;
 use super::evaluate::{Evaluation, Finding, SignedTags};
 use super::evidence::Gathering;
 use super::judge::Terms;
-use super::recorder::Draft;
 use super::{Admission, REFUSAL_MEMORY, UNAVAILABLE_MEMORY};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::Document;

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::decision::Error;
+use super::draft::{Draft, Unfinished};
 use super::evaluate::Evaluation;
 use super::evidence::Gathering;
 use super::judge::{Arriving, Basics, Terms};
 use super::material::Nature;
-use super::recorder::{Draft, Unfinished};
 use super::{Admission, Reliance};
 use crate::decision_log::Subject;
 use crate::policy::Policy;

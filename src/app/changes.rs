@@ -79,8 +79,11 @@ impl Watch {
         *known = Some(now);
         for change in &changes {
             // The row is written: a reader of the lines that has stopped reading loses nothing else.
-            let _taken =
-                tokio::time::timeout(super::LINE_TIME_MAX, self.lines.write_change(change)).await;
+            let _taken = tokio::time::timeout(
+                super::engine::LINE_TIME_MAX,
+                self.lines.write_change(change),
+            )
+            .await;
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{Engine, Error, Ground, upstreams};
+use super::Error;
+use super::engine::{Engine, Ground, upstreams};
 use crate::admission::{self, Reliance};
 use crate::config::Config;
 use crate::decision_log::{Destination, Subject};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
-use super::{Engine, Error, Ground};
+use super::Error;
+use super::engine::{Engine, Ground};
 use crate::admission::Reliance;
 use crate::config::{Config, Freshness};
 use crate::decision_log::Destination;
