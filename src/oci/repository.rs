@@ -32,7 +32,15 @@ pub enum ParseError {
 /// The most characters of a canonical name: 255, as registries and runtimes limit `host/repository` in practice.
 const NAME_CHARACTERS_MAX: usize = 255;
 
-const DOCKER_HUB: &str = "docker.io";
+/// The host of Docker Hub in canonical names.
+pub const DOCKER_HUB: &str = "docker.io";
+/// Its other names. Whoever compares names as they are written has to know all of them: a policy for one of them is a
+/// policy for Docker Hub.
+pub const OTHER_DOCKER_HUBS: [&str; 3] = [
+    "index.docker.io",
+    "registry-1.docker.io",
+    "registry.hub.docker.com",
+];
 
 impl RepositoryName {
     /// The canonical name of `repository` at `host`.
@@ -96,7 +104,7 @@ pub fn canonical_host(host: &str) -> Result<&str, ParseError> {
         return Err(ParseError::Host(host.to_owned()));
     }
     Ok(match host {
-        "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => DOCKER_HUB,
+        other if OTHER_DOCKER_HUBS.contains(&other) => DOCKER_HUB,
         other => other,
     })
 }

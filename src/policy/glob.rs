@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::coverage::{Doubt, ImportedCoverage, Tags};
 use crate::oci::RepositoryName;
+use crate::oci::repository::{DOCKER_HUB, OTHER_DOCKER_HUBS};
 
 /// One glob: `*` stands for any characters but slashes, `**` for any characters, everything else for itself. The whole
 /// reference must match, its tag or digest included.
@@ -44,12 +45,9 @@ enum Token {
 /// The places between tokens where a text may have got to.
 type States = Vec<bool>;
 
-const DOCKER_HUB: &str = "docker.io/";
 /// What go-containerregistry, and so the project, calls Docker Hub.
 const RESOLVED_HOST: &str = "index.docker.io";
 const RESOLVED_DOCKER_HUB: &str = "index.docker.io/";
-/// Its third name.
-const DOCKER_HUB_ENDPOINT: &str = "registry-1.docker.io/";
 const LIBRARY: &str = "library/";
 
 impl Glob {
@@ -297,7 +295,7 @@ fn tokens(glob: &str) -> Vec<Token> {
 
 /// The full name as the project has it.
 fn resolved(repository: &RepositoryName) -> String {
-    match repository.as_str().strip_prefix(DOCKER_HUB) {
+    match repository.as_str().strip_prefix("docker.io/") {
         Some(rest) => format!("{RESOLVED_DOCKER_HUB}{rest}"),
         None => repository.as_str().to_owned(),
     }
@@ -314,9 +312,8 @@ fn spellings(repository: &RepositoryName) -> Vec<String> {
     rests.extend(rest.strip_prefix(LIBRARY).map(str::to_owned));
     let mut spellings = Vec::new();
     for rest in rests {
-        spellings.push(format!("{RESOLVED_DOCKER_HUB}{rest}"));
-        spellings.push(format!("{DOCKER_HUB}{rest}"));
-        spellings.push(format!("{DOCKER_HUB_ENDPOINT}{rest}"));
+        let hosts = [DOCKER_HUB].into_iter().chain(OTHER_DOCKER_HUBS);
+        spellings.extend(hosts.map(|host| format!("{host}/{rest}")));
         spellings.push(rest);
     }
     spellings

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::credentials::Login;
+use crate::oci::repository::{DOCKER_HUB, OTHER_DOCKER_HUBS};
 use crate::secret::Secret;
 
 /// A `config.json`, read again whenever it is asked.
@@ -68,7 +69,6 @@ struct HelperAnswer {
     secret: String,
 }
 
-const DOCKER_HUB: &str = "docker.io";
 /// The key under which Docker files what belongs to Docker Hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 /// What helpers print, with a status other than 0, when they know nothing.
@@ -236,7 +236,7 @@ fn key_host(key: &str) -> Option<&str> {
         return None;
     }
     Some(match host {
-        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
+        other if OTHER_DOCKER_HUBS.contains(&other) => DOCKER_HUB,
         other => other,
     })
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader};
-use crate::oci::repository::{canonical_host, looks_like_host};
+use crate::oci::repository::{OTHER_DOCKER_HUBS, canonical_host, looks_like_host};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::scope::{ScopeCoverage, Scopes, is_for_one_image};
 use crate::policy::{Coverage, Mode, Policy, Requirement, SignedName};
@@ -137,11 +137,11 @@ fn check_scope(scope: &str, field: &Field<'_>, reader: &mut Reader) -> bool {
     true
 }
 
-/// The names of Docker Hub that are not its canonical one. To containers the first is docker.io too, and the second a
-/// registry of its own.
+/// The names of Docker Hub that are not its canonical one. To containers the first is docker.io too, and the others are
+/// registries of their own.
 fn is_other_docker_hub(host: &str) -> bool {
     let host = host.split(':').next().unwrap_or(host);
-    ["index.docker.io", "registry-1.docker.io"].contains(&host)
+    OTHER_DOCKER_HUBS.contains(&host)
 }
 
 /// Names of images are in full and in lower case: other scopes match nothing, or something else than was meant.

@@ -241,6 +241,7 @@ fn scopes_that_cannot_decide_here_are_refused() {
         // Names of Docker Hub beside its own.
         ("registry-1.docker.io/org", false),
         ("index.docker.io", false),
+        ("registry.hub.docker.com/org", false),
     ] {
         let checked = checked(&accepting.replace("ghcr.io/org", scope));
         let keys: Vec<_> = checked.problems.iter().map(|it| it.key.as_str()).collect();

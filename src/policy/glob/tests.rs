@@ -129,6 +129,11 @@ fn every_spelling_of_a_name_of_docker_hub_counts() {
         assert!(covers(glob, Doubt::Covers, name, &["latest"]), "{glob}");
         assert!(covers(glob, Doubt::Covers, name, &[]), "{glob}");
     }
+    for host in OTHER_DOCKER_HUBS {
+        let glob = format!("{host}/library/*");
+        assert!(covers(&glob, Doubt::Covers, name, &["1"]), "{glob}");
+        assert!(covers(&glob, Doubt::Covers, name, &[]), "{glob}");
+    }
     assert!(!covers("nginx", Doubt::Covers, name, &["1.29"]));
     assert!(!covers("*/*", Doubt::Covers, "ghcr.io/org/app", &[]));
     assert!(covers("*/*", Doubt::Covers, "docker.io/org/app", &[]));

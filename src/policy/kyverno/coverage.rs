@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Image;
 use super::wildcard::{self, Suffix};
 use crate::oci::RepositoryName;
+use crate::oci::repository::{DOCKER_HUB, OTHER_DOCKER_HUBS};
 use crate::policy::{Doubt, ImportedCoverage, Tags};
 
 /// `imageReferences` without `skipImageReferences`.
@@ -146,10 +147,6 @@ impl ImportedCoverage for ImageCoverage {
         self.images.clone()
     }
 }
-
-/// The usual name of the registry that others stand for.
-const DOCKER_HUB: &str = "docker.io";
-const OTHER_DOCKER_HUBS: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 
 /// The names under which Pods may ask for a repository whose canonical name this is.
 pub(super) fn spellings(canonical: &str) -> Vec<String> {

@@ -7,7 +7,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::places::{DIGEST, Places, TAG, Token};
+use super::places::{Places, TAG, Token};
 use super::reference::{Rest, Text};
 
 /// A glob over the names of images.
@@ -93,11 +93,11 @@ impl Glob {
             match text.rest {
                 Rest::Nothing => {}
                 Rest::Tag => places.read_some_of(TAG),
-                Rest::Hash => places.read_hash(),
-                Rest::TagAndHash => {
+                Rest::Hash(form) => places.read_hash(form),
+                Rest::TagAndHash(form) => {
                     places.read_some_of(TAG);
-                    places.read(DIGEST);
-                    places.read_hash();
+                    places.read(form.start);
+                    places.read_hash(form);
                 }
             }
             places.at_end()

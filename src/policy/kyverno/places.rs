@@ -20,13 +20,29 @@ pub(super) enum Token {
 pub(super) const TAG: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 /// What a hash consists of.
 pub(super) const HEX: &str = "0123456789abcdef";
-/// What stands between the name of an image and its hash.
-pub(super) const DIGEST: &str = "@sha256:";
-/// The characters of a hash.
-pub(super) const SHA256_HEX_LENGTH: usize = 64;
+/// The digests there can be after the name of an image.
+pub(super) const DIGESTS: [DigestForm; 2] = [
+    DigestForm {
+        start: "@sha256:",
+        digits: 64,
+    },
+    DigestForm {
+        start: "@sha512:",
+        digits: 128,
+    },
+];
+
+/// How a digest is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DigestForm {
+    /// What stands between the name of an image and the hash.
+    pub(super) start: &'static str,
+    /// The characters of the hash.
+    pub(super) digits: usize,
+}
 
 /// Where in the pattern one can be after what has been read: all places at once, so time is linear in the text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Places<'p> {
     pattern: &'p [Token],
     /// `reached[i]`: everything read so far matches the first `i` parts of the pattern.
@@ -87,8 +103,8 @@ impl<'p> Places<'p> {
     }
 
     /// A hash, of which nothing is known.
-    pub(super) fn read_hash(&mut self) {
-        for _ in 0..SHA256_HEX_LENGTH {
+    pub(super) fn read_hash(&mut self, form: DigestForm) {
+        for _ in 0..form.digits {
             self.read_one_of(HEX);
         }
     }

@@ -5,7 +5,7 @@
 
 use regex::Regex;
 
-use super::places::{DIGEST, HEX, SHA256_HEX_LENGTH, TAG};
+use super::places::{DIGESTS, DigestForm, HEX, TAG};
 
 /// The longest tag (distribution, "reference").
 const TAG_LENGTH_MAX: usize = 128;
@@ -16,8 +16,8 @@ pub(super) struct Name<'a> {
     /// Everything before tag and digest.
     pub(super) repository: &'a str,
     pub(super) tag: TagOf<'a>,
-    /// Whether a digest follows.
-    pub(super) digest: bool,
+    /// The digest that follows.
+    pub(super) digest: Option<DigestForm>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub(super) struct Text {
 pub(super) enum Rest {
     Nothing,
     Tag,
-    Hash,
-    TagAndHash,
+    Hash(DigestForm),
+    TagAndHash(DigestForm),
 }
 
 /// An answer that may depend on what is not known.
@@ -125,8 +125,8 @@ impl<'a> Name<'a> {
     /// The name that `text` is, all of it known.
     pub(super) fn written(text: &'a str) -> Self {
         let (name, digest) = match text.split_once('@') {
-            Some((name, _)) => (name, true),
-            None => (text, false),
+            Some((name, digest)) => (name, Some(form_of(digest))),
+            None => (text, None),
         };
         let colon = name.rfind(':').filter(|at| {
             let after = name.get(at + 1..).unwrap_or_default();
@@ -147,12 +147,14 @@ impl<'a> Name<'a> {
     pub(super) fn text(&self) -> Text {
         let name = self.repository;
         let (known, rest) = match (self.tag, self.digest) {
-            (TagOf::None, false) => (name.to_owned(), Rest::Nothing),
-            (TagOf::Known(tag), false) => (format!("{name}:{tag}"), Rest::Nothing),
-            (TagOf::Unknown, false) => (format!("{name}:"), Rest::Tag),
-            (TagOf::None, true) => (format!("{name}{DIGEST}"), Rest::Hash),
-            (TagOf::Known(tag), true) => (format!("{name}:{tag}{DIGEST}"), Rest::Hash),
-            (TagOf::Unknown, true) => (format!("{name}:"), Rest::TagAndHash),
+            (TagOf::None, None) => (name.to_owned(), Rest::Nothing),
+            (TagOf::Known(tag), None) => (format!("{name}:{tag}"), Rest::Nothing),
+            (TagOf::Unknown, None) => (format!("{name}:"), Rest::Tag),
+            (TagOf::None, Some(form)) => (format!("{name}{}", form.start), Rest::Hash(form)),
+            (TagOf::Known(tag), Some(form)) => {
+                (format!("{name}:{tag}{}", form.start), Rest::Hash(form))
+            }
+            (TagOf::Unknown, Some(form)) => (format!("{name}:"), Rest::TagAndHash(form)),
         };
         Text { known, rest }
     }
@@ -167,21 +169,19 @@ impl<'a> Name<'a> {
         } else {
             registry
         };
-        match part {
-            Part::Whole => self.text(),
-            Part::Registry => Text::known(registry),
-            Part::Repository if registry == "index.docker.io" && !path.contains('/') => {
+        match (part, self.digest) {
+            (Part::Whole, _) => self.text(),
+            (Part::Registry, _) => Text::known(registry),
+            (Part::Repository, _) if registry == "index.docker.io" && !path.contains('/') => {
                 Text::known(&format!("library/{path}"))
             }
-            Part::Repository => Text::known(path),
-            Part::Tag if self.digest => Text::known(""),
-            Part::Tag => self.tag(),
-            Part::Digest | Part::Identifier if self.digest => Text {
-                known: DIGEST.trim_start_matches('@').to_owned(),
-                rest: Rest::Hash,
+            (Part::Repository, _) => Text::known(path),
+            (Part::Tag, Some(_)) | (Part::Digest, None) => Text::known(""),
+            (Part::Digest | Part::Identifier, Some(form)) => Text {
+                known: form.start.trim_start_matches('@').to_owned(),
+                rest: Rest::Hash(form),
             },
-            Part::Digest => Text::known(""),
-            Part::Identifier => self.tag(),
+            (Part::Tag | Part::Identifier, None) => self.tag(),
         }
     }
 
@@ -214,11 +214,9 @@ impl Text {
             Rest::Tag => {
                 of(text, TAG) && text.len() <= TAG_LENGTH_MAX && !(whole && text.is_empty())
             }
-            Rest::Hash => of(text, HEX) && fits(text.len(), SHA256_HEX_LENGTH),
-            Rest::TagAndHash => match text.split_once(DIGEST) {
-                Some((tag, hash)) => {
-                    of(tag, TAG) && of(hash, HEX) && fits(hash.len(), SHA256_HEX_LENGTH)
-                }
+            Rest::Hash(form) => of(text, HEX) && fits(text.len(), form.digits),
+            Rest::TagAndHash(form) => match text.split_once(form.start) {
+                Some((tag, hash)) => of(tag, TAG) && of(hash, HEX) && fits(hash.len(), form.digits),
                 None => !whole && self.rest_may_contain(text),
             },
         }
@@ -226,12 +224,11 @@ impl Text {
 
     /// Whether each character occurs in what is not known.
     fn rest_may_contain(&self, text: &str) -> bool {
-        let in_digest = |it: char| DIGEST.contains(it);
         text.chars().all(|it| match self.rest {
             Rest::Nothing => false,
             Rest::Tag => TAG.contains(it),
-            Rest::Hash => HEX.contains(it),
-            Rest::TagAndHash => TAG.contains(it) || in_digest(it),
+            Rest::Hash(_) => HEX.contains(it),
+            Rest::TagAndHash(form) => TAG.contains(it) || form.start.contains(it),
         })
     }
 }
@@ -269,6 +266,17 @@ impl Test {
                 Answer::maybe(start.starts_with(known) || known.starts_with(&start))
             }
         }
+    }
+}
+
+/// How a digest is written that begins so.
+fn form_of(digest: &str) -> DigestForm {
+    let [usual, long] = DIGESTS;
+    let start = long.start.trim_start_matches('@');
+    if digest.starts_with(start) {
+        long
+    } else {
+        usual
     }
 }
 
@@ -320,11 +328,11 @@ impl ReferenceRule {
     fn of_written(&self, reference: &str, name: &Name<'_>) -> bool {
         match self {
             Self::Constant(value) => *value,
-            Self::HasDigest => name.digest,
+            Self::HasDigest => name.digest.is_some(),
             Self::Text(part, test) => {
                 let text = match part {
                     Part::Whole => Text::known(reference),
-                    Part::Digest | Part::Identifier if name.digest => {
+                    Part::Digest | Part::Identifier if name.digest.is_some() => {
                         let digest = reference.split_once('@').map(|(_, digest)| digest);
                         Text::known(digest.unwrap_or_default())
                     }
@@ -345,7 +353,7 @@ impl ReferenceRule {
     pub(super) fn of(&self, name: &Name<'_>) -> Answer {
         match self {
             Self::Constant(value) => Answer::of(*value),
-            Self::HasDigest => Answer::of(name.digest),
+            Self::HasDigest => Answer::of(name.digest.is_some()),
             Self::Text(part, test) => test.of(&name.part(*part)),
             Self::All(rules) => {
                 let answers: Vec<_> = rules.iter().map(|it| it.of(name)).collect();

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::coverage::spellings;
 use super::glob::Glob;
+use super::places::{DIGESTS, DigestForm};
 use super::reference::{Answer, Name, ReferenceRule, TagOf};
 use crate::oci::RepositoryName;
 use crate::policy::{ImportedCoverage, Tags};
@@ -39,7 +40,7 @@ impl ReferenceCoverage {
         Self { matchers }
     }
 
-    fn can_match(&self, repository: &str, tag: TagOf<'_>, digest: bool) -> bool {
+    fn can_match(&self, repository: &str, tag: TagOf<'_>, digest: Option<DigestForm>) -> bool {
         let name = Name {
             repository,
             tag,
@@ -47,20 +48,28 @@ impl ReferenceCoverage {
         };
         self.matchers.is_empty() || self.matchers.iter().any(|it| it.can_match(&name))
     }
+
+    fn can_match_digest(&self, repository: &str, tag: TagOf<'_>) -> bool {
+        let mut forms = DIGESTS.into_iter();
+        forms.any(|form| self.can_match(repository, tag, Some(form)))
+    }
 }
 
 impl ReferenceMatcher {
     /// Whether a digest without a known tag is covered in a repository that it does not name.
     #[must_use]
     pub fn is_undecided_for_digests(&self) -> bool {
-        let unrelated = Name {
+        let unrelated = |form| Name {
             repository: "a1.example/b/c",
             tag: TagOf::None,
-            digest: true,
+            digest: Some(form),
         };
+        let mut forms = DIGESTS.into_iter();
         match self {
             Self::Glob(_) => false,
-            Self::Expression { rule, .. } => rule.of(&unrelated) == Answer::Maybe,
+            Self::Expression { rule, .. } => {
+                forms.any(|form| rule.of(&unrelated(form)) == Answer::Maybe)
+            }
         }
     }
 
@@ -92,16 +101,16 @@ impl ImportedCoverage for ReferenceCoverage {
         names.iter().any(|name| {
             let asked_for = |tag: &String| {
                 let known = TagOf::Known(tag);
-                self.can_match(name, known, false)
-                    || self.can_match(name, known, true)
-                    || tag == "latest" && self.can_match(name, TagOf::None, false)
+                self.can_match(name, known, None)
+                    || self.can_match_digest(name, known)
+                    || tag == "latest" && self.can_match(name, TagOf::None, None)
             };
             let without_known_tag = || {
-                self.can_match(name, TagOf::Unknown, false)
-                    || self.can_match(name, TagOf::Unknown, true)
-                    || self.can_match(name, TagOf::None, false)
+                self.can_match(name, TagOf::Unknown, None)
+                    || self.can_match_digest(name, TagOf::Unknown)
+                    || self.can_match(name, TagOf::None, None)
             };
-            self.can_match(name, TagOf::None, true)
+            self.can_match_digest(name, TagOf::None)
                 || tags.known().is_empty() && without_known_tag()
                 || tags.known().iter().any(asked_for)
         })

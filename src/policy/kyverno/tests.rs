@@ -1,6 +1,7 @@
 use serde::Deserialize;
 
 use super::*;
+use crate::oci::repository::OTHER_DOCKER_HUBS;
 use crate::policy::{Doubt, ImportedCoverage as _, Matcher, Rule as _, Tags};
 
 mod conditions;
@@ -110,7 +111,7 @@ fn a_pattern_covers_by_the_tags_that_were_asked_for() {
         // A pattern for digests covers whatever tags are known too: Kyverno would where a Pod names the digest.
         ("ghcr.io/org/app@sha256:*", "ghcr.io/org/app", &["v1"], true),
         ("ghcr.io/org/app@sha256:*", "ghcr.io/org/app", &[], true),
-        ("ghcr.io/org/app@sha512:*", "ghcr.io/org/app", &[], false),
+        ("ghcr.io/org/app@sha384:*", "ghcr.io/org/app", &[], false),
         ("ghcr.io/org/app@sha256:abc", "ghcr.io/org/app", &[], false),
     ] {
         assert_eq!(
@@ -165,6 +166,50 @@ fn docker_hub_is_covered_under_every_spelling() {
         "docker.io/org/nginx",
         &["1"]
     ));
+    for host in OTHER_DOCKER_HUBS {
+        let (pattern, name) = (format!("{host}/org/*"), "docker.io/org/app");
+        for tags in [&["1"][..], &[]] {
+            assert!(covers(&[&pattern], &[], name, tags), "{pattern}");
+            let glob = ReferenceMatcher::Glob(glob::Glob::new(&pattern).unwrap());
+            let tags = Tags::new(tags.iter().map(ToString::to_string));
+            let references = ReferenceCoverage::new(vec![glob]);
+            assert!(references.covers(&name.parse().unwrap(), &tags), "{host}");
+        }
+    }
+}
+
+#[test]
+fn digests_of_either_algorithm_are_covered() {
+    let app = "ghcr.io/org/app";
+    for (images, skip, covered) in [
+        ("ghcr.io/org/app@sha256:*", "", true),
+        ("ghcr.io/org/app@sha512:*", "", true),
+        ("ghcr.io/org/app@sha384:*", "", false),
+        ("ghcr.io/org/app@*", "ghcr.io/org/app@sha256:*", true),
+        ("ghcr.io/org/app@*", "ghcr.io/org/app@sha*", false),
+    ] {
+        let skip: &[&str] = if skip.is_empty() { &[] } else { &[skip] };
+        assert_eq!(
+            covers(&[images], skip, app, &["v1"]),
+            covered,
+            "{images} {skip:?}"
+        );
+    }
+    for (pattern, covered) in [
+        ("ghcr.io/org/app@sha256:*", true),
+        ("ghcr.io/org/app@sha512:*", true),
+        ("ghcr.io/org/app:v1@sha512:*", true),
+        ("ghcr.io/org/app@sha384:*", false),
+    ] {
+        let glob = ReferenceMatcher::Glob(glob::Glob::new(pattern).unwrap());
+        let tags = Tags::new(["v1".to_owned()]);
+        let references = ReferenceCoverage::new(vec![glob]);
+        assert_eq!(
+            references.covers(&app.parse().unwrap(), &tags),
+            covered,
+            "{pattern}"
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Kyverno's wildcards: `*` stands for any text, slashes included, `?` for exactly one character, and the whole text
 //! must match. There are no classes and no escapes.
 
-use super::places::{DIGEST, Places, TAG, Token};
+use super::places::{DIGESTS, Places, TAG, Token};
 
 /// Whether the whole of `text` matches.
 #[must_use]
@@ -31,13 +31,15 @@ pub(super) fn can_continue(pattern: &str, prefix: &str, suffix: Suffix) -> bool 
         Suffix::Tag => {
             places.read(":");
             places.read_some_of(TAG);
+            places.at_end()
         }
-        Suffix::Digest => {
-            places.read(DIGEST);
-            places.read_hash();
-        }
+        Suffix::Digest => DIGESTS.into_iter().any(|form| {
+            let mut places = places.clone();
+            places.read(form.start);
+            places.read_hash(form);
+            places.at_end()
+        }),
     }
-    places.at_end()
 }
 
 /// Whether every text matches that begins with `prefix` and goes on with a tag or with a digest.
@@ -46,11 +48,15 @@ pub(super) fn always_continues(pattern: &str, prefix: &str, suffix: Suffix) -> b
     let tokens = tokens(pattern);
     let mut places = Places::new(&tokens);
     places.read(prefix);
-    places.read(match suffix {
-        Suffix::Tag => ":",
-        Suffix::Digest => DIGEST,
-    });
-    places.match_anything()
+    let matches_after = |start: &str| {
+        let mut places = places.clone();
+        places.read(start);
+        places.match_anything()
+    };
+    match suffix {
+        Suffix::Tag => matches_after(":"),
+        Suffix::Digest => DIGESTS.into_iter().all(|form| matches_after(form.start)),
+    }
 }
 
 /// What comes after the name of a repository.

@@ -71,6 +71,7 @@ fn docker_hub_is_spelled_as_in_canonical_names() {
         ("index.docker.io/nginx", "docker.io/library/nginx"),
         ("docker.io/*", "docker.io/library/*"),
         ("registry-1.docker.io/org/app", "docker.io/org/app"),
+        ("registry.hub.docker.com/org/app", "docker.io/org/app"),
         ("docker.io/**", "docker.io/**"),
         ("ghcr.io/nginx", "ghcr.io/nginx"),
     ] {

@@ -120,7 +120,7 @@ fn a_glob_covers_what_a_pod_can_have_named() {
         ("ghcr.io/org/app:v1@*", "ghcr.io/org/app", &[], true),
         ("ghcr.io/org/app@sha256:*", "ghcr.io/org/app", &["v1"], true),
         (
-            "ghcr.io/org/app@sha512:*",
+            "ghcr.io/org/app@sha384:*",
             "ghcr.io/org/app",
             &["v1"],
             false,

@@ -6,6 +6,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, operator
 use super::expression::{Expression, Refusal, literal_text};
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader, Section, describe};
+use crate::oci::repository::OTHER_DOCKER_HUBS;
 use crate::policy::Matcher;
 use crate::policy::kyverno::glob::Glob;
 use crate::policy::kyverno::reference::{Part, ReferenceRule, Test};
@@ -83,9 +84,14 @@ fn note_glob(glob: &Glob, field: &Field<'_>, surroundings: &Surroundings<'_>, re
     let names_no_registry =
         !source.contains('/') || !first.contains(['.', ':', '*', '?', '[', '{']);
     let mut hosts = surroundings.hosts.iter();
+    let others = OTHER_DOCKER_HUBS;
     let can_match = hosts.any(|host| {
         glob.can_begin(&format!("{host}/"))
-            || *host == "docker.io" && (names_no_registry || glob.can_begin("index.docker.io/"))
+            || *host == "docker.io"
+                && (names_no_registry
+                    || others
+                        .iter()
+                        .any(|other| glob.can_begin(&format!("{other}/"))))
     });
     if !can_match && !surroundings.are_of_documents() {
         reader.warn(
