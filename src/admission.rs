@@ -156,6 +156,8 @@ pub struct Asked {
 
 /// A refusal for lack of a signature looks at the upstream again after this.
 const REFUSAL_MEMORY: std::time::Duration = std::time::Duration::from_secs(30);
+/// A decision for which a condition was asked that depends on the time is made again after this.
+const TIMED_MEMORY: std::time::Duration = std::time::Duration::from_secs(60);
 /// A failure to decide is tried again after this.
 const UNAVAILABLE_MEMORY: std::time::Duration = std::time::Duration::from_secs(1);
 /// So often a decision is made again because the policies changed meanwhile.

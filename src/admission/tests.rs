@@ -30,3 +30,4 @@ mod scenarios;
 mod signatures;
 mod signed_tags;
 mod swaps;
+mod timed;

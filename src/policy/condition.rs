@@ -5,6 +5,7 @@ mod steps;
 
 use cel::common::ast::{EntryExpr, Expr};
 use cel::{Context, IdedExpr, Program, Value};
+use jiff::Timestamp;
 use numbers::Numbers;
 use steps::Steps;
 
@@ -12,11 +13,17 @@ use steps::Steps;
 pub trait Rule: std::fmt::Debug + Send + Sync {
     /// As written, for messages and for the hash of the policy.
     fn source(&self) -> &str;
-    /// Whether it is true of `statement`, the whole signed statement.
+    /// Whether it is true of `statement`, the whole signed statement, at the time of the decision.
     ///
     /// # Errors
     /// When it gives no answer. It is then not true.
-    fn evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError>;
+    fn evaluate(
+        &self,
+        statement: &serde_json::Value,
+        now: Timestamp,
+    ) -> Result<bool, ConditionError>;
+    /// Whether the same statement may get another answer at another time.
+    fn depends_on_time(&self) -> bool;
 }
 
 /// A compiled expression over `statement`, the whole signed statement, and `predicate`, its predicate.
@@ -104,8 +111,17 @@ impl Rule for Condition {
     }
 
     /// `predicate` is null where the statement has none.
-    fn evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError> {
+    fn evaluate(
+        &self,
+        statement: &serde_json::Value,
+        _now: Timestamp,
+    ) -> Result<bool, ConditionError> {
         self.evaluate_within(Self::STEPS_MAX, statement)
+    }
+
+    /// An expression has no function that tells the time.
+    fn depends_on_time(&self) -> bool {
+        false
     }
 }
 
@@ -237,6 +253,9 @@ mod tests {
 
     use super::*;
 
+    /// No answer here depends on it.
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     fn statement() -> serde_json::Value {
         json!({
             "predicateType": "https://slsa.dev/provenance/v1",
@@ -269,12 +288,12 @@ mod tests {
             "statement.subject.map(s, s.name) == ['app']",
         ] {
             assert!(
-                condition(source).evaluate(&statement()).unwrap(),
+                condition(source).evaluate(&statement(), NOW).unwrap(),
                 "{source}"
             );
         }
         let false_one = condition("predicate.buildDefinition.runs > 3");
-        assert!(!false_one.evaluate(&statement()).unwrap());
+        assert!(!false_one.evaluate(&statement(), NOW).unwrap());
     }
 
     #[test]
@@ -288,7 +307,7 @@ mod tests {
         ] {
             assert!(
                 matches!(
-                    condition(source).evaluate(&statement()),
+                    condition(source).evaluate(&statement(), NOW),
                     Err(ConditionError::Execution(_))
                 ),
                 "{source}"
@@ -297,7 +316,7 @@ mod tests {
         for source in ["'true'", "1", "null", "predicate", "predicate.materials"] {
             assert!(
                 matches!(
-                    condition(source).evaluate(&statement()),
+                    condition(source).evaluate(&statement(), NOW),
                     Err(ConditionError::NotBoolean(_))
                 ),
                 "{source}"
@@ -308,7 +327,7 @@ mod tests {
     #[test]
     fn a_statement_without_predicate_has_a_null_one() {
         let condition = Condition::new("predicate == null").unwrap();
-        assert!(condition.evaluate(&json!({})).unwrap());
+        assert!(condition.evaluate(&json!({}), NOW).unwrap());
     }
 
     #[test]
@@ -387,7 +406,7 @@ mod tests {
             condition("predicate.all(a, predicate.all(b, predicate.all(c, a + b + c == 0)))");
         let started = std::time::Instant::now();
         assert!(matches!(
-            cube.evaluate(&statement),
+            cube.evaluate(&statement, NOW),
             Err(ConditionError::TooManySteps)
         ));
         assert!(started.elapsed() < std::time::Duration::from_secs(30));
@@ -396,7 +415,7 @@ mod tests {
         let statement = json!({ "predicate": { "packages": vec![package; 20_000] } });
         let licences =
             condition("predicate.packages.all(p, !p.licences.exists(l, l == 'AGPL-3.0'))");
-        assert!(licences.evaluate(&statement).unwrap());
+        assert!(licences.evaluate(&statement, NOW).unwrap());
     }
 
     #[test]

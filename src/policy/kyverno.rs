@@ -6,11 +6,13 @@ mod expression;
 mod functions;
 pub mod glob;
 mod image;
+mod layout;
 mod operator;
 mod places;
 pub mod reference;
 mod references;
 mod scalar;
+mod time;
 mod version;
 pub mod wildcard;
 

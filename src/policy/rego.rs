@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 
@@ -91,7 +92,11 @@ impl Rule for RegoCondition {
     }
 
     /// True, or a list of verdicts of which each is true and none warns. Anything else is not.
-    fn evaluate(&self, statement: &serde_json::Value) -> Result<bool, ConditionError> {
+    fn evaluate(
+        &self,
+        statement: &serde_json::Value,
+        _now: Timestamp,
+    ) -> Result<bool, ConditionError> {
         let failed = |error: &dyn std::fmt::Display| ConditionError::Failed(one_line(error));
         let mut engine = self.engine.clone();
         let input = Value::from_json_str(&statement.to_string()).map_err(|error| failed(&error))?;
@@ -109,6 +114,11 @@ impl Rule for RegoCondition {
             Value::String(_) => Err(ConditionError::NotBoolean("a string")),
             Value::Object(_) => Err(ConditionError::NotBoolean("an object")),
         }
+    }
+
+    /// A module that looks at the clock is refused.
+    fn depends_on_time(&self) -> bool {
+        false
     }
 }
 
@@ -160,6 +170,9 @@ mod tests {
 
     use super::*;
 
+    /// No answer here depends on it.
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     /// The form of the project's own examples.
     const MODULE: &str = r#"
         package sigstore
@@ -180,7 +193,7 @@ mod tests {
         let condition = RegoCondition::new(source);
         condition.map_or_else(
             |error| panic!("{source}: {error}"),
-            |it| it.evaluate(&statement("x")),
+            |it| it.evaluate(&statement("x"), NOW),
         )
     }
 
@@ -195,9 +208,13 @@ mod tests {
             let condition = RegoCondition::new(module).unwrap();
             // What goes into the hash of a policy.
             assert_eq!(condition.source(), module);
-            assert!(condition.evaluate(&statement("foobar e2e test")).unwrap());
-            assert!(!condition.evaluate(&statement("another")).unwrap());
-            assert!(!condition.evaluate(&json!({})).unwrap());
+            assert!(
+                condition
+                    .evaluate(&statement("foobar e2e test"), NOW)
+                    .unwrap()
+            );
+            assert!(!condition.evaluate(&statement("another"), NOW).unwrap());
+            assert!(!condition.evaluate(&json!({}), NOW).unwrap());
         }
     }
 

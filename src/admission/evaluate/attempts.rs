@@ -7,11 +7,16 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::report;
+use crate::admission::TIMED_MEMORY;
 use crate::admission::denial::Kind;
+use crate::admission::conclusion::later;
 use crate::decision_log::{AttemptReport, Subject};
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName, Tag};
-use crate::policy::{Authority, AuthoritySigner, KeySet, KeyVersion, Policies, Policy, SignedName};
+use crate::policy::{
+    Authority, AuthoritySigner, ConditionError, KeySet, KeyVersion, Policies, Policy, Rule,
+    SignedName,
+};
 use crate::signature::Candidate;
 use crate::verify::{
     self, Attempt, Demand, Examined, FailedCheck, NameDemand, Proof, Purpose, Signer, TrustedRoot,
@@ -201,9 +206,28 @@ impl<'a> Attempts<'a> {
         self.reports
     }
 
+    /// Asks a condition about a statement. What it says may be otherwise the next moment, if it depends on the time.
+    pub(super) fn ask(
+        &mut self,
+        condition: &dyn Rule,
+        statement: &serde_json::Value,
+    ) -> Result<bool, ConditionError> {
+        if condition.depends_on_time() {
+            self.note_until(later(self.now, TIMED_MEMORY));
+        }
+        condition.evaluate(statement, self.now)
+    }
+
+    /// What is decided holds until then at most.
+    fn note_until(&mut self, until: Timestamp) {
+        self.valid_until = Some(self.valid_until.map_or(until, |earlier| earlier.min(until)));
+    }
+
     /// A decision holds no longer than the roots that it rests on.
     fn note_root(&mut self, root: &TrustedRoot, until: Option<Timestamp>) {
-        self.valid_until = self.valid_until.into_iter().chain(until).min();
+        if let Some(until) = until {
+            self.note_until(until);
+        }
         if !self.trusted_roots.contains(&root.digest) {
             self.trusted_roots.push(root.digest);
         }

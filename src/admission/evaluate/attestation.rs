@@ -115,7 +115,7 @@ fn collect<'p>(
                 }
                 Tried::Vouched(Vouched { voucher, proof }) => {
                     judged.names.insert(authority.name.as_str());
-                    let verdict = holds(requirement, &proof);
+                    let verdict = judged.holds(requirement, &proof);
                     collected.any_holds |= verdict.is_ok();
                     collected.found.push(Found {
                         voucher,
@@ -218,35 +218,41 @@ fn quantify<'f>(
     }
 }
 
-/// Whether the condition is true of the signed statement, which is read here and not kept: only what an authority
-/// vouches for may cost that much. A condition that cannot be evaluated is not true.
-fn holds(requirement: &AttestationRequirement, proof: &Proof) -> Result<(), Refusal> {
-    let Some(condition) = &requirement.condition else {
-        return Ok(());
-    };
-    let rejected = |reason: String| Refusal {
-        rank: Rank::Condition,
-        kind: Kind::AttestationRejected,
-        reason: format!(
-            "the {} attestation does not hold: {reason}",
-            requirement.predicate_type
-        ),
-    };
-    let Some(statement) = &proof.statement else {
-        return Err(rejected("it has no statement".to_owned()));
-    };
-    let statement = serde_json::from_slice(statement).map_err(|error| Refusal {
-        rank: Rank::Condition,
-        kind: Kind::Malformed,
-        reason: format!("the in-toto statement is not readable: {error}"),
-    })?;
-    match condition.evaluate(&statement) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(rejected(format!("`{}` is false", condition.source()))),
-        Err(error) => Err(rejected(format!(
-            "`{}` cannot be evaluated: {error}",
-            condition.source()
-        ))),
+impl Judged<'_, '_, '_> {
+    /// Whether the condition is true of the signed statement, which is read here and not kept: only what an authority
+    /// vouches for may cost that much. A condition that cannot be evaluated is not true.
+    fn holds(
+        &mut self,
+        requirement: &AttestationRequirement,
+        proof: &Proof,
+    ) -> Result<(), Refusal> {
+        let Some(condition) = &requirement.condition else {
+            return Ok(());
+        };
+        let rejected = |reason: String| Refusal {
+            rank: Rank::Condition,
+            kind: Kind::AttestationRejected,
+            reason: format!(
+                "the {} attestation does not hold: {reason}",
+                requirement.predicate_type
+            ),
+        };
+        let Some(statement) = &proof.statement else {
+            return Err(rejected("it has no statement".to_owned()));
+        };
+        let statement = serde_json::from_slice(statement).map_err(|error| Refusal {
+            rank: Rank::Condition,
+            kind: Kind::Malformed,
+            reason: format!("the in-toto statement is not readable: {error}"),
+        })?;
+        match self.attempts.ask(condition.as_ref(), &statement) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(rejected(format!("`{}` is false", condition.source()))),
+            Err(error) => Err(rejected(format!(
+                "`{}` cannot be evaluated: {error}",
+                condition.source()
+            ))),
+        }
     }
 }
 

@@ -189,7 +189,12 @@ fn attestations_are_asked_for_in_place_of_a_signature() {
     let condition = attestations[1].condition.as_ref().unwrap();
     for (ok, expected) in [(true, true), (false, false)] {
         let statement = serde_json::json!({"predicate": {"ok": ok}});
-        assert_eq!(condition.evaluate(&statement).unwrap(), expected);
+        assert_eq!(
+            condition
+                .evaluate(&statement, jiff::Timestamp::UNIX_EPOCH)
+                .unwrap(),
+            expected
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use jmespath::{Runtime, Variable};
 use serde_json::{Value, json};
 
@@ -85,6 +86,14 @@ impl Operand {
         matches!((&self.form, &self.written), (Form::Constant, Value::String(text)) if operator::is_range(text))
     }
 
+    fn depends_on_time(&self) -> bool {
+        match &self.form {
+            Form::Constant => false,
+            Form::Text(template) => template.depends_on_time(),
+            Form::List(items) => items.iter().any(Self::depends_on_time),
+        }
+    }
+
     fn resolve(&self, predicate: &Variable, runtime: &Runtime) -> Result<Value, ConditionError> {
         match &self.form {
             Form::Constant => Ok(self.written.clone()),
@@ -114,7 +123,7 @@ impl Rule for Conditions {
 
     /// The fields of the predicate are the variables of every expression. What an expression asks for and is not there
     /// leaves the whole without an answer, as in Kyverno: its texts are replaced before the first comparison is made.
-    fn evaluate(&self, statement: &Value) -> Result<bool, ConditionError> {
+    fn evaluate(&self, statement: &Value, now: Timestamp) -> Result<bool, ConditionError> {
         let Some(predicate @ Value::Object(_)) = statement.get("predicate") else {
             return Err(ConditionError::Failed(
                 "the predicate is no mapping".to_owned(),
@@ -122,7 +131,7 @@ impl Rule for Conditions {
         };
         let predicate = Variable::try_from(predicate.clone())
             .map_err(|error| ConditionError::Failed(error.reason.to_string()))?;
-        let runtime = functions::runtime();
+        let runtime = functions::runtime(now);
         let mut met = true;
         for block in &self.blocks {
             let holds = |comparison: &Comparison| -> Result<bool, ConditionError> {
@@ -139,6 +148,12 @@ impl Rule for Conditions {
             met &= !outcomes(&block.all)?.contains(&false);
         }
         Ok(met)
+    }
+
+    fn depends_on_time(&self) -> bool {
+        let blocks = self.blocks.iter();
+        let mut comparisons = blocks.flat_map(|it| it.any.iter().flatten().chain(&it.all));
+        comparisons.any(|it| it.key.depends_on_time() || it.value.depends_on_time())
     }
 }
 

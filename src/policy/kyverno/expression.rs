@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use jmespath::ast::Ast;
 use jmespath::{Runtime, Variable};
 use serde_json::Value;
@@ -40,11 +41,6 @@ pub enum SyntaxError {
     /// A function that is not known here.
     #[error("the function `{0}` is not supported at a pull")]
     UnknownFunction(String),
-    /// A function that needs the time of day.
-    #[error(
-        "the function `{0}` needs the time of day, which a condition over what was signed does not have"
-    )]
-    Clock(String),
     /// A variable that a pull does not have.
     #[error(
         "the variable `{0}` is not known at a pull; a condition sees the fields of the predicate"
@@ -62,6 +58,7 @@ pub enum SyntaxError {
 #[derive(Debug, Clone)]
 pub(super) struct Template {
     parts: Vec<Part>,
+    depends_on_time: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -73,15 +70,16 @@ enum Part {
 impl Template {
     /// Parses and checks a text. `context` are names of variables that the policy defines and a pull does not have.
     pub(super) fn parse(text: &str, context: &BTreeSet<String>) -> Result<Self, SyntaxError> {
-        let (template, rest) = Self::read(text, false)?;
+        let (mut template, rest) = Self::read(text, false)?;
         debug_assert!(
             rest.is_empty(),
             "only an expression ends before the text does"
         );
-        let runtime = functions::runtime();
+        // Which functions there are is the same at any time.
+        let runtime = functions::runtime(Timestamp::UNIX_EPOCH);
         for part in &template.parts {
             if let Part::Expression(expression) = part {
-                expression.check(&runtime, context)?;
+                template.depends_on_time |= expression.check(&runtime, context)?;
             }
         }
         Ok(template)
@@ -108,7 +106,7 @@ impl Template {
                 && let Some(after) = rest.strip_prefix("}}")
             {
                 parts.push(Part::Text(text));
-                return Ok((Self { parts }, after));
+                return Ok((Self::of(parts), after));
             }
             match character {
                 '{' if in_expression => braces += 1,
@@ -122,11 +120,19 @@ impl Template {
             return Err(SyntaxError::Unclosed);
         }
         parts.push(Part::Text(text));
-        Ok((Self { parts }, rest))
+        Ok((Self::of(parts), rest))
     }
 
-    /// As an expression: what is nested in it must not be able to change its meaning.
-    fn check(&self, runtime: &Runtime, context: &BTreeSet<String>) -> Result<(), SyntaxError> {
+    fn of(parts: Vec<Part>) -> Self {
+        Self {
+            parts,
+            depends_on_time: false,
+        }
+    }
+
+    /// As an expression: what is nested in it must not be able to change its meaning. Whether it depends on the time.
+    fn check(&self, runtime: &Runtime, context: &BTreeSet<String>) -> Result<bool, SyntaxError> {
+        let mut depends_on_time = false;
         let mut source = String::new();
         for part in &self.parts {
             match part {
@@ -136,20 +142,25 @@ impl Template {
                     if !quoted || source.contains(['"', '`', '\\']) {
                         return Err(SyntaxError::Unquoted);
                     }
-                    inner.check(runtime, context)?;
+                    depends_on_time |= inner.check(runtime, context)?;
                     source.push('x');
                 }
             }
         }
         let ast = jmespath::parse(&source)
             .map_err(|error| SyntaxError::Expression(error.reason.to_string()))?;
-        check_functions(&ast, runtime)?;
+        depends_on_time |= check_functions(&ast, runtime)?;
         for root in roots(&ast) {
             if AT_ADMISSION.contains(&root) || context.contains(root) {
                 return Err(SyntaxError::UnknownVariable(root.to_owned()));
             }
         }
-        Ok(())
+        Ok(depends_on_time)
+    }
+
+    /// Whether its value depends on when it is asked for.
+    pub(super) fn depends_on_time(&self) -> bool {
+        self.depends_on_time
     }
 
     pub(super) fn is_constant(&self) -> bool {
@@ -225,19 +236,23 @@ fn failed(reason: &str) -> ConditionError {
     ConditionError::Failed(reason.to_owned())
 }
 
-fn check_functions(ast: &Ast, runtime: &Runtime) -> Result<(), SyntaxError> {
+/// Whether one of them depends on the time.
+fn check_functions(ast: &Ast, runtime: &Runtime) -> Result<bool, SyntaxError> {
     if let Ast::Function { name, args, .. } = ast {
-        if name.starts_with("time_") && runtime.get_function(name).is_none() {
-            return Err(SyntaxError::Clock(name.clone()));
-        }
         if runtime.get_function(name).is_none() {
             return Err(SyntaxError::UnknownFunction(name.clone()));
         }
-        return args.iter().try_for_each(|it| check_functions(it, runtime));
+        let mut depends_on_time = functions::depends_on_time(name);
+        for argument in args {
+            depends_on_time |= check_functions(argument, runtime)?;
+        }
+        return Ok(depends_on_time);
     }
-    children(ast)
-        .into_iter()
-        .try_for_each(|child| check_functions(child, runtime))
+    let mut depends_on_time = false;
+    for child in children(ast) {
+        depends_on_time |= check_functions(child, runtime)?;
+    }
+    Ok(depends_on_time)
 }
 
 fn children(ast: &Ast) -> Vec<&Ast> {

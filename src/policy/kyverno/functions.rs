@@ -1,19 +1,20 @@
-//! The functions that Kyverno adds to `JMESPath`, as far as they depend on nothing but their arguments.
+//! The functions that Kyverno adds to `JMESPath`, as far as they depend on nothing but their arguments and the time.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jmespath::functions::{ArgumentType, CustomFunction, Signature};
 use jmespath::{Rcvar, Runtime, Variable};
 use regex::RegexBuilder;
 use serde_json::{Value, json};
 
-use super::wildcard;
+use super::time::{RFC3339, Time};
+use super::{scalar, wildcard};
 use crate::policy::{Matcher, re2};
 
 /// One function: its name, and what it makes of texts. What it gives no answer for is an error.
 type TextFunction = (&'static str, usize, fn(&[&str]) -> Option<Value>);
 
-const FUNCTIONS: [TextFunction; 17] = [
+const FUNCTIONS: [TextFunction; 14] = [
     ("base64_decode", 1, |texts| {
         let bytes = BASE64_STANDARD.decode(texts.first()?).ok()?;
         Some(json!(String::from_utf8(bytes).ok()?))
@@ -50,21 +51,6 @@ const FUNCTIONS: [TextFunction; 17] = [
         }
         _ => None,
     }),
-    ("time_after", 2, |texts| match texts {
-        [first, second] => Some(json!(time(first)? > time(second)?)),
-        _ => None,
-    }),
-    ("time_before", 2, |texts| match texts {
-        [first, second] => Some(json!(time(first)? < time(second)?)),
-        _ => None,
-    }),
-    ("time_between", 3, |texts| match texts {
-        [moment, start, end] => {
-            let moment = time(moment)?;
-            Some(json!(moment > time(start)? && moment < time(end)?))
-        }
-        _ => None,
-    }),
     ("to_boolean", 1, |texts| {
         match texts.first()?.to_lowercase().as_str() {
             "true" => Some(json!(true)),
@@ -88,37 +74,177 @@ const FUNCTIONS: [TextFunction; 17] = [
     }),
 ];
 
-/// `JMESPath` with its own functions and these.
-pub(super) fn runtime() -> Runtime {
+/// The same of times.
+type TimeFunction = (&'static str, usize, Apply);
+
+#[derive(Clone, Copy)]
+enum Apply {
+    /// What the arguments alone say.
+    Anytime(fn(&[&str]) -> Option<Value>),
+    /// What also depends on when it is asked.
+    Now(fn(&[&str], Timestamp) -> Option<Value>),
+}
+
+const TIME_FUNCTIONS: [TimeFunction; 11] = [
+    (
+        "time_add",
+        2,
+        Apply::Anytime(|texts| match texts {
+            [time, duration] => {
+                let (time, duration) = (rfc3339(time)?, scalar::go_duration(duration)?);
+                let sum = time
+                    .moment
+                    .checked_add(SignedDuration::from_nanos(duration));
+                Some(json!(time.at(sum.ok()?).text()?))
+            }
+            _ => None,
+        }),
+    ),
+    (
+        "time_after",
+        2,
+        Apply::Anytime(|texts| match texts {
+            [first, second] => Some(json!(rfc3339(first)?.moment > rfc3339(second)?.moment)),
+            _ => None,
+        }),
+    ),
+    (
+        "time_before",
+        2,
+        Apply::Anytime(|texts| match texts {
+            [first, second] => Some(json!(rfc3339(first)?.moment < rfc3339(second)?.moment)),
+            _ => None,
+        }),
+    ),
+    (
+        "time_between",
+        3,
+        Apply::Anytime(|texts| match texts {
+            [time, start, end] => {
+                let moment = rfc3339(time)?.moment;
+                let (start, end) = (rfc3339(start)?.moment, rfc3339(end)?.moment);
+                Some(json!(moment > start && moment < end))
+            }
+            _ => None,
+        }),
+    ),
+    (
+        "time_diff",
+        2,
+        Apply::Anytime(|texts| match texts {
+            [start, end] => Some(json!(between(rfc3339(start)?, rfc3339(end)?))),
+            _ => None,
+        }),
+    ),
+    ("time_now", 0, Apply::Now(|_, now| now_text(now))),
+    ("time_now_utc", 0, Apply::Now(|_, now| now_text(now))),
+    (
+        "time_parse",
+        2,
+        Apply::Anytime(|texts| match texts {
+            // Seconds since 1970.
+            [layout, seconds] if layout.parse::<i64>().is_ok() => {
+                let moment = Timestamp::from_second(seconds.parse().ok()?).ok()?;
+                Some(json!(Time::utc(moment).text()?))
+            }
+            [layout, time] => Some(json!(Time::parse(layout, time)?.text()?)),
+            _ => None,
+        }),
+    ),
+    (
+        "time_since",
+        3,
+        Apply::Now(|texts, now| match texts {
+            [layout, start, end] => {
+                let layout = if layout.is_empty() { RFC3339 } else { layout };
+                let start = Time::parse(layout, start)?;
+                // What has not been yet is not young: a clock that is wrong must not make it so.
+                if start.moment > now {
+                    return None;
+                }
+                let end = match end.is_empty() {
+                    true => Time::utc(now),
+                    false => Time::parse(layout, end)?,
+                };
+                Some(json!(between(start, end)))
+            }
+            _ => None,
+        }),
+    ),
+    (
+        "time_truncate",
+        2,
+        Apply::Anytime(|texts| match texts {
+            [time, duration] => {
+                let (time, step) = (rfc3339(time)?, scalar::go_duration(duration)?);
+                Some(json!(time.at(truncated(time.moment, step)?).text()?))
+            }
+            _ => None,
+        }),
+    ),
+    (
+        "time_utc",
+        1,
+        Apply::Anytime(|texts| Some(json!(Time::utc(rfc3339(texts.first()?)?.moment).text()?))),
+    ),
+];
+
+/// Whether what the function says depends on when it is asked.
+pub(super) fn depends_on_time(name: &str) -> bool {
+    let mut functions = TIME_FUNCTIONS.iter();
+    functions.any(|(known, _, apply)| *known == name && matches!(apply, Apply::Now(_)))
+}
+
+/// `JMESPath` with its own functions and these, asked at this time.
+pub(super) fn runtime(now: Timestamp) -> Runtime {
     let mut runtime = Runtime::new();
     runtime.register_builtin_functions();
     for (name, arguments, apply) in FUNCTIONS {
-        let signature = Signature::new(vec![ArgumentType::String; arguments], None);
-        let function = move |arguments: &[Rcvar], context: &mut jmespath::Context<'_>| {
-            let texts: Vec<&str> = arguments
-                .iter()
-                .filter_map(|argument| argument.as_string().map(String::as_str))
-                .collect();
-            match apply(&texts).map(Variable::try_from) {
-                Some(Ok(variable)) => Ok(Rcvar::new(variable)),
-                Some(Err(error)) => Err(error),
-                None => {
-                    let reason = format!("{name} has no answer for these arguments");
-                    let reason = jmespath::ErrorReason::Parse(reason);
-                    Err(jmespath::JmespathError::new(
-                        context.expression,
-                        context.offset,
-                        reason,
-                    ))
-                }
+        register(&mut runtime, name, arguments, apply);
+    }
+    for (name, arguments, apply) in TIME_FUNCTIONS {
+        match apply {
+            Apply::Anytime(apply) => register(&mut runtime, name, arguments, apply),
+            Apply::Now(apply) => {
+                register(&mut runtime, name, arguments, move |texts| {
+                    apply(texts, now)
+                });
             }
-        };
-        runtime.register_function(
-            name,
-            Box::new(CustomFunction::new(signature, Box::new(function))),
-        );
+        }
     }
     runtime
+}
+
+fn register(
+    runtime: &mut Runtime,
+    name: &'static str,
+    arguments: usize,
+    apply: impl Fn(&[&str]) -> Option<Value> + Send + Sync + 'static,
+) {
+    let signature = Signature::new(vec![ArgumentType::String; arguments], None);
+    let function = move |arguments: &[Rcvar], context: &mut jmespath::Context<'_>| {
+        let texts: Vec<&str> = arguments
+            .iter()
+            .filter_map(|argument| argument.as_string().map(String::as_str))
+            .collect();
+        match apply(&texts).map(Variable::try_from) {
+            Some(Ok(variable)) => Ok(Rcvar::new(variable)),
+            Some(Err(error)) => Err(error),
+            None => {
+                let reason = format!("{name} has no answer for these arguments");
+                let reason = jmespath::ErrorReason::Parse(reason);
+                Err(jmespath::JmespathError::new(
+                    context.expression,
+                    context.offset,
+                    reason,
+                ))
+            }
+        }
+    };
+    runtime.register_function(
+        name,
+        Box::new(CustomFunction::new(signature, Box::new(function))),
+    );
 }
 
 fn compile(expression: &str) -> Option<regex::Regex> {
@@ -131,6 +257,28 @@ fn compile(expression: &str) -> Option<regex::Regex> {
         .ok()
 }
 
-fn time(text: &str) -> Option<Timestamp> {
-    text.parse().ok()
+fn rfc3339(text: &str) -> Option<Time> {
+    Time::parse(RFC3339, text)
+}
+
+fn now_text(now: Timestamp) -> Option<Value> {
+    Some(json!(Time::utc(now).text()?))
+}
+
+/// The time from `start` to `end`, as a duration; the longest there is where it is longer.
+fn between(start: Time, end: Time) -> String {
+    let nanoseconds = end.moment.duration_since(start.moment).as_nanos();
+    let longest = if nanoseconds < 0 { i64::MIN } else { i64::MAX };
+    scalar::duration_text(i64::try_from(nanoseconds).unwrap_or(longest))
+}
+
+/// The last multiple of `step` nanoseconds since the year 1 that is not later.
+fn truncated(moment: Timestamp, step: i64) -> Option<Timestamp> {
+    const YEAR_ONE_SECONDS: i128 = -62_135_596_800;
+    if step <= 0 {
+        return Some(moment);
+    }
+    let since = moment.as_nanosecond() - YEAR_ONE_SECONDS * 1_000_000_000;
+    let after = since.rem_euclid(i128::from(step));
+    Timestamp::from_nanosecond(moment.as_nanosecond() - after).ok()
 }

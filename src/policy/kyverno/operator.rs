@@ -225,7 +225,7 @@ fn compare_numbers(key: f64, value: &Value) -> Option<Ordering> {
 
 fn compare_durations(key: &Value, value: &Value) -> Option<Ordering> {
     let nanoseconds = |it: &Value| match it {
-        Value::String(text) => scalar::duration(text),
+        Value::String(text) => scalar::go_duration(text).map(i128::from),
         Value::Number(_) => scalar::seconds(it),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };

@@ -2,18 +2,29 @@
 
 use serde_json::Value;
 
-/// Nanoseconds of a duration as Go writes it: `1h30m`, `-1.5s`, `300ms`; nothing for `0` without a unit, which Kyverno
-/// takes for a number.
+/// Nanoseconds of a duration (`1h30m`, `-1.5s`, `300ms`); nothing for `0` without a unit, which Kyverno takes for a
+/// number.
 pub(super) fn duration(text: &str) -> Option<i128> {
-    let (sign, mut rest) = match text.as_bytes().first()? {
-        b'-' => (-1, text.get(1..)?),
-        b'+' => (1, text.get(1..)?),
-        _ => (1, text),
+    (text != "0").then(|| go_duration(text).map(i128::from))?
+}
+
+/// The longest duration that Go knows, and one nanosecond more.
+const DURATION_END: u64 = 1 << 63;
+
+/// Nanoseconds of a duration as Go reads it.
+pub(super) fn go_duration(text: &str) -> Option<i64> {
+    let (is_negative, mut rest) = match text.as_bytes().first()? {
+        b'-' => (true, text.get(1..)?),
+        b'+' => (false, text.get(1..)?),
+        _ => (false, text),
     };
+    if rest == "0" {
+        return Some(0);
+    }
     if rest.is_empty() {
         return None;
     }
-    let mut total: i128 = 0;
+    let mut total: u64 = 0;
     while !rest.is_empty() {
         let number_end = rest.find(|it: char| !it.is_ascii_digit() && it != '.')?;
         let (number, tail) = rest.split_at_checked(number_end)?;
@@ -21,7 +32,7 @@ pub(super) fn duration(text: &str) -> Option<i128> {
             .find(|it: char| it.is_ascii_digit() || it == '.')
             .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at_checked(unit_end)?;
-        let nanoseconds = match unit {
+        let unit = match unit {
             "ns" => 1,
             "us" | "µs" | "μs" => 1_000,
             "ms" => 1_000_000,
@@ -30,11 +41,78 @@ pub(super) fn duration(text: &str) -> Option<i128> {
             "h" => 3_600_000_000_000,
             _ => return None,
         };
-        let billionths = billionths(number)?;
-        total = total.checked_add(billionths.checked_mul(nanoseconds)? / BILLION)?;
+        total = total.checked_add(nanoseconds(number, unit)?)?;
+        if total > DURATION_END {
+            return None;
+        }
         rest = tail;
     }
-    Some(sign * total)
+    if is_negative {
+        0_i64.checked_sub_unsigned(total)
+    } else {
+        i64::try_from(total).ok()
+    }
+}
+
+/// So many units of so many nanoseconds each. Digits after the point beyond what 64 bits hold are dropped.
+fn nanoseconds(number: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let are_digits = fraction.bytes().all(|it| it.is_ascii_digit());
+    if !are_digits || whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
+    let fraction = fraction.get(..FRACTION_DIGITS_MAX).unwrap_or(fraction);
+    let digits = u32::try_from(fraction.len()).ok()?;
+    let fraction: u128 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().ok()?
+    };
+    let part = fraction * u128::from(unit) / 10_u128.pow(digits);
+    whole
+        .checked_mul(unit)?
+        .checked_add(u64::try_from(part).ok()?)
+}
+
+/// More digits than nanoseconds of an hour have.
+const FRACTION_DIGITS_MAX: usize = 18;
+
+/// A duration as Go writes it: `180h10m0s`, `1.5s`, `20ms`, `0s`.
+pub(super) fn duration_text(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let all = nanoseconds.unsigned_abs();
+    let with_unit = |unit: u64, name: &str| {
+        let (whole, part) = (all / unit, all % unit);
+        let digits = unit.ilog10() as usize;
+        let part = format!("{part:0digits$}");
+        let part = part.trim_end_matches('0');
+        let point = if part.is_empty() { "" } else { "." };
+        format!("{sign}{whole}{point}{part}{name}")
+    };
+    match all {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{sign}{all}ns"),
+        1_000..1_000_000 => with_unit(1_000, "µs"),
+        1_000_000..1_000_000_000 => with_unit(1_000_000, "ms"),
+        _ => {
+            let seconds = all / 1_000_000_000;
+            let (minutes, hours) = (seconds / 60, seconds / 3600);
+            let below = format!("{:09}", all % 1_000_000_000);
+            let below = below.trim_end_matches('0');
+            let point = if below.is_empty() { "" } else { "." };
+            let seconds = format!("{}{point}{below}s", seconds % 60);
+            match (hours, minutes) {
+                (0, 0) => format!("{sign}{seconds}"),
+                (0, minutes) => format!("{sign}{minutes}m{seconds}"),
+                (hours, minutes) => format!("{sign}{hours}h{}m{seconds}", minutes % 60),
+            }
+        }
+    }
 }
 
 /// Billionths of a Kubernetes quantity: `1.5Gi`, `100m`, `2e3`, `12`.

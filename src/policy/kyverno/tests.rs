@@ -6,6 +6,7 @@ use crate::policy::{Doubt, ImportedCoverage as _, Matcher, Rule as _, Tags};
 
 mod conditions;
 mod references;
+mod times;
 mod values;
 
 const FIXTURES: &str = concat!(

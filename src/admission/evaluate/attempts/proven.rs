@@ -109,7 +109,7 @@ impl Attempts<'_> {
                 "it was made at {signed}, longer ago than `max_signature_age` allows"
             )));
         }
-        self.valid_until = Some(self.valid_until.map_or(until, |earlier| earlier.min(until)));
+        self.note_until(until);
         Ok(())
     }
 }

@@ -198,8 +198,7 @@ fn read_operand(field: &Field<'_>, scope: &Scope<'_>, reader: &mut Reader) -> Op
             reader.problem(
                 field,
                 describe(&error),
-                "write a JMESPath expression over the fields of the predicate; for the age of signatures, use \
-                 `max_signature_age` of a policy under `policies`",
+                "write a JMESPath expression over the fields of the predicate",
             );
             None
         }

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::times::NOW;
 use super::*;
 
 fn predicate() -> Value {
@@ -15,6 +16,8 @@ fn predicate() -> Value {
         "flag": true,
         "levels": ["high", "low"],
         "none": [],
+        "finished": "2025-12-25T00:00:00Z",
+        "days": "2006-01-02",
         "materials": [{"uri": "git+https://a"}, {"uri": "pkg:docker/b"}, {"name": "c"}],
     })
 }
@@ -31,7 +34,7 @@ fn comparison(key: Value, operator: &str, value: Value) -> Comparison {
 /// `true`, `false` or `error`.
 fn answer(blocks: Vec<Block>) -> String {
     let statement = json!({ "predicate": predicate() });
-    match Conditions::new(blocks).evaluate(&statement) {
+    match Conditions::new(blocks).evaluate(&statement, NOW) {
         Ok(met) => met.to_string(),
         Err(_) => "error".to_owned(),
     }
@@ -231,6 +234,158 @@ fn expressions_see_the_predicate() {
     }
 }
 
+/// Now is 168 hours and 987 milliseconds after `finished`.
+#[test]
+fn the_age_of_what_was_signed_is_compared() {
+    for (key, operator, value, expected) in [
+        (
+            "{{ time_since('','{{finished}}','') }}",
+            "LessThanOrEquals",
+            "169h",
+            "true",
+        ),
+        (
+            "{{ time_since('','{{finished}}','') }}",
+            "LessThanOrEquals",
+            "168h0m0.987s",
+            "true",
+        ),
+        (
+            "{{ time_since('','{{finished}}','') }}",
+            "LessThan",
+            "168h0m0.987s",
+            "false",
+        ),
+        (
+            "{{ time_since('','{{finished}}','') }}",
+            "LessThanOrEquals",
+            "168h",
+            "false",
+        ),
+        (
+            "{{ time_since('',finished,'') }}",
+            "GreaterThan",
+            "168h",
+            "true",
+        ),
+        (
+            "{{ time_since('','{{finished}}','') }}",
+            "DurationLessThan",
+            "169h",
+            "true",
+        ),
+        (
+            "{{ time_since('','{{finished}}','') }}",
+            "DurationGreaterThan",
+            "0",
+            "true",
+        ),
+        (
+            "{{ time_since('','{{finished}}','') }}",
+            "LessThan",
+            "{{ '169h' }}",
+            "true",
+        ),
+        // No duration is no answer, and neither is what is not there.
+        (
+            "{{ time_since('','{{finished}}','') }}",
+            "LessThanOrEquals",
+            "7d",
+            "false",
+        ),
+        (
+            "{{ time_since('','{{missing}}','') }}",
+            "LessThanOrEquals",
+            "169h",
+            "error",
+        ),
+        (
+            "{{ time_since('','{{version}}','') }}",
+            "LessThanOrEquals",
+            "169h",
+            "error",
+        ),
+        (
+            "{{ time_since('{{days}}','{{finished}}','') }}",
+            "LessThanOrEquals",
+            "169h",
+            "error",
+        ),
+        // The end of 2026 is yet to come.
+        (
+            "{{ time_since('','2026-12-31T00:00:00Z','') }}",
+            "LessThanOrEquals",
+            "168h",
+            "error",
+        ),
+        ("{{ time_now() }}", "Equals", "2026-01-01T00:00:00Z", "true"),
+        (
+            "{{ time_after(time_now_utc(), '{{finished}}') }}",
+            "Equals",
+            "{{ flag }}",
+            "true",
+        ),
+        (
+            "{{ time_diff(finished, time_now_utc()) }}",
+            "Equals",
+            "168h",
+            "true",
+        ),
+    ] {
+        let answer = holds(json!(key), operator, json!(value));
+        assert_eq!(answer, expected, "{key} {operator} {value}");
+    }
+}
+
+/// Where it is missed, a decision outlives what it rests on.
+#[test]
+fn what_depends_on_the_time_is_known() {
+    let nothing = || comparison(json!("{{ flag }}"), "Equals", json!(true));
+    let of_key = |key: &str| comparison(json!(key), "Equals", json!(true));
+    let of_value = |value: Value| comparison(json!("{{ flag }}"), "Equals", value);
+    let depends = |any: Option<Comparison>, all: Comparison| {
+        let any = any.map(|it| vec![nothing(), it]);
+        let all = vec![nothing(), all];
+        let other = Block {
+            any: None,
+            all: vec![nothing()],
+        };
+        Conditions::new(vec![other, Block { any, all }]).depends_on_time()
+    };
+    for text in [
+        "{{ time_since('','{{ finished }}','') }}",
+        "{{ time_since('', finished, '2026-01-01T00:00:00Z') }}",
+        "{{ time_now() }}",
+        "{{ time_now_utc() }}",
+        "since {{ time_now() }}",
+        "{{ flag }}{{ time_now() }}",
+        "{{ time_after(time_now(), finished) }}",
+        "{{ levels[?time_before(@, time_now())] }}",
+        "{{ to_upper('{{ time_now() }}') }}",
+        "{{ flag && time_now() }}",
+        "{{ [finished, time_now()] }}",
+        "{{ {a: time_now()}.a }}",
+    ] {
+        assert!(depends(None, of_key(text)), "{text}");
+        assert!(depends(None, of_value(json!(text))), "{text}");
+        assert!(depends(None, of_value(json!(["x", text]))), "{text}");
+        assert!(depends(Some(of_key(text)), nothing()), "{text}");
+    }
+    for text in [
+        "{{ finished }}",
+        "time_now()",
+        "{{ 'time_now()' }}",
+        "{{ time_after(finished, '2026-01-01T00:00:00Z') }}",
+        "{{ time_add(finished, '1h') }}",
+        "{{ time_parse('2006', finished) }}",
+    ] {
+        assert!(
+            !depends(Some(of_key(text)), of_value(json!([text]))),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn what_is_missing_leaves_no_answer_even_beside_what_holds() {
     let block = Block {
@@ -268,8 +423,8 @@ fn blocks_combine_as_kyverno_does() {
 #[test]
 fn a_predicate_that_is_no_mapping_is_no_answer() {
     let conditions = Conditions::new(vec![]);
-    assert!(conditions.evaluate(&json!({"predicate": []})).is_err());
-    assert!(conditions.evaluate(&json!({})).is_err());
+    assert!(conditions.evaluate(&json!({"predicate": []}), NOW).is_err());
+    assert!(conditions.evaluate(&json!({}), NOW).is_err());
 }
 
 #[test]
@@ -289,12 +444,8 @@ fn what_a_pull_cannot_know_is_refused_by_name() {
             "the variable `keys` is not known",
         ),
         (
-            "{{ time_since('','{{ age }}','') }}",
-            "the function `time_since` needs the time of day",
-        ),
-        (
-            "{{ time_now() }}",
-            "the function `time_now` needs the time of day",
+            "{{ time_to_cron('2023-02-02T15:04:05Z') }}",
+            "the function `time_to_cron` is not supported",
         ),
         (
             "{{ x509_decode('x') }}",

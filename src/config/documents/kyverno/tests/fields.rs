@@ -281,8 +281,8 @@ fn conditions_that_a_pull_cannot_evaluate_are_refused() {
             "[0].all[0].key: the variable `request` is not known at a pull; a condition sees the fields of the predicate",
         ),
         (
-            "[{all: [{key: \"{{ time_since('','{{ a }}','') }}\", operator: Equals, value: 1}]}]",
-            "[0].all[0].key: the function `time_since` needs the time of day, which a condition over what was signed does not have",
+            "[{all: [{key: \"{{ time_to_cron('{{ a }}') }}\", operator: Equals, value: 1}]}]",
+            "[0].all[0].key: the function `time_to_cron` is not supported at a pull",
         ),
         (
             "[{any: [{key: '{{ x }}', operator: AnyIn, value: 1-10}]}]",

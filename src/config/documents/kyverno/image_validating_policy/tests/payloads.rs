@@ -40,7 +40,9 @@ fn statement() -> Value {
 fn holds(condition: &str) -> bool {
     let attestation = attestation(condition);
     let condition = attestation.condition.unwrap();
-    condition.evaluate(&statement()).unwrap_or(false)
+    condition
+        .evaluate(&statement(), jiff::Timestamp::UNIX_EPOCH)
+        .unwrap_or(false)
 }
 
 #[test]
@@ -57,7 +59,11 @@ fn a_condition_is_over_every_attestation_of_who_must_have_signed() {
             .source()
             .contains("extractPayload(image, attestations.sbom)")
     );
-    assert!(condition.evaluate(&statement()).unwrap());
+    assert!(
+        condition
+            .evaluate(&statement(), jiff::Timestamp::UNIX_EPOCH)
+            .unwrap()
+    );
 }
 
 /// Conditions on the payload `P`, and whether they are met by [`statement`].
@@ -201,7 +207,10 @@ fn classes_in_expressions_are_of_ascii() {
     let condition = attestation(condition).condition.unwrap();
     let says = |n: &str| {
         condition
-            .evaluate(&json!({ "predicate": { "n": n } }))
+            .evaluate(
+                &json!({ "predicate": { "n": n } }),
+                jiff::Timestamp::UNIX_EPOCH,
+            )
             .unwrap()
     };
     assert!(says("7"));
@@ -298,10 +307,18 @@ fn several_conditions_on_one_attestation_are_one() {
     let attestations = requirement.attestations();
     assert_eq!(attestations.len(), 1);
     let condition = attestations[0].condition.as_ref().unwrap();
-    assert!(condition.evaluate(&statement()).unwrap());
+    assert!(
+        condition
+            .evaluate(&statement(), jiff::Timestamp::UNIX_EPOCH)
+            .unwrap()
+    );
     let mut other = statement();
     other["predicate"]["count"] = json!(4);
-    assert!(!condition.evaluate(&other).unwrap());
+    assert!(
+        !condition
+            .evaluate(&other, jiff::Timestamp::UNIX_EPOCH)
+            .unwrap()
+    );
 }
 
 #[test]
@@ -334,8 +351,16 @@ fn steps_are_bounded() {
                      extractPayload(image, attestations.sbom).predicate.n.all(b, a + b >= 0.0))";
     let condition = attestation(condition).condition.unwrap();
     let numbers = |count: usize| json!({ "predicate": { "n": vec![0.0; count] } });
-    assert!(condition.evaluate(&numbers(10)).unwrap());
-    assert!(condition.evaluate(&numbers(2000)).is_err());
+    assert!(
+        condition
+            .evaluate(&numbers(10), jiff::Timestamp::UNIX_EPOCH)
+            .unwrap()
+    );
+    assert!(
+        condition
+            .evaluate(&numbers(2000), jiff::Timestamp::UNIX_EPOCH)
+            .is_err()
+    );
 }
 
 #[test]
