@@ -12,6 +12,7 @@ pub mod pattern;
 pub(crate) mod re2;
 pub mod rego;
 pub mod scope;
+pub mod signed_name;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use exception::Exception;
 pub use matcher::Matcher;
 pub use material::{KeySet, KeyVersion, Material, Root};
 pub use pattern::Pattern;
+pub use signed_name::SignedName;
 
 /// The whole of what is required, as one immutable value; a change makes a new one.
 #[derive(Debug)]
@@ -87,19 +89,6 @@ pub struct Policy {
     pub signed_name: SignedName,
     /// The age, from the verified time, after which a signature no longer counts.
     pub max_signature_age: Option<Duration>,
-}
-
-/// What the name inside a signature must be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SignedName {
-    /// Whatever it is.
-    #[default]
-    Any,
-    /// This repository, with any tag or none (`signed_name: match`, `matchRepository`).
-    Repository,
-    /// This repository with a tag or digest, and with exactly the tag that is asked for where one is
-    /// (`matchRepoDigestOrExact`).
-    RepositoryAndTag,
 }
 
 /// Where a policy is written.
@@ -350,7 +339,7 @@ impl Policy {
     /// Whether a pull by tag depends on which tag was signed. A policy that only audits refuses no tag.
     #[must_use]
     pub fn compares_tags(&self) -> bool {
-        self.mode == Mode::Enforce && self.signed_name == SignedName::RepositoryAndTag
+        self.mode == Mode::Enforce && self.signed_name.compares_tags()
     }
 
     /// The policy with its hash computed from everything else in it.

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
-use crate::oci::{Digest, RepositoryName, Tag};
+use crate::oci::{Digest, Tag};
 use crate::signature::{Candidate, FULCIO_EXTENSIONS};
 
 pub use authority::NoAuthority;
@@ -72,10 +72,26 @@ pub struct Demand<'a> {
 /// The name that a signature must carry.
 #[derive(Debug, Clone, Copy)]
 pub struct NameDemand<'a> {
-    /// The repository in it.
-    pub repository: &'a RepositoryName,
-    /// Whether there must be a tag or a digest, too.
-    pub complete: bool,
+    /// The canonical name of the repository in it.
+    pub repository: &'a str,
+    /// What must follow.
+    pub version: NamedVersion<'a>,
+}
+
+/// What must follow the repository in a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedVersion<'a> {
+    /// Anything, or nothing.
+    Any,
+    /// A tag or a digest, whichever.
+    Some,
+    /// Exactly this tag and this digest, where they are there.
+    Exactly {
+        /// The tag.
+        tag: Option<&'a Tag>,
+        /// The digest.
+        digest: Option<&'a Digest>,
+    },
 }
 
 /// What a signing certificate says, once its chain is proven.

@@ -197,7 +197,7 @@ impl From<EvidenceSource> for SourceExplanation {
 pub(super) fn requirements(policy: &Policy) -> Vec<String> {
     let mut lines = Vec::new();
     describe_requirement(&policy.requirement, &mut lines);
-    match policy.signed_name {
+    match &policy.signed_name {
         SignedName::Any => {}
         SignedName::Repository => {
             lines.push("the name inside the signature is this repository".to_owned());
@@ -207,6 +207,17 @@ pub(super) fn requirements(policy: &Policy) -> Vec<String> {
              the digest is"
                 .to_owned(),
         ),
+        SignedName::Renamed(renaming) => lines.push(format!(
+            "the name inside the signature is this repository, with {} in the place of {} where it begins so, and with \
+             the tag that is asked for, or with any tag where the digest is",
+            renaming.signed_prefix, renaming.prefix
+        )),
+        SignedName::OtherRepository(repository) => lines.push(format!(
+            "the name inside the signature is {repository}, with any tag or none"
+        )),
+        SignedName::OtherReference(named) => {
+            lines.push(format!("the name inside the signature is {named}"));
+        }
     }
     if let Some(age) = policy.max_signature_age {
         let age = jiff::SignedDuration::try_from(age).unwrap_or(jiff::SignedDuration::MAX);

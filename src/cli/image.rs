@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::oci::{Reference, RepositoryName, Tag, repository};
+use crate::oci::{Reference, RepositoryName, Tag, reference, repository};
 
 /// A canonical repository name and what is asked for in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,18 +40,8 @@ impl FromStr for ImageReference {
         if let Some((_, rest)) = text.split_once("://") {
             return Err(ParseError::Scheme(rest.to_owned()));
         }
-        let (named, digest) = match text.split_once('@') {
-            Some((named, digest)) => (named, Some(digest)),
-            None => (text, None),
-        };
-        // A colon before the last slash belongs to a port.
-        let name_end = named.rfind('/').map_or(0, |slash| slash + 1);
-        let (path, last) = named.split_at(name_end);
-        let (name, tag) = match last.split_once(':') {
-            Some((last, tag)) => (format!("{path}{last}"), Some(tag)),
-            None => (named.to_owned(), None),
-        };
-        let repository = RepositoryName::completed(&name)?;
+        let (name, tag, digest) = reference::parts(text);
+        let repository = RepositoryName::completed(name)?;
         // A wrong tag is a mistake even where the digest counts.
         let tag = tag.unwrap_or(LATEST);
         let tag = tag

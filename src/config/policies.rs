@@ -130,10 +130,16 @@ fn read_policy(
         signed_name: section
             .get("signed_name")
             .and_then(|field| {
-                let words = [("match", SignedName::Repository), ("any", SignedName::Any)];
+                let words = [("match", true), ("any", false)];
                 field.choice(&words, reader)
             })
-            .unwrap_or_default(),
+            .map_or(SignedName::Any, |matches| {
+                if matches {
+                    SignedName::Repository
+                } else {
+                    SignedName::Any
+                }
+            }),
         max_signature_age: section.get("max_signature_age").and_then(|field| {
             let age = field.duration(reader)?;
             if age.is_zero() {

@@ -115,9 +115,38 @@ impl fmt::Display for Reference {
     }
 }
 
+/// Name, tag and digest of an image reference, whatever each is.
+#[must_use]
+pub fn parts(reference: &str) -> (&str, Option<&str>, Option<&str>) {
+    let (name, digest) = match reference.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (reference, None),
+    };
+    match name.rsplit_once(':') {
+        // A colon before the last slash belongs to a port.
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag), digest),
+        Some(_) | None => (name, None, digest),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_is_no_tag() {
+        for (reference, expected) in [
+            ("a.io/b", ("a.io/b", None, None)),
+            ("a.io/b:v1", ("a.io/b", Some("v1"), None)),
+            ("a.io:5000/b", ("a.io:5000/b", None, None)),
+            ("a.io:5000/b:v1", ("a.io:5000/b", Some("v1"), None)),
+            ("b@sha256:00", ("b", None, Some("sha256:00"))),
+            ("b:v1@sha256:00", ("b", Some("v1"), Some("sha256:00"))),
+            ("b:@", ("b", Some(""), Some(""))),
+        ] {
+            assert_eq!(parts(reference), expected);
+        }
+    }
 
     #[test]
     fn tells_tags_from_digests() {

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::SignedName;
 use super::exception::{Exception, Scope};
+use super::signed_name::{NamedImage, Renaming, SignedName};
 use super::{
     AttestationRequirement, Authority, AuthoritySigner, DefaultAction, IdentityRequirement, KeySet,
     KeyVersion, Matcher, Mode, Policy, Quantifier, Requirement, Revoked, Root,
     SignatureRequirement,
 };
 use crate::limits::Limits;
-use crate::oci::Digest;
+use crate::oci::{Digest, Tag};
 
 pub(super) fn of_policies(
     policies: &[Arc<Policy>],
@@ -88,20 +88,37 @@ pub(super) fn of_policy(policy: &Policy) -> Digest {
         Mode::Enforce => "enforce",
         Mode::Audit => "audit",
     };
-    let signed_name = match signed_name {
-        SignedName::Any => "any",
-        SignedName::Repository => "repository",
-        SignedName::RepositoryAndTag => "repository_and_tag",
-    };
     digest(&json!({
         "name": name,
         "coverage": coverage.describe(),
         "mode": mode,
         "requirement": describe_requirement(requirement),
         "signature_repositories": signature_repositories,
-        "signed_name": signed_name,
+        "signed_name": describe_signed_name(signed_name),
         "max_signature_age": max_signature_age.map(milliseconds),
     }))
+}
+
+fn describe_signed_name(signed_name: &SignedName) -> Value {
+    match signed_name {
+        SignedName::Any => json!("any"),
+        SignedName::Repository => json!("repository"),
+        SignedName::RepositoryAndTag => json!("repository_and_tag"),
+        SignedName::Renamed(Renaming {
+            prefix,
+            signed_prefix,
+        }) => json!({ "prefix": prefix, "signed_prefix": signed_prefix }),
+        SignedName::OtherRepository(repository) => json!({ "other_repository": repository }),
+        SignedName::OtherReference(NamedImage {
+            repository,
+            tag,
+            digest,
+        }) => json!({
+            "repository": repository,
+            "tag": tag.as_ref().map(Tag::as_str),
+            "digest": digest,
+        }),
+    }
 }
 
 /// The keys of a [`Value`] object come out in a fixed order: this one builds and serialises them sorted.

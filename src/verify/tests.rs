@@ -21,7 +21,7 @@ mod world;
 /// That the name in the signature must be of this repository.
 fn of_repository(repository: &crate::oci::RepositoryName) -> super::NameDemand<'_> {
     super::NameDemand {
-        repository,
-        complete: false,
+        repository: repository.as_str(),
+        version: super::NamedVersion::Any,
     }
 }

@@ -8,14 +8,13 @@ use jiff::Timestamp;
 
 use super::report;
 use crate::admission::TIMED_MEMORY;
-use crate::admission::denial::Kind;
 use crate::admission::conclusion::later;
+use crate::admission::denial::Kind;
 use crate::decision_log::{AttemptReport, Subject};
 use crate::limits::Limits;
-use crate::oci::{Digest, RepositoryName, Tag};
+use crate::oci::{Digest, Tag};
 use crate::policy::{
     Authority, AuthoritySigner, ConditionError, KeySet, KeyVersion, Policies, Policy, Rule,
-    SignedName,
 };
 use crate::signature::Candidate;
 use crate::verify::{
@@ -94,8 +93,8 @@ struct Certified {
     trusted_root: Digest,
     predicate_type: Option<String>,
     demands: [bool; 3],
-    /// Whether a name is demanded, and whether with a tag or digest.
-    name: Option<bool>,
+    /// The name that is demanded, with everything about it.
+    name: Option<String>,
 }
 
 impl<'a> Attempts<'a> {
@@ -143,6 +142,7 @@ impl<'a> Attempts<'a> {
             Ok(usable) => usable,
             Err(reason) => return unusable(candidate, purpose, &reason),
         };
+        let name = policy.signed_name.repository(&self.subject.repository);
         let demand = Demand {
             signer: Signer::Certificate,
             purpose,
@@ -150,7 +150,10 @@ impl<'a> Attempts<'a> {
             transparency_log: authority.transparency_log,
             signed_timestamp: authority.signed_timestamp,
             sct: authority.sct,
-            signed_name: name_demand(policy.signed_name, &self.subject.repository),
+            signed_name: name.as_deref().map(|repository| NameDemand {
+                repository,
+                version: policy.signed_name.version(),
+            }),
         };
         let verified = match &authority.signer {
             AuthoritySigner::Identity(_) => self
@@ -317,20 +320,6 @@ impl<'a> Attempts<'a> {
     }
 }
 
-fn name_demand(name: SignedName, repository: &RepositoryName) -> Option<NameDemand<'_>> {
-    let demand = |complete| {
-        Some(NameDemand {
-            repository,
-            complete,
-        })
-    };
-    match name {
-        SignedName::Any => None,
-        SignedName::Repository => demand(false),
-        SignedName::RepositoryAndTag => demand(true),
-    }
-}
-
 /// Whether anything was verified: what is refused by its shape costs nothing, and must not use up the limit.
 fn costs_crypto(attempt: &Attempt) -> bool {
     match attempt {
@@ -385,7 +374,7 @@ impl Certified {
                     Purpose::Attestation { predicate_type } => Some(predicate_type.to_owned()),
                 },
                 demands: [demand.transparency_log, demand.signed_timestamp, demand.sct],
-                name: demand.signed_name.map(|name| name.complete),
+                name: demand.signed_name.map(|name| format!("{name:?}")),
             }),
         }
     }

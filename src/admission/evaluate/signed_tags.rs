@@ -9,7 +9,7 @@ use super::attempts::Attempts;
 use super::{Known, Outcome, document, requirement};
 use crate::admission::denial::{Denial, Kind};
 use crate::decision_log::Subject;
-use crate::oci::Tag;
+use crate::oci::{RepositoryName, Tag};
 use crate::policy::Policy;
 use crate::verify;
 
@@ -20,6 +20,8 @@ pub struct SignedTags {
     policy: String,
     /// Where it is written, as messages have it.
     place: String,
+    /// The repository that a signature must name.
+    signed_as: String,
     tags: BTreeSet<Tag>,
     /// What may show more tags and is not known, in words.
     missing: Option<String>,
@@ -46,10 +48,8 @@ pub(super) fn of(policy: &Policy, attempts: &mut Attempts<'_>, known: &Known<'_>
         .filter_map(|candidate| verify::claimed_tag(candidate, &digest))
         .collect();
     let mut signed = SignedTags {
-        policy: policy.name.clone(),
-        place: document(policy),
-        tags: BTreeSet::new(),
         missing: known.failed_sources.first().cloned(),
+        ..SignedTags::none_of(policy, &attempts.subject.repository)
     };
     for tag in named {
         attempts.only_tag = Some(tag.clone());
@@ -69,10 +69,12 @@ pub(super) fn of(policy: &Policy, attempts: &mut Attempts<'_>, known: &Known<'_>
 
 impl SignedTags {
     /// The policy does not let its digest go by any tag of its own.
-    pub(in crate::admission) fn none_of(policy: &Policy) -> Self {
+    pub(in crate::admission) fn none_of(policy: &Policy, repository: &RepositoryName) -> Self {
+        let signed_as = policy.signed_name.repository(repository);
         Self {
             policy: policy.name.clone(),
             place: document(policy),
+            signed_as: signed_as.unwrap_or_default().into_owned(),
             tags: BTreeSet::new(),
             missing: None,
         }
@@ -94,7 +96,12 @@ impl SignedTags {
             return None;
         }
         let Subject { repository, digest } = subject;
-        let Self { policy, place, .. } = self;
+        let Self {
+            policy,
+            place,
+            signed_as,
+            ..
+        } = self;
         if let Some(missing) = &self.missing {
             return Some(UnsignedTag::Undecided(format!(
                 "whether {repository}@{digest} was signed as {tag} cannot be decided: {missing}"
@@ -115,7 +122,7 @@ impl SignedTags {
             kind: Kind::WrongName,
             message: format!(
                 "policy `{policy}`{place} refuses {repository}:{tag}, which is {digest}: {found}, and the policy \
-                 compares tags; sign it as {repository}:{tag}, pull it by digest, or write \"signedIdentity\": \
+                 compares tags; sign it as {signed_as}:{tag}, pull it by digest, or write \"signedIdentity\": \
                  {{\"type\": \"matchRepository\"}} if it may go by any tag of its repository"
             ),
             policy: Some(policy.clone()),

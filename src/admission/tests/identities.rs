@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::corpus::{GITHUB, RELEASE, Signed, exact, expression, holder, identity, root, signed};
 use super::question::{Question, signed_by, words};
 use crate::decision_log::AttemptOutcome;
-use crate::policy::{Authority, AuthoritySigner, Matcher, Mode, Policy, Revoked};
+use crate::policy::{Authority, AuthoritySigner, Matcher, Mode, Policy, Revoked, SignedName};
 use crate::verify::TrustedRoot;
 
 /// The release workflow, signed with a certificate.
@@ -93,6 +93,29 @@ fn extensions_must_have_exactly_the_value() {
         requirement.extensions = [(name.to_owned(), exact(value))].into();
         let policy = signed_by(&[&Arc::new(authority)], 1);
         assert_eq!(question(&image, policy).answer(), answer, "{name}={value}");
+    }
+}
+
+/// What is verified once for several policies is not verified for another name.
+#[test]
+fn each_policy_demands_its_own_name() {
+    let (image, root) = (signed(CASE), root());
+    let policy = |name: &str, repository: &str| Policy {
+        name: name.to_owned(),
+        signed_name: SignedName::OtherRepository(repository.parse().unwrap()),
+        ..signed_by(&[&release(&root)], 1)
+    };
+    let right = || policy("right", "127.0.0.1:5001/kf/legacy-gh");
+    let wrong = || policy("wrong", "127.0.0.1:5001/kf/legacy");
+    assert_eq!(question(&image, right()).answer(), "satisfied");
+    for policies in [[right(), wrong()], [wrong(), right()]] {
+        let mut question = question(&image, right());
+        question.policies = policies.to_vec();
+        let evaluation = question.ask();
+        assert_eq!(words(&evaluation), "wrong_name");
+        for report in &evaluation.policies {
+            assert_eq!(report.satisfied, report.name == "right", "{}", report.name);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::question::{Question, World, now, signature, signed_by, unsigned_tag, 
 use super::registry::{Pushed, Trouble};
 use crate::admission::{Decision, UnsignedTag};
 use crate::oci::Tag;
+use crate::policy::signed_name::{NamedImage, Renaming};
 use crate::policy::{Mode, Policy, Requirement, SignedName};
 use crate::upstream::Purpose;
 
@@ -90,6 +91,150 @@ fn a_tag_is_admitted_that_a_counted_signature_names() {
     }
 }
 
+/// What begins like the mirror is signed as it is called by its publisher.
+fn renamed(prefix: &str) -> SignedName {
+    SignedName::Renamed(Renaming {
+        prefix: prefix.to_owned(),
+        signed_prefix: "publisher.example/web".to_owned(),
+    })
+}
+
+#[test]
+fn a_renamed_image_is_compared_under_its_other_name() {
+    let world = World::new();
+    let (satisfied, wrong) = ("satisfied", "wrong_name");
+    for (prefix, name, expected) in [
+        (
+            "registry.example",
+            "publisher.example/web/apps/web:v1",
+            [satisfied; 2],
+        ),
+        (
+            "registry.example/apps",
+            "publisher.example/web/web:v1",
+            [satisfied; 2],
+        ),
+        (NAME, "publisher.example/web:v1", [satisfied; 2]),
+        (NAME, "publisher.example/web:v2", [satisfied, wrong]),
+        (NAME, "publisher.example/web", [wrong; 2]),
+        // Its own name is then that of another image.
+        (NAME, "registry.example/apps/web:v1", [wrong; 2]),
+        (
+            "registry.example",
+            "publisher.example/web/apps/other:v1",
+            [wrong; 2],
+        ),
+        (
+            "registry.example",
+            "publisher.example/apps/web:v1",
+            [wrong; 2],
+        ),
+        // What only looks like the beginning of the name renames nothing.
+        (
+            "registry.example/app",
+            "registry.example/apps/web:v1",
+            [satisfied; 2],
+        ),
+        (
+            "registry.example/app",
+            "publisher.example/webs/web:v1",
+            [wrong; 2],
+        ),
+        (
+            "registry.example/apps/web/sub",
+            "registry.example/apps/web:v1",
+            [satisfied; 2],
+        ),
+        (
+            "registry.example:80",
+            "registry.example/apps/web:v1",
+            [satisfied; 2],
+        ),
+    ] {
+        let policy = Policy {
+            signed_name: renamed(prefix),
+            ..comparing(&world)
+        };
+        let found = answers(&policy, &[(name, &world.key)], &world);
+        assert_eq!(found, expected, "{prefix} {name}");
+    }
+    // No image is called as this one would be.
+    let policy = Policy {
+        signed_name: SignedName::Renamed(Renaming {
+            prefix: NAME.to_owned(),
+            signed_prefix: "publisher.example".to_owned(),
+        }),
+        ..comparing(&world)
+    };
+    for name in [
+        "publisher.example:v1",
+        "docker.io/library/publisher.example:v1",
+        "x",
+    ] {
+        assert_eq!(answers(&policy, &[(name, &world.key)], &world), [wrong; 2]);
+    }
+}
+
+#[test]
+fn a_renamed_image_is_to_be_signed_under_its_other_name() {
+    let world = World::new();
+    let policy = Policy {
+        signed_name: renamed(NAME),
+        ..comparing(&world)
+    };
+    let candidate = named("publisher.example/web:v2", &world.key, &world.digest).candidate();
+    let question = Question::new(vec![policy], vec![candidate]);
+    let subject = question.subject.clone();
+    let evaluation = question.ask();
+    let unsigned = evaluation.signed_tags[0].unsigned(&subject, &tag("v1"));
+    let Some(UnsignedTag::Refused(denial)) = unsigned else {
+        panic!("{unsigned:?}");
+    };
+    let message = &denial.message;
+    assert!(
+        message.contains("sign it as publisher.example/web:v1,"),
+        "{message}"
+    );
+}
+
+#[test]
+fn another_name_is_that_of_no_other_image() {
+    let world = World::new();
+    let other = "publisher.example/web";
+    let reference = |tag: &str| {
+        SignedName::OtherReference(NamedImage {
+            repository: other.parse().unwrap(),
+            tag: Some(tag.parse().unwrap()),
+            digest: None,
+        })
+    };
+    let repository = || SignedName::OtherRepository(other.parse().unwrap());
+    for (signed_name, name, expected) in [
+        (repository(), "publisher.example/web", "satisfied"),
+        (repository(), "publisher.example/web:v7", "satisfied"),
+        (repository(), "publisher.example/webs:v7", "wrong_name"),
+        (repository(), "registry.example/apps/web:v1", "wrong_name"),
+        (repository(), "", "wrong_name"),
+        (reference("v7"), "publisher.example/web:v7", "satisfied"),
+        (reference("v7"), "publisher.example/web:v1", "wrong_name"),
+        (reference("v7"), "publisher.example/web", "wrong_name"),
+        (
+            reference("v7"),
+            "registry.example/apps/web:v7",
+            "wrong_name",
+        ),
+        (reference("v7"), "", "wrong_name"),
+    ] {
+        let policy = Policy {
+            signed_name,
+            ..comparing(&world)
+        };
+        // By whichever tag it is asked for.
+        let found = answers(&policy, &[(name, &world.key)], &world);
+        assert_eq!(found, [expected; 2], "{:?} {name}", policy.signed_name);
+    }
+}
+
 #[test]
 fn all_who_must_sign_must_name_the_tag() {
     let world = World::new();
@@ -120,7 +265,14 @@ fn only_enforcing_policies_that_compare_tags_refuse_one() {
     for (signed_name, mode, by_tag) in [
         (SignedName::RepositoryAndTag, Mode::Enforce, "wrong_name"),
         (SignedName::RepositoryAndTag, Mode::Audit, "satisfied"),
+        (renamed("registry.invalid"), Mode::Enforce, "wrong_name"),
+        (renamed("registry.invalid"), Mode::Audit, "satisfied"),
         (SignedName::Repository, Mode::Enforce, "satisfied"),
+        (
+            SignedName::OtherRepository(NAME.parse().unwrap()),
+            Mode::Enforce,
+            "satisfied",
+        ),
         (SignedName::Any, Mode::Enforce, "satisfied"),
     ] {
         let policy = Policy {
@@ -129,7 +281,7 @@ fn only_enforcing_policies_that_compare_tags_refuse_one() {
             ..comparing(&world)
         };
         let found = answers(&policy, &signatures, &world);
-        assert_eq!(found, ["satisfied", by_tag], "{signed_name:?} {mode:?}");
+        assert_eq!(found, ["satisfied", by_tag], "{policy:?}");
     }
 }
 

@@ -4,6 +4,7 @@
 //! specific decides alone; all of its requirements must be met.
 
 mod requirement;
+mod signed_identity;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -258,7 +259,7 @@ fn read_names(
     }
     reader.problem(
         field,
-        "some requirements of the scope compare tags, and some do not",
+        "some requirements of the scope compare another name than others",
         "give all of them the same `signedIdentity`",
     );
     None

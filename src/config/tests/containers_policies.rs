@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::config::check::{Checked, check};
+use crate::oci::Digest;
+use crate::policy::signed_name::{NamedImage, Renaming};
 use crate::policy::{Policy, Root};
 
 fn checked(text: &str) -> Checked {
@@ -177,6 +179,16 @@ fn tags_are_compared_unless_something_else_is_said() {
 fn one_scope_compares_tags_or_does_not() {
     let default = r#"{"type": "sigstoreSigned", "keyPath": "a.pub"}"#;
     let repository = format!(r#"{{"type": "sigstoreSigned", "keyPath": "a.pub", {REPOSITORY}}}"#);
+    for other in [
+        &repository,
+        &repository.replace(
+            r#""matchRepository""#,
+            r#""remapIdentity", "prefix": "a.io", "signedPrefix": "b.io""#,
+        ),
+    ] {
+        let found = checked(&document(&format!("{default}, {other}")));
+        assert_eq!(found.problems.len(), 1, "{other}");
+    }
     let found = checked(&document(&format!("{default}, {repository}")));
     let keys: Vec<_> = found.problems.iter().map(|it| it.key.as_str()).collect();
     assert_eq!(keys, [r#"transports.docker."ghcr.io/org""#]);
@@ -187,20 +199,175 @@ fn one_scope_compares_tags_or_does_not() {
     assert_eq!(found.policies[0].signed_name, SignedName::RepositoryAndTag);
 }
 
+/// A document whose signatures must carry this name.
+fn named(identity: &str) -> Checked {
+    let requirement = format!(
+        r#"{{"type": "sigstoreSigned", "keyPath": "a.pub", "signedIdentity": {identity}}}"#
+    );
+    checked(&document(&requirement))
+}
+
 #[test]
-fn a_name_other_than_that_of_the_repository_is_refused() {
-    const SIGNED: &str = r#""type": "sigstoreSigned", "keyPath": "a.pub""#;
+fn another_name_than_that_of_the_repository_may_be_demanded() {
+    let digest = Digest::sha256(b"");
+    let reference = |repository: &str, tag: Option<&str>, digest: Option<Digest>| {
+        SignedName::OtherReference(NamedImage {
+            repository: repository.parse().unwrap(),
+            tag: tag.map(|tag| tag.parse().unwrap()),
+            digest,
+        })
+    };
+    let repository = |name: &str| SignedName::OtherRepository(name.parse().unwrap());
+    let renamed = |prefix: &str, signed_prefix: &str| {
+        SignedName::Renamed(Renaming {
+            prefix: prefix.to_owned(),
+            signed_prefix: signed_prefix.to_owned(),
+        })
+    };
+    let one =
+        |kind: &str, key: &str, value: &str| format!(r#"{{"type": "{kind}", "{key}": "{value}"}}"#);
+    let exact_reference = |value: &str| one("exactReference", "dockerReference", value);
+    let exact_repository = |value: &str| one("exactRepository", "dockerRepository", value);
+    let remap = |prefix: &str, signed_prefix: &str| {
+        format!(
+            r#"{{"type": "remapIdentity", "prefix": "{prefix}", "signedPrefix": "{signed_prefix}"}}"#
+        )
+    };
+    for (identity, warnings, expected) in [
+        (
+            exact_reference("a.io/b:c"),
+            0,
+            reference("a.io/b", Some("c"), None),
+        ),
+        (
+            exact_reference("library/busybox:latest"),
+            0,
+            reference("docker.io/library/busybox", Some("latest"), None),
+        ),
+        (
+            exact_reference(&format!("a.io:80/b@{digest}")),
+            0,
+            reference("a.io:80/b", None, Some(digest)),
+        ),
+        (
+            exact_reference(&format!("a.io/b:c@{digest}")),
+            0,
+            reference("a.io/b", Some("c"), Some(digest)),
+        ),
+        (exact_repository("a.io/b"), 0, repository("a.io/b")),
+        (
+            exact_repository("busybox"),
+            0,
+            repository("docker.io/library/busybox"),
+        ),
+        (
+            exact_repository("library/busybox:latest"),
+            1,
+            repository("docker.io/library/busybox"),
+        ),
+        (
+            remap("ghcr.io", "quay.io"),
+            0,
+            renamed("ghcr.io", "quay.io"),
+        ),
+        (
+            remap("ghcr.io/org", "docker.io/library"),
+            0,
+            renamed("ghcr.io/org", "docker.io/library"),
+        ),
+        (
+            remap("ghcr.io/org", "quay.io"),
+            1,
+            renamed("ghcr.io/org", "quay.io"),
+        ),
+        (
+            remap(
+                "localhost",
+                "example.com:80/ns1/ns2/repo.with.dots-dashes_underscores",
+            ),
+            0,
+            renamed(
+                "localhost",
+                "example.com:80/ns1/ns2/repo.with.dots-dashes_underscores",
+            ),
+        ),
+    ] {
+        let found = named(&identity);
+        assert_eq!(found.problems, [], "{identity}");
+        assert_eq!(found.policies[0].signed_name, expected, "{identity}");
+        let about_names = found.warnings.iter();
+        let about_names = about_names.filter(|it| it.key.contains("signedIdentity"));
+        assert_eq!(about_names.count(), warnings, "{identity}");
+    }
+}
+
+/// The cases that containers refuses (`TestNewPRMExactReference`, `TestNewPRMExactRepository`,
+/// `TestValidateIdentityRemappingPrefix`), and those that it takes and that nothing ever matches.
+#[test]
+fn what_is_no_name_is_refused() {
+    let digest = Digest::sha256(b"");
+    let assert_refused_at = |identity: &str, key: &str| {
+        let found = named(identity);
+        let keys: Vec<_> = found.problems.iter().map(|it| it.key.as_str()).collect();
+        let expected = format!(r#"transports.docker."ghcr.io/org"[0].signedIdentity{key}"#);
+        assert_eq!(keys, [expected], "{identity}");
+    };
+    for value in [
+        r#""""#,
+        r#""INVALIDUPPERCASE:latest""#,
+        r#""library/busybox""#,
+        r#""a.io/b:-""#,
+        r#""a.io/b@sha256:00""#,
+        r#""a.io/b:""#,
+        r#"{}"#,
+    ] {
+        let identity = format!(r#"{{"type": "exactReference", "dockerReference": {value}}}"#);
+        assert_refused_at(&identity, ".dockerReference");
+    }
+    for value in [r#""""#, r#""INVALIDUPPERCASE""#, r#""a.io/b:-""#, "[]"] {
+        let identity = format!(r#"{{"type": "exactRepository", "dockerRepository": {value}}}"#);
+        assert_refused_at(&identity, ".dockerRepository");
+    }
+    for prefix in [
+        "",
+        "repo_with_underscores",
+        "example.com/",
+        "/example.com",
+        "example.com/UPPERCASEISINVALID",
+        "example.com/repo/",
+        "example.com/repo:tag",
+        &format!("example.com/repo@{digest}"),
+        "EXAMPLE.com",
+        "*.example.com",
+        "shortname",
+        "ns/shortname",
+        "index.docker.io/library",
+    ] {
+        for (first, second, key) in [
+            (prefix, "quay.io", ".prefix"),
+            ("ghcr.io", prefix, ".signedPrefix"),
+        ] {
+            let identity = format!(
+                r#"{{"type": "remapIdentity", "prefix": "{first}", "signedPrefix": "{second}"}}"#
+            );
+            assert_refused_at(&identity, key);
+        }
+    }
     for identity in [
-        r#"{"type": "matchRepoDigestOrExact", "prefix": "a"}"#,
+        r#"{"type": "matchRepoDigestOrExact", "prefix": "a.io"}"#,
         r#"{"type": "matchExact"}"#,
-        r#"{"type": "matchRepository", "prefix": "a"}"#,
-        r#"{"type": "exactReference", "dockerReference": "a.example/b:c"}"#,
-        r#"{"type": "exactRepository", "dockerRepository": "a.example/b"}"#,
-        r#"{"type": "remapIdentity", "prefix": "a", "signedPrefix": "b"}"#,
+        r#"{"type": "matchRepository", "prefix": null}"#,
+        r#"{"type": "exactReference"}"#,
+        r#"{"type": "exactReference", "dockerReference": null}"#,
+        r#"{"type": "exactReference", "dockerReference": "a.io/b:c", "dockerRepository": "a.io/b"}"#,
+        r#"{"type": "exactRepository"}"#,
+        r#"{"type": "exactRepository", "dockerReference": "a.io/b:c"}"#,
+        r#"{"type": "remapIdentity", "prefix": "a.io", "signedPrefix": "b.io", "dockerReference": "c.io/d:e"}"#,
+        r#"{"type": "remapIdentity", "prefix": "a.io"}"#,
+        r#"{"type": "remapIdentity", "signedPrefix": "a.io"}"#,
         r#"{"type": "other"}"#,
     ] {
-        let requirement = format!(r#"{{{SIGNED}, "signedIdentity": {identity}}}"#);
-        assert_refused(&requirement, ".signedIdentity");
+        assert_refused_at(identity, "");
     }
 }
 

@@ -265,20 +265,49 @@ fn policies() -> Vec<Policy> {
             mode: Mode::Audit,
             ..policy()
         },
-        Policy {
-            signed_name: SignedName::Repository,
-            ..policy()
-        },
-        Policy {
-            signed_name: SignedName::RepositoryAndTag,
-            ..policy()
-        },
     ];
+    policies.extend(signed_names().into_iter().map(|signed_name| Policy {
+        signed_name,
+        ..policy()
+    }));
     policies.extend(requirements().into_iter().map(|requirement| Policy {
         requirement,
         ..policy()
     }));
     policies
+}
+
+fn signed_names() -> Vec<SignedName> {
+    let renamed = |prefix: &str, signed_prefix: &str| {
+        SignedName::Renamed(Renaming {
+            prefix: prefix.to_owned(),
+            signed_prefix: signed_prefix.to_owned(),
+        })
+    };
+    let reference = |name: &str, tag: Option<&str>, digest: Option<&[u8]>| {
+        SignedName::OtherReference(NamedImage {
+            repository: name.parse().unwrap(),
+            tag: tag.map(|tag| tag.parse().unwrap()),
+            digest: digest.map(Digest::sha256),
+        })
+    };
+    let (a, b) = ("ghcr.io/a/a", "ghcr.io/b/b");
+    vec![
+        SignedName::Repository,
+        SignedName::RepositoryAndTag,
+        renamed("ghcr.io/a", "ghcr.io/b"),
+        renamed("ghcr.io/b", "ghcr.io/a"),
+        renamed("ghcr.io/a", "ghcr.io/c"),
+        renamed("ghcr.io/c", "ghcr.io/b"),
+        SignedName::OtherRepository(a.parse().unwrap()),
+        SignedName::OtherRepository(b.parse().unwrap()),
+        reference(a, Some("v1"), None),
+        reference(b, Some("v1"), None),
+        reference(a, Some("v2"), None),
+        reference(a, None, Some(b"1")),
+        reference(a, None, Some(b"2")),
+        reference(a, Some("v1"), Some(b"1")),
+    ]
 }
 
 #[test]

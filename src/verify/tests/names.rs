@@ -5,7 +5,8 @@ use std::fs;
 use super::forge::{legacy_candidate, payload, subject};
 use super::world::{World, failed, proven};
 use crate::oci::RepositoryName;
-use crate::verify::{Demand, FailedCheck};
+use crate::verify::NamedVersion::{self, Exactly};
+use crate::verify::{Demand, FailedCheck, NameDemand};
 
 #[test]
 fn a_port_is_no_tag() {
@@ -29,6 +30,62 @@ fn a_port_is_no_tag() {
     for reference in ["registry.example", "registry.example/org/app:5000"] {
         let failure = failed(&signed(reference), &demand);
         assert_eq!(failure.check, FailedCheck::WrongName, "{reference}");
+    }
+}
+
+#[test]
+fn one_name_is_demanded_with_its_tag_and_digest_or_without() {
+    let world = World::new();
+    let tag = "v1".parse().unwrap();
+    let digest = subject();
+    let (tag, digest) = (Some(&tag), Some(&digest));
+    for (version, name, is_proven) in [
+        (Exactly { tag, digest: None }, "a.example/b:v1", true),
+        (Exactly { tag, digest: None }, "a.example/b:v2", false),
+        (Exactly { tag, digest: None }, "a.example/b", false),
+        (Exactly { tag, digest: None }, "a.example/c:v1", false),
+        (Exactly { tag, digest: None }, "c.example/b:v1", false),
+        (
+            Exactly { tag, digest: None },
+            "a.example/b:v1@DIGEST",
+            false,
+        ),
+        (Exactly { tag, digest: None }, "a.example/b:v1@x", false),
+        (Exactly { tag, digest }, "a.example/b:v1@DIGEST", true),
+        (Exactly { tag, digest }, "a.example/b:v1", false),
+        (Exactly { tag, digest }, "a.example/b@DIGEST", false),
+        (Exactly { tag, digest }, "a.example/b:v1@DIGES0", false),
+        (Exactly { tag: None, digest }, "a.example/b@DIGEST", true),
+        (
+            Exactly { tag: None, digest },
+            "a.example/b:v1@DIGEST",
+            false,
+        ),
+        (NamedVersion::Some, "a.example/b:v2", true),
+        (NamedVersion::Some, "a.example/b@DIGEST", true),
+        (NamedVersion::Some, "a.example/b", false),
+        (NamedVersion::Some, "a.example/c:v1", false),
+        (NamedVersion::Any, "a.example/b", true),
+        (NamedVersion::Any, "a.example/c", false),
+    ] {
+        let name = name.replace("DIGEST", &subject().to_string());
+        let name = name.replace("DIGES0", &subject().to_string().replace('0', "1"));
+        let demand = Demand {
+            transparency_log: false,
+            signed_name: Some(NameDemand {
+                repository: "a.example/b",
+                version,
+            }),
+            ..world.demand()
+        };
+        let payload = payload(&subject().to_string(), &name);
+        let candidate = legacy_candidate(&payload, &world.signer.sign(&payload), None);
+        if is_proven {
+            proven(&candidate, &demand);
+        } else {
+            let failure = failed(&candidate, &demand);
+            assert_eq!(failure.check, FailedCheck::WrongName, "{version:?} {name}");
+        }
     }
 }
 

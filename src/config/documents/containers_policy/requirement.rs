@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::signed_identity;
 use crate::config::authorities;
 use crate::config::documents::root_document::{Operator, RootDocument, authority, log};
 use crate::config::documents::trust_root::decode;
@@ -30,16 +31,6 @@ const SIGNED_KEYS: &[&str] = &[
     "signedIdentity",
 ];
 const FULCIO_KEYS: &[&str] = &["caPath", "caData", "oidcIssuer", "subjectEmail"];
-const IDENTITY_KEYS: &[&str] = &[
-    "type",
-    "dockerReference",
-    "dockerRepository",
-    "prefix",
-    "signedPrefix",
-];
-
-const MATCH_REPOSITORY: &str = "write {\"type\": \"matchRepository\"} if whatever was signed in the repository may go by any \
-                                of its tags: cosign's signatures name the repository alone";
 
 const SIGNERS: [&str; 6] = [
     "keyPath", "keyPaths", "keyData", "keyDatas", "fulcio", "pki",
@@ -87,7 +78,7 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<(Requiremen
 
 fn read_signed(field: &Field<'_>, reader: &mut Reader) -> Option<(Requirement, SignedName)> {
     let section = field.section(SIGNED_KEYS, reader);
-    let identity = read_identity(&section, reader);
+    let identity = signed_identity::read(&section, reader);
     let logs = read_logs(&section, reader);
     let ways: Vec<_> = SIGNERS
         .into_iter()
@@ -330,55 +321,4 @@ fn read_pem(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<u8>> {
             None
         }
     }
-}
-
-/// Which name the signature must carry; where nothing is said, as `matchRepoDigestOrExact` has it. What compares
-/// something else than the repository and the tag is refused.
-fn read_identity(section: &Section<'_>, reader: &mut Reader) -> Option<SignedName> {
-    let Some(field) = section.get("signedIdentity") else {
-        if section.field().has("signedIdentity") {
-            reader.problem(
-                section.field(),
-                "`signedIdentity` is null",
-                "remove it, which compares tags, or write {\"type\": \"matchRepository\"}",
-            );
-            return None;
-        }
-        return Some(SignedName::RepositoryAndTag);
-    };
-    let kind = super::super::text_under(&field, "type").unwrap_or_default();
-    let identity = field.section(IDENTITY_KEYS, reader);
-    let (problem, help) = match kind {
-        "matchRepository" | "matchRepoDigestOrExact" => {
-            let mut further = IDENTITY_KEYS.iter().skip(1);
-            if further.any(|key| identity.get(key).is_some()) {
-                reader.problem(
-                    &field,
-                    format!("`{kind}` has no further keys"),
-                    "remove them",
-                );
-            }
-            return Some(match kind {
-                "matchRepository" => SignedName::Repository,
-                _ => SignedName::RepositoryAndTag,
-            });
-        }
-        "matchExact" => (
-            "`matchExact` admits nothing by digest, and runtimes ask for the digest of each tag"
-                .to_owned(),
-            MATCH_REPOSITORY,
-        ),
-        "exactReference" | "exactRepository" | "remapIdentity" => (
-            format!(
-                "`{kind}` is not supported: a signature must name the repository it is pulled from"
-            ),
-            "give the repository its name at the upstream: a proxy sees it under that, whatever the mirror is called",
-        ),
-        _ => (
-            format!("the type `{kind}` is not known here"),
-            "write {\"type\": \"matchRepository\"}",
-        ),
-    };
-    reader.problem(&field, problem, help);
-    None
 }
