@@ -32,7 +32,7 @@ use crate::flights::Flights;
 use crate::in_force::InForce;
 use crate::limits::Limits;
 use crate::manifests::{Document, Manifests};
-use crate::oci::Digest;
+use crate::oci::{Digest, Tag};
 use crate::policy::{Policies, Policy, Tags};
 use crate::state::State;
 use crate::store::Store;
@@ -66,6 +66,8 @@ struct Inner {
     grants: moka::sync::Cache<Subject, Arc<BlobGrant>>,
     /// Tags through which this process saw subjects asked for, as upstreams resolved them.
     asked_tags: moka::sync::Cache<Subject, Tags>,
+    /// Tags that were not signed and that an exception lets through.
+    excepted_tags: moka::sync::Cache<(Subject, Tag), Arc<Decision>>,
     flights: Flights<(Subject, Digest), Result<Arc<Decision>, Arc<Error>>>,
 }
 
@@ -164,6 +166,8 @@ const UNAVAILABLE_MEMORY: std::time::Duration = std::time::Duration::from_secs(1
 const DECISIONS_MAX: usize = 8;
 /// Rows of evidence that this process remembers to have gathered.
 const WITNESSED_MAX: u64 = 100_000;
+/// Tags that an exception lets through and that are remembered.
+const EXCEPTED_TAGS_MAX: u64 = 1000;
 /// What a remembered decision weighs besides its bytes.
 const DECISION_BYTES: u32 = 1024;
 
@@ -207,7 +211,8 @@ impl Admission {
                 remembered,
                 witnessed: moka::sync::Cache::new(WITNESSED_MAX),
                 grants,
-                asked_tags: moka::sync::Cache::new(asked_tags::SUBJECTS_MAX),
+                asked_tags: asked_tags::cache(),
+                excepted_tags: moka::sync::Cache::new(EXCEPTED_TAGS_MAX),
                 flights: Flights::default(),
             }),
         }
@@ -284,8 +289,12 @@ impl Admission {
         decision.looked(asked.now);
         let found = found?;
         found.looked(asked.now);
-        let admits = found.document().is_some();
-        Ok(if admits { found } else { decision })
+        match found.outcome {
+            Outcome::Admit { .. } => Ok(found),
+            Outcome::Deny(_) => Ok(decision),
+            // Whether it was signed since is not known, and that is no reason to refuse it.
+            Outcome::Unavailable { .. } => Err(Arc::new(Error::Undecided(found))),
+        }
     }
 
     /// Right after the start, keys may not have been asked for yet.

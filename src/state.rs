@@ -169,7 +169,7 @@ pub struct Batch {
 pub const DECISIONS_MAX: u64 = 1_000_000;
 
 /// Tags that are kept for one digest in one repository.
-pub const ASKED_TAGS_MAX: usize = 64;
+pub const ASKED_TAGS_MAX: usize = 1024;
 
 impl State {
     /// Opens the database under `data_dir`, creating it if absent. Reads and writes run on threads of their own.

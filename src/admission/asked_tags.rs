@@ -10,8 +10,17 @@ use crate::oci::Tag;
 use crate::policy::{Policies, Tags};
 use crate::state::{self, ASKED_TAGS_MAX, Batch};
 
-/// Subjects whose tags are remembered. One that was forgotten is covered by every policy for its repository.
-pub(super) const SUBJECTS_MAX: u64 = 100_000;
+/// Tags that are remembered, of all subjects together. A subject whose tags were forgotten is covered by every policy for
+/// its repository, until it is known again by which tags it goes.
+const TAGS_MAX: u64 = 1_000_000;
+
+/// Memory for the tags through which this process saw subjects asked for.
+pub(super) fn cache() -> moka::sync::Cache<Subject, Tags> {
+    moka::sync::Cache::builder()
+        .max_capacity(TAGS_MAX)
+        .weigher(|_subject, tags: &Tags| u32::try_from(tags.known().len()).unwrap_or(u32::MAX))
+        .build()
+}
 
 /// The tags by which a digest is known at all.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +72,12 @@ impl Admission {
         }
         let seen = self.inner.asked_tags.get(subject);
         seen.is_some_and(|seen| contains(&seen, tag) || is_too_many(&seen))
+    }
+
+    /// Whether this process has seen the subject asked for through any tag.
+    #[must_use]
+    pub fn has_seen_tags(&self, subject: &Subject) -> bool {
+        self.inner.asked_tags.contains_key(subject)
     }
 
     /// Takes note that the subject is asked for through a tag that an upstream resolved to it for this process. It is

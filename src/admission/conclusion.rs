@@ -127,7 +127,7 @@ impl Endorsement {
             exception: None,
             // The index was signed under its tags and says nothing of those of what it lists.
             signed_tags: comparing
-                .map(|policy| SignedTags::none_of(policy, &document.subject.repository))
+                .map(|policy| SignedTags::none_of(policy))
                 .collect(),
             looked_at: Timestamp::MIN,
             outcome: Outcome::Admit {

@@ -48,6 +48,9 @@ pub(super) struct Parents {
     /// Those that an exception admits and that list the manifest: they endorse nothing, but what lets an index through
     /// lets through what it lists.
     pub(super) excepted: Vec<Endorsement>,
+    /// Those that are served only because policies audit, and that list the manifest: they endorse nothing. What has no
+    /// tags of its own is held against the policies for theirs.
+    pub(super) audited: Vec<Endorsement>,
     /// A parent that lists it and could not be decided about, in words: without it nothing definite is known.
     pub(super) undecided: Option<String>,
 }
@@ -127,6 +130,7 @@ impl Admission {
             }
             let shallow = decision.endorsement_depth < self.inner.limits.endorsement_depth_max;
             let is_excepted = decision.exception.is_some();
+            let is_audited = !is_excepted && is_audited(&decision);
             let endorses = endorses(&decision);
             let said = said.into_iter().map(|descriptor| Endorsement {
                 parent: Arc::clone(&decision),
@@ -138,6 +142,8 @@ impl Admission {
             }
             if shallow && is_excepted {
                 parents.excepted.extend(said);
+            } else if shallow && is_audited {
+                parents.audited.extend(said);
             }
         }
     }
@@ -251,6 +257,14 @@ impl Asked {
             client: self.client.clone(),
             now: self.now,
         }
+    }
+}
+
+/// Whether it is served only because policies audit.
+fn is_audited(decision: &Decision) -> bool {
+    match &decision.outcome {
+        Outcome::Admit { basis, .. } => *basis == Basis::Audit,
+        Outcome::Deny(_) | Outcome::Unavailable { .. } => false,
     }
 }
 

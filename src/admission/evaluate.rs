@@ -34,6 +34,8 @@ pub struct Known<'a> {
     pub absent_referrer: Option<&'a Digest>,
     /// The tags through which the digest was asked for.
     pub tags: &'a Tags,
+    /// Whether it is what was stored, and the upstream could not be asked.
+    pub stale: bool,
     /// A count or size beyond its limit, in words.
     pub limit_exceeded: Option<&'a str>,
     /// Whether this process itself saw that there is no more than this. Stored evidence shows what there is, never

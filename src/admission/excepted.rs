@@ -1,18 +1,21 @@
 //! Exceptions: a refusal that a person has waived for a while.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use super::conclusion::{Conclusion, later};
 use super::decision::{Decision, Outcome};
-use super::denial::Kind;
+use super::denial::{Denial, Kind};
 use super::draft::Draft;
 use super::endorsement::Endorsement;
 use super::evaluate::{Evaluation, Finding};
 use super::judge::Terms;
-use super::{Admission, REFUSAL_MEMORY};
+use super::{Admission, Asked, REFUSAL_MEMORY};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::Document;
+use crate::oci::Tag;
 use crate::policy::Exception;
+use crate::state;
 
 /// How the message begins of a refusal that an exception has waived.
 pub const EXCEPTED: &str = "served by ";
@@ -55,6 +58,61 @@ impl Admission {
             exception: Arc::clone(exception),
             listed_by: Some(Arc::clone(parent)),
         })
+    }
+}
+
+impl Admission {
+    /// The decision by which a pull by `tag` of what `decision` admits is served, where `denial` refuses that tag and an
+    /// exception is about the digest. It is for this tag, and recorded once in a while.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub async fn except_tag(
+        &self,
+        decision: &Decision,
+        tag: &Tag,
+        denial: &Denial,
+        asked: &Asked,
+    ) -> Result<Option<Arc<Decision>>, state::Error> {
+        let Subject { repository, digest } = &decision.subject;
+        let policies = self.inner.in_force.snapshot();
+        let Some(exception) = policies.exception(repository, digest, asked.now) else {
+            return Ok(None);
+        };
+        let Some(document) = decision.document().filter(|_| denial.kind.is_waivable()) else {
+            return Ok(None);
+        };
+        let key = (decision.subject.clone(), tag.clone());
+        let kept = self.inner.excepted_tags.get(&key);
+        if let Some(kept) = kept.filter(|kept| kept.holds(policies.hash, asked.now)) {
+            return Ok(Some(kept));
+        }
+        let mut denial = denial.clone();
+        denial.message = format!("{EXCEPTED}{exception}; without it {}", denial.message);
+        let id = self
+            .record_exception(repository.as_str(), asked, &mut denial)
+            .await?;
+        let excepted = Arc::new(Decision {
+            id,
+            subject: decision.subject.clone(),
+            outcome: Outcome::Admit {
+                basis: Basis::Audit,
+                document: Arc::clone(document),
+                warning: Some(denial),
+            },
+            described: decision.described.clone(),
+            configuration: policies.hash,
+            tags: decision.tags.clone(),
+            judged_by: decision.judged_by.clone(),
+            exception: Some(Arc::clone(exception)),
+            signed_tags: Vec::new(),
+            looked_at: AtomicI64::new(asked.now.as_millisecond()),
+            until: exception.until.min(later(asked.now, REFUSAL_MEMORY)),
+            endorsement_depth: decision.endorsement_depth,
+            reused: AtomicU64::new(0),
+        });
+        self.inner.excepted_tags.insert(key, Arc::clone(&excepted));
+        Ok(Some(excepted))
     }
 }
 

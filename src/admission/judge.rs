@@ -112,7 +112,7 @@ impl Admission {
         subject: &Subject,
         given: Option<Arc<Document>>,
         asked: &Asked,
-        terms: Terms,
+        mut terms: Terms,
         draft: &mut Draft,
     ) -> Result<Conclusion, Error> {
         if let Some(denial) = self.refused_unseen(subject, &terms.policies) {
@@ -140,6 +140,16 @@ impl Admission {
                 }
             }
         }
+        let mut until_max = Timestamp::MAX;
+        if !parents.audited.is_empty() && matches!(terms.own_tags, OwnTags::None) {
+            let document = match self.arrived(subject, &arriving, draft).await? {
+                Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, terms.now)),
+                Ok(document) => document,
+            };
+            if let Some(audited) = parents.audited.iter().find(|one| one.covers(&document)) {
+                until_max = self.take_tags_of(audited, &mut terms, draft).await?;
+            }
+        }
         let matching: Vec<_> = terms.matching(subject);
         let basics = self
             .gather(subject, &matching, &arriving, terms.clone(), draft)
@@ -149,8 +159,30 @@ impl Admission {
             Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, terms.now)),
             Ok(document) => document,
         };
-        self.conclude_by(subject, document, basics, parents, terms, draft)
-            .await
+        let mut conclusion = self
+            .conclude_by(subject, document, basics, parents, terms, draft)
+            .await?;
+        conclusion.until = conclusion.until.min(until_max);
+        Ok(conclusion)
+    }
+
+    /// What has no tags of its own is decided under the tags of the index that lists it, or no platform of an image could
+    /// be pulled whose tags are only audited. Until when that holds.
+    async fn take_tags_of(
+        &self,
+        audited: &Endorsement,
+        terms: &mut Terms,
+        draft: &mut Draft,
+    ) -> Result<Timestamp, Error> {
+        let parent = audited.parent();
+        let found = self.tags_that_count(&parent.subject).await;
+        let (counting, _own) = found.map_err(|source| Error::Storage {
+            subject: parent.subject.clone(),
+            source: source.into(),
+        })?;
+        terms.tags = counting;
+        draft.tags.extend(parent.tags.iter().cloned());
+        Ok(parent.until)
     }
 
     /// The conclusion about an endorsed manifest that is asked for by a tag of its own: an endorsement is for no tag, its
@@ -341,6 +373,7 @@ impl Admission {
             failed_sources: &failed_sources,
             tags: &terms.tags,
             absent_referrer: gathering.absent_referrer(),
+            stale: draft.stale && self.inner.reliance == Reliance::Fresh,
             limit_exceeded: gathering.limit_exceeded(),
             witnessed: gathering.is_witnessed(),
         };

@@ -11,7 +11,7 @@ use super::denial::Denial;
 use super::draft::Draft;
 use super::evaluate::SignedTags;
 use super::{Admission, Asked};
-use crate::decision_log::{self, DenialReport, Mode, Record, Subject, Timing};
+use crate::decision_log::{self, Basis, DenialReport, Mode, Record, Subject, Timing};
 use crate::manifests::{Document, Origin};
 use crate::oci::Digest;
 use crate::state::Batch;
@@ -180,7 +180,7 @@ impl Admission {
         });
     }
 
-    /// Records a refusal that is about no decision of a digest: a client, a host or a blob.
+    /// Records a refusal that is about no decision of a digest: a client, a host, a tag or a blob.
     ///
     /// # Errors
     /// When the state fails.
@@ -189,6 +189,35 @@ impl Admission {
         repository: &str,
         asked: &Asked,
         denial: &mut Denial,
+    ) -> Result<Ulid, crate::state::Error> {
+        let refused = (decision_log::Outcome::Deny, Mode::Enforce, None);
+        self.record_denial(repository, asked, denial, refused).await
+    }
+
+    /// Records that a tag is served which `denial` refuses, by an exception.
+    ///
+    /// # Errors
+    /// When the state fails.
+    pub(super) async fn record_exception(
+        &self,
+        repository: &str,
+        asked: &Asked,
+        denial: &mut Denial,
+    ) -> Result<Ulid, crate::state::Error> {
+        let served = (
+            decision_log::Outcome::Admit,
+            Mode::Audit,
+            Some(Basis::Audit),
+        );
+        self.record_denial(repository, asked, denial, served).await
+    }
+
+    async fn record_denial(
+        &self,
+        repository: &str,
+        asked: &Asked,
+        denial: &mut Denial,
+        (decision, mode, basis): (decision_log::Outcome, Mode, Option<Basis>),
     ) -> Result<Ulid, crate::state::Error> {
         let id = Ulid::generate();
         denial.name_decision(id);
@@ -201,9 +230,9 @@ impl Admission {
             digest: denial.digest,
             previous_digest: None,
             media_type: None,
-            decision: decision_log::Outcome::Deny,
-            mode: Mode::Enforce,
-            basis: None,
+            decision,
+            mode,
+            basis,
             stale: false,
             sources: Vec::new(),
             denial: Some(report(denial)),

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::tag::Recalled;
 use super::{Caller, Missing, Pull, RETRY_AFTER, Refusal};
-use crate::admission::{Admitted, Asked, Decision, UnsignedTag};
+use crate::admission::{Admitted, Asked, Decision, Denial, UnsignedTag};
 use crate::decision_log::Subject;
 use crate::manifests::Document;
-use crate::oci::{Reference, RepositoryName};
+use crate::oci::{Reference, RepositoryName, Tag};
 
 /// An admitted manifest and where it came from.
 #[derive(Debug)]
@@ -70,6 +71,10 @@ impl Pull {
         {
             return None;
         }
+        // Its tags may yet show that less is demanded of it.
+        if decision.admitted().is_none() && self.forgot_tags(&subject) {
+            return None;
+        }
         decision.count_reuse();
         Some(served(&decision, CacheState::Memory))
     }
@@ -95,10 +100,14 @@ impl Pull {
             }
             Reference::Tag(tag) => self.resolve(repository, tag, asked).await?,
         };
+        let recalled = match reference {
+            Reference::Digest(_) => self.recall_tags(&subject, &asked).await?,
+            Reference::Tag(_) => Recalled::AllThereIs,
+        };
         if let Some(decision) = self.inner.admission.remembered(&subject, asked.now) {
             decision.count_reuse();
             let decision = self.for_reference(decision, reference, &asked).await?;
-            return served(&decision, CacheState::Memory);
+            return served_as_far_as(&decision, CacheState::Memory, &recalled);
         }
         let fetched = document.is_some();
         let decided = self
@@ -107,13 +116,14 @@ impl Pull {
             .decide(&subject, document, &asked)
             .await;
         match decided {
-            Ok(decision) => served(
+            Ok(decision) => served_as_far_as(
                 &self.for_reference(decision, reference, &asked).await?,
                 if fetched {
                     CacheState::Upstream
                 } else {
                     CacheState::Disk
                 },
+                &recalled,
             ),
             Err(error) => Err(self
                 .refusal_for(&error, repository, Missing::Manifest, &asked)
@@ -152,9 +162,63 @@ impl Pull {
                 retry_after: RETRY_AFTER,
             }),
             Some(UnsignedTag::Refused(denial)) => {
-                Err(self.refuse(name.as_str(), denial, asked).await)
+                self.unless_excepted(&decision, tag, denial, asked).await
             }
         }
+    }
+}
+
+impl Pull {
+    /// The refusal of a tag that was not signed, unless an exception lets it through.
+    async fn unless_excepted(
+        &self,
+        decision: &Arc<Decision>,
+        tag: &Tag,
+        denial: Denial,
+        asked: &Asked,
+    ) -> Result<Arc<Decision>, Refusal> {
+        let admission = &self.inner.admission;
+        match admission.except_tag(decision, tag, &denial, asked).await {
+            Ok(Some(excepted)) => return Ok(excepted),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not record an exception"
+                );
+                return Err(Refusal::Unavailable {
+                    message: format!(
+                        "{}: this proxy's storage is not available",
+                        decision.subject
+                    ),
+                    retry_after: RETRY_AFTER,
+                });
+            }
+        }
+        let name = decision.subject.repository.as_str();
+        let mut refusal = self.refuse(name, denial, asked).await;
+        if let Refusal::Denied(refused) = &mut refusal {
+            refused.described.clone_from(&decision.described);
+        }
+        Err(refusal)
+    }
+}
+
+/// The same, where tags that could not be asked about may have refused it.
+fn served_as_far_as(
+    decision: &Arc<Decision>,
+    cache: CacheState,
+    recalled: &Recalled,
+) -> Result<ServedManifest, Refusal> {
+    match (served(decision, cache), recalled) {
+        (Err(Refusal::Denied(_)), Recalled::Unreachable(message)) => Err(Refusal::Unavailable {
+            message: format!(
+                "{} cannot be decided: by which tags it goes is not known: {message}",
+                decision.subject
+            ),
+            retry_after: RETRY_AFTER,
+        }),
+        (answer, Recalled::AllThereIs | Recalled::Unreachable(_)) => answer,
     }
 }
 

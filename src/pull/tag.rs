@@ -34,6 +34,18 @@ pub(super) enum Lookup {
     Document(Arc<Document>),
 }
 
+/// What came of asking about the tags again by which a digest went.
+#[derive(Debug)]
+pub(super) enum Recalled {
+    /// What there is to know is known.
+    AllThereIs,
+    /// The upstream could not be asked; why, in words.
+    Unreachable(String),
+}
+
+/// The tags of one digest that are asked about again after a start.
+const TAGS_RECALLED_MAX: usize = 8;
+
 impl Pull {
     /// The digest of a tag that was looked up within `tag_ttl`, from memory.
     pub(super) fn remembered_tag(
@@ -109,7 +121,9 @@ impl Pull {
                 Some(known) => {
                     asked.stale_tag = true;
                     let subject = subject(known.digest);
-                    if known.witnessed {
+                    // What only the state says of it may add policies and take none away: where no tag of it was seen,
+                    // all policies for its repository count.
+                    if known.witnessed || self.inner.admission.has_seen_tags(&subject) {
                         self.note_tag(&subject, tag, &asked).await?;
                     }
                     Ok((subject, None, asked))
@@ -118,6 +132,51 @@ impl Pull {
             },
             Err(error) => Err(self.unusable(repository, &error, asked).await),
         }
+    }
+
+    /// Whether tags of the subject may be known to the state that this process has not seen, where tags count.
+    pub(super) fn forgot_tags(&self, subject: &Subject) -> bool {
+        let admission = &self.inner.admission;
+        admission.counts_tags() && !admission.has_seen_tags(subject)
+    }
+
+    /// Asks about the tags again by which a digest went before this process started: until one of them is known to lead
+    /// to it still, every policy for its repository counts, and an image that was admitted would be refused. From then on
+    /// all that the state has of it count, which can only add policies.
+    pub(super) async fn recall_tags(
+        &self,
+        subject: &Subject,
+        asked: &Asked,
+    ) -> Result<Recalled, Refusal> {
+        if !self.forgot_tags(subject) {
+            return Ok(Recalled::AllThereIs);
+        }
+        let tags = match self.inner.state.asked_tags(subject).await {
+            Ok(tags) => tags.unwrap_or_default(),
+            Err(error) => {
+                let error = Arc::new(manifests::Error::State(error));
+                return Err(self
+                    .unusable(&subject.repository, &error, asked.clone())
+                    .await);
+            }
+        };
+        // From the end of the alphabet: `latest` is the first to lead somewhere else.
+        let tags = tags.iter().rev().filter_map(|tag| tag.parse::<Tag>().ok());
+        for tag in tags.take(TAGS_RECALLED_MAX) {
+            match self.resolve(&subject.repository, &tag, asked.clone()).await {
+                Ok((_, _, asked)) if asked.stale_tag => {
+                    let message = format!("{} is not answering", subject.repository.host());
+                    return Ok(Recalled::Unreachable(message));
+                }
+                Ok((found, _, _)) if found == *subject => break,
+                Err(Refusal::Unavailable { message, .. }) => {
+                    return Ok(Recalled::Unreachable(message));
+                }
+                // It leads to something else now, or nowhere.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(Recalled::AllThereIs)
     }
 
     async fn look_up(

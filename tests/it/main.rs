@@ -73,6 +73,7 @@ mod stale;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tags;
 mod tags_list;
 #[cfg(test)]
 mod tampering;

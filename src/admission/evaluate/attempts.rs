@@ -226,6 +226,26 @@ impl<'a> Attempts<'a> {
         self.valid_until = Some(self.valid_until.map_or(until, |earlier| earlier.min(until)));
     }
 
+    /// Counts what an attempt cost. What counts for a tag was made by whoever is trusted, who may sign as many as they
+    /// like.
+    fn count(&mut self, attempt: &Attempt) {
+        let is_free = self.only_tag.is_some() && matches!(attempt, Attempt::Proven(_));
+        if costs_crypto(attempt) && !is_free {
+            self.made += 1;
+        }
+    }
+
+    /// Begins to try for single tags what was tried for the digest. What is to be given to [`Attempts::end_tags`].
+    pub(super) fn begin_tags(&self) -> usize {
+        self.reports.len()
+    }
+
+    /// All candidates count again. What was tried for single tags is tried again for each, and no part of the report.
+    pub(super) fn end_tags(&mut self, of_the_digest: usize) {
+        self.only_tag = None;
+        self.reports.truncate(of_the_digest);
+    }
+
     /// A decision holds no longer than the roots that it rests on.
     fn note_root(&mut self, root: &TrustedRoot, until: Option<Timestamp>) {
         if let Some(until) = until {
@@ -266,9 +286,7 @@ impl<'a> Attempts<'a> {
                 self.limits,
                 self.now,
             );
-            if costs_crypto(&attempt) {
-                self.made += 1;
-            }
+            self.count(&attempt);
             let better = best
                 .as_ref()
                 .is_none_or(|(best, _)| progress(best) < progress(&attempt));
@@ -310,9 +328,7 @@ impl<'a> Attempts<'a> {
             self.limits,
             self.now,
         );
-        if costs_crypto(&attempt) {
-            self.made += 1;
-        }
+        self.count(&attempt);
         if let Some(key) = certified {
             self.certified.insert(key, attempt.clone());
         }

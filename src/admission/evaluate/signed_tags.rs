@@ -4,25 +4,23 @@
 //! is compared with them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::attempts::Attempts;
 use super::{Known, Outcome, document, requirement};
 use crate::admission::denial::{Denial, Kind};
 use crate::decision_log::Subject;
-use crate::oci::{RepositoryName, Tag};
-use crate::policy::Policy;
+use crate::oci::Tag;
+use crate::policy::{Policy, Tags};
 use crate::verify;
 
 /// The tags for which a policy is satisfied that compares them.
 #[derive(Debug, Clone)]
 pub struct SignedTags {
-    /// The policy.
-    policy: String,
-    /// Where it is written, as messages have it.
-    place: String,
-    /// The repository that a signature must name.
-    signed_as: String,
+    policy: Arc<Policy>,
     tags: BTreeSet<Tag>,
+    /// Tags that signatures name, more of which would have to be tried than may be.
+    cut: BTreeSet<Tag>,
     /// What may show more tags and is not known, in words.
     missing: Option<String>,
 }
@@ -40,22 +38,39 @@ pub enum UnsignedTag {
 const NAMED_MAX: usize = 5;
 
 /// The tags for which `policy`, which compares them, is satisfied: those which signatures name that alone satisfy it.
-pub(super) fn of(policy: &Policy, attempts: &mut Attempts<'_>, known: &Known<'_>) -> SignedTags {
+/// Tags of newer signatures come first; a signature that counts uses up nothing of the limit on attempts.
+pub(super) fn of(
+    policy: &Arc<Policy>,
+    attempts: &mut Attempts<'_>,
+    known: &Known<'_>,
+) -> SignedTags {
     let digest = attempts.subject.digest;
-    let named: BTreeSet<_> = known
+    let named = known
         .candidates
         .iter()
-        .filter_map(|candidate| verify::claimed_tag(candidate, &digest))
-        .collect();
-    let mut signed = SignedTags {
-        missing: known.failed_sources.first().cloned(),
-        ..SignedTags::none_of(policy, &attempts.subject.repository)
+        .filter_map(|candidate| verify::claimed_tag(candidate, &digest));
+    let mut seen = BTreeSet::new();
+    let named: Vec<_> = named.filter(|tag| seen.insert(tag.clone())).collect();
+    let missing = match known.failed_sources.first() {
+        Some(failed) => Some(failed.clone()),
+        None => known.stale.then(|| NOT_ASKED.to_owned()),
     };
+    let mut signed = SignedTags {
+        missing,
+        ..SignedTags::none_of(policy)
+    };
+    let of_the_digest = attempts.begin_tags();
     for tag in named {
         attempts.only_tag = Some(tag.clone());
         match requirement::policy(policy, attempts, known).0 {
             Outcome::Satisfied => {
                 signed.tags.insert(tag);
+            }
+            Outcome::Refused {
+                kind: Kind::LimitExceeded,
+                ..
+            } => {
+                signed.cut.insert(tag);
             }
             Outcome::Refused { .. } => {}
             Outcome::Undecided { missing, .. } => {
@@ -63,19 +78,20 @@ pub(super) fn of(policy: &Policy, attempts: &mut Attempts<'_>, known: &Known<'_>
             }
         }
     }
-    attempts.only_tag = None;
+    attempts.end_tags(of_the_digest);
     signed
 }
 
+/// What is missing where only what was stored is known.
+const NOT_ASKED: &str = "the upstream could not be asked whether it has been signed since";
+
 impl SignedTags {
     /// The policy does not let its digest go by any tag of its own.
-    pub(in crate::admission) fn none_of(policy: &Policy, repository: &RepositoryName) -> Self {
-        let signed_as = policy.signed_name.repository(repository);
+    pub(in crate::admission) fn none_of(policy: &Arc<Policy>) -> Self {
         Self {
-            policy: policy.name.clone(),
-            place: document(policy),
-            signed_as: signed_as.unwrap_or_default().into_owned(),
+            policy: Arc::clone(policy),
             tags: BTreeSet::new(),
+            cut: BTreeSet::new(),
             missing: None,
         }
     }
@@ -92,20 +108,37 @@ impl SignedTags {
         subject: &Subject,
         tag: &Tag,
     ) -> Option<UnsignedTag> {
-        if self.tags.contains(tag) {
+        let Subject { repository, digest } = subject;
+        let asked_for = Tags::new([tag.as_str().to_owned()]);
+        // It may cover the digest on account of another tag.
+        if self.tags.contains(tag) || !self.policy.coverage.covers(repository, &asked_for) {
             return None;
         }
-        let Subject { repository, digest } = subject;
-        let Self {
-            policy,
-            place,
-            signed_as,
-            ..
-        } = self;
+        let policy = &self.policy.name;
+        let place = document(&self.policy);
+        let signed_as = self.policy.signed_name.repository(repository);
+        let signed_as = signed_as.unwrap_or_else(|| repository.as_str().into());
         if let Some(missing) = &self.missing {
             return Some(UnsignedTag::Undecided(format!(
                 "whether {repository}@{digest} was signed as {tag} cannot be decided: {missing}"
             )));
+        }
+        let refused = |kind, reason: String| {
+            Some(UnsignedTag::Refused(Denial {
+                kind,
+                message: format!(
+                    "policy `{policy}`{place} refuses {repository}:{tag}, which is {digest}: {reason}"
+                ),
+                policy: Some(policy.clone()),
+                digest: Some(*digest),
+            }))
+        };
+        if self.cut.contains(tag) {
+            return refused(
+                Kind::LimitExceeded,
+                "more signatures that do not count name this tag, or other tags, than are tried"
+                    .to_owned(),
+            );
         }
         let named: Vec<_> = self.tags.iter().take(NAMED_MAX).map(Tag::as_str).collect();
         let more = self.tags.len().saturating_sub(NAMED_MAX);
@@ -118,15 +151,12 @@ impl SignedTags {
         } else {
             format!("its signatures name {}{more}", named.join(", "))
         };
-        Some(UnsignedTag::Refused(Denial {
-            kind: Kind::WrongName,
-            message: format!(
-                "policy `{policy}`{place} refuses {repository}:{tag}, which is {digest}: {found}, and the policy \
-                 compares tags; sign it as {signed_as}:{tag}, pull it by digest, or write \"signedIdentity\": \
-                 {{\"type\": \"matchRepository\"}} if it may go by any tag of its repository"
+        refused(
+            Kind::WrongName,
+            format!(
+                "{found}, and the policy compares tags; sign it as {signed_as}:{tag}, pull it by digest, or write \
+                 \"signedIdentity\": {{\"type\": \"matchRepository\"}} if it may go by any tag of its repository"
             ),
-            policy: Some(policy.clone()),
-            digest: Some(*digest),
-        }))
+        )
     }
 }

@@ -98,6 +98,8 @@ pub(super) struct Question {
     pub(super) candidates: Vec<Candidate>,
     pub(super) failed_sources: Vec<String>,
     pub(super) absent_referrer: Option<Digest>,
+    pub(super) stale: bool,
+    pub(super) tags: Tags,
     pub(super) limit_exceeded: Option<String>,
     pub(super) witnessed: bool,
     pub(super) limits: Limits,
@@ -117,6 +119,8 @@ impl Question {
             candidates,
             failed_sources: Vec::new(),
             absent_referrer: None,
+            stale: false,
+            tags: Tags::default(),
             witnessed: true,
             limit_exceeded: None,
             limits: Limits::default(),
@@ -157,12 +161,12 @@ impl Question {
             .into_iter()
             .map(|policy| Arc::new(policy.with_hash()))
             .collect();
-        let tags = Tags::default();
         let known = Known {
-            tags: &tags,
+            tags: &self.tags,
             candidates: &self.candidates,
             failed_sources: &self.failed_sources,
             absent_referrer: self.absent_referrer.as_ref(),
+            stale: self.stale,
             limit_exceeded: self.limit_exceeded.as_deref(),
             witnessed: self.witnessed,
         };

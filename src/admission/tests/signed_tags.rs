@@ -8,8 +8,9 @@ use super::question::{Question, World, now, signature, signed_by, unsigned_tag, 
 use super::registry::{Pushed, Trouble};
 use crate::admission::{Decision, UnsignedTag};
 use crate::oci::Tag;
+use crate::policy::scope::{ScopeCoverage, Scopes};
 use crate::policy::signed_name::{NamedImage, Renaming};
-use crate::policy::{Mode, Policy, Requirement, SignedName};
+use crate::policy::{Coverage, Mode, Policy, Requirement, SignedName, Tags};
 use crate::upstream::Purpose;
 
 const NAME: &str = "registry.example/apps/web";
@@ -296,6 +297,87 @@ fn a_source_that_fails_may_have_the_tag() {
     let unsigned = |text| unsigned_tag(&evaluation, &subject, &tag(text));
     assert_eq!(unsigned("v1").as_deref(), Some("undecided"));
     assert_eq!(unsigned("v2"), None);
+}
+
+#[test]
+fn what_was_stored_does_not_show_that_a_tag_was_not_signed() {
+    let world = World::new();
+    let candidate = named(&format!("{NAME}:v2"), &world.key, &world.digest).candidate();
+    let mut question = Question::new(vec![comparing(&world)], vec![candidate]);
+    question.stale = true;
+    let subject = question.subject.clone();
+    let evaluation = question.ask();
+    let unsigned = |text| unsigned_tag(&evaluation, &subject, &tag(text));
+    assert_eq!(unsigned("v1").as_deref(), Some("undecided"));
+    assert_eq!(unsigned("v2"), None);
+}
+
+/// What becomes of some of the tags that `signers` gave the image, the newest first.
+fn tags_of(world: &World, signers: &[(usize, &Key)], asked: &[&str]) -> Vec<Option<String>> {
+    let mut count = 0;
+    let mut candidates = Vec::new();
+    for (times, key) in signers {
+        for _ in 0..*times {
+            count += 1;
+            candidates.push(named(&format!("{NAME}:v{count}"), key, &world.digest).candidate());
+        }
+    }
+    let question = Question::new(vec![comparing(world)], candidates);
+    let subject = question.subject.clone();
+    let evaluation = question.ask();
+    assert_eq!(words(&evaluation), "satisfied");
+    assert!(evaluation.attempts.len() <= 100, "each is reported once");
+    let asked = asked.iter();
+    asked
+        .map(|text| unsigned_tag(&evaluation, &subject, &tag(text)))
+        .collect()
+}
+
+#[test]
+fn as_many_tags_as_were_signed_are_admitted() {
+    let world = World::new();
+    let found = tags_of(
+        &world,
+        &[(300, &world.key)],
+        &["v1", "v150", "v300", "v301"],
+    );
+    assert_eq!(found, [None, None, None, Some("wrong_name".to_owned())]);
+}
+
+#[test]
+fn older_signatures_that_do_not_count_hide_no_newer_one() {
+    let world = World::new();
+    let stranger = Key::generate();
+    let signers = [(2, &world.key), (900, &stranger), (1, &world.key)];
+    let found = tags_of(&world, &signers, &["v1", "v2", "v3", "v903", "v904"]);
+    let [cut, wrong] = ["limit_exceeded", "wrong_name"].map(|kind| Some(kind.to_owned()));
+    assert_eq!(found, [None, None, wrong.clone(), cut, wrong]);
+}
+
+#[test]
+fn a_policy_that_does_not_decide_about_a_tag_does_not_compare_it() {
+    let world = World::new();
+    let scopes: Scopes = Arc::new([NAME.to_owned(), format!("{NAME}:v1")].into());
+    let policies = [NAME.to_owned(), format!("{NAME}:v1")].map(|scope| Policy {
+        coverage: Coverage::Imported(Arc::new(ScopeCoverage::scope(&scope, scopes.clone()))),
+        signed_name: if scope == NAME {
+            SignedName::RepositoryAndTag
+        } else {
+            SignedName::Repository
+        },
+        ..comparing(&world)
+    });
+    let candidate = named(&format!("{NAME}:v2"), &world.key, &world.digest).candidate();
+    let mut question = Question::new(policies.to_vec(), vec![candidate]);
+    question.tags = Tags::new(["v1", "v2", "v3"].map(str::to_owned));
+    let subject = question.subject.clone();
+    let evaluation = question.ask();
+    assert_eq!(words(&evaluation), "satisfied");
+    let unsigned = |text| unsigned_tag(&evaluation, &subject, &tag(text));
+    // Only the policy for the one tag decides about it, as for containers.
+    assert_eq!(unsigned("v1"), None);
+    assert_eq!(unsigned("v2"), None);
+    assert_eq!(unsigned("v3").as_deref(), Some("wrong_name"));
 }
 
 async fn decided(process: &Process<'_>, image: &Pushed, seconds: i64) -> Arc<Decision> {

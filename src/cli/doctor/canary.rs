@@ -49,6 +49,7 @@ fn send(config: &Config, policies: &Policies, policy: &Policy) -> Check {
         failed_sources: &[],
         tags: &tags,
         absent_referrer: None,
+        stale: false,
         limit_exceeded: None,
         witnessed: true,
     };

@@ -105,6 +105,7 @@ impl Place {
             candidates: &candidates,
             failed_sources: &[],
             absent_referrer: None,
+            stale: false,
             limit_exceeded: None,
             witnessed: true,
         };
