@@ -300,6 +300,8 @@ impl Admission {
     /// Right after the start, keys may not have been asked for yet.
     async fn keys_settled(&self, subject: &Subject, deadline: Instant) {
         let matching = self.covering(&subject.repository);
+        // The rest of the time is for looking for signatures: what is missing is then the key, and nothing else.
+        let deadline = deadline.min(Instant::now() + self.inner.limits.decision_time_max / 2);
         self.inner.in_force.settled(&matching, deadline).await;
     }
 

@@ -47,6 +47,7 @@ struct Inner {
     confirmed: moka::sync::Cache<Subject, ()>,
     small_blobs: moka::sync::Cache<crate::oci::Digest, bytes::Bytes>,
     refusals: moka::sync::Cache<(String, Kind), ulid::Ulid>,
+    undecided: moka::sync::Cache<String, ()>,
     lookups: Flights<(RepositoryName, crate::oci::Tag), Result<tag::Lookup, Arc<manifests::Error>>>,
     leaders: Mutex<HashMap<crate::oci::Digest, RepositoryName>>,
 }
@@ -168,6 +169,10 @@ impl Pull {
                 small_blobs,
                 lookups: Flights::default(),
                 leaders: Mutex::default(),
+                undecided: moka::sync::Cache::builder()
+                    .max_capacity(REMEMBERED_MAX)
+                    .time_to_live(REFUSAL_RECORDED_EVERY)
+                    .build(),
                 refusals: moka::sync::Cache::builder()
                     .max_capacity(REMEMBERED_MAX)
                     .time_to_live(REFUSAL_RECORDED_EVERY)
@@ -251,6 +256,30 @@ impl Pull {
             }
         };
         denied(denial, decision)
+    }
+
+    /// Records that nothing could be decided about a reference of which no digest is known, once in a while however often
+    /// it happens.
+    async fn note_undecided(&self, name: &str, refusal: &Refusal, asked: &Asked) {
+        let Refusal::Unavailable { message, .. } = refusal else {
+            return;
+        };
+        let undecided = &self.inner.undecided;
+        let key = format!("{name}@{}", asked.reference);
+        if undecided.contains_key(&key) || undecided.entry_count() >= REFUSALS_RECORDED_MAX {
+            return;
+        }
+        undecided.insert(key, ());
+        let recording = self
+            .inner
+            .admission
+            .record_unavailable(name, asked, message);
+        if let Err(error) = recording.await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "Could not record that nothing could be decided"
+            );
+        }
     }
 
     /// What the admission's lack of a decision means for the client.

@@ -126,9 +126,7 @@ impl Endorsement {
             endorsement_depth: parent.endorsement_depth + 1,
             exception: None,
             // The index was signed under its tags and says nothing of those of what it lists.
-            signed_tags: comparing
-                .map(|policy| SignedTags::none_of(policy))
-                .collect(),
+            signed_tags: comparing.map(SignedTags::none_of).collect(),
             looked_at: Timestamp::MIN,
             outcome: Outcome::Admit {
                 basis: Basis::Endorsement,

@@ -190,8 +190,19 @@ impl Admission {
         asked: &Asked,
         denial: &mut Denial,
     ) -> Result<Ulid, crate::state::Error> {
+        let id = Ulid::generate();
+        denial.name_decision(id);
         let refused = (decision_log::Outcome::Deny, Mode::Enforce, None);
-        self.record_denial(repository, asked, denial, refused).await
+        self.record_denial(
+            id,
+            repository,
+            asked,
+            denial.digest,
+            report(denial),
+            refused,
+        )
+        .await?;
+        Ok(id)
     }
 
     /// Records that a tag is served which `denial` refuses, by an exception.
@@ -209,25 +220,48 @@ impl Admission {
             Mode::Audit,
             Some(Basis::Audit),
         );
-        self.record_denial(repository, asked, denial, served).await
+        let id = Ulid::generate();
+        denial.name_decision(id);
+        self.record_denial(id, repository, asked, denial.digest, report(denial), served)
+            .await?;
+        Ok(id)
+    }
+
+    /// Records that nothing could be decided about a reference of which no digest is known.
+    ///
+    /// # Errors
+    /// When the state fails.
+    pub async fn record_unavailable(
+        &self,
+        repository: &str,
+        asked: &Asked,
+        missing: &str,
+    ) -> Result<(), crate::state::Error> {
+        let report = DenialReport {
+            kind: "unavailable".to_owned(),
+            message: missing.to_owned(),
+        };
+        let undecided = (decision_log::Outcome::Unavailable, Mode::Enforce, None);
+        self.record_denial(Ulid::generate(), repository, asked, None, report, undecided)
+            .await
     }
 
     async fn record_denial(
         &self,
+        id: Ulid,
         repository: &str,
         asked: &Asked,
-        denial: &mut Denial,
+        digest: Option<Digest>,
+        denial: DenialReport,
         (decision, mode, basis): (decision_log::Outcome, Mode, Option<Basis>),
-    ) -> Result<Ulid, crate::state::Error> {
-        let id = Ulid::generate();
-        denial.name_decision(id);
+    ) -> Result<(), crate::state::Error> {
         let record = Record {
             id,
             time: asked.now,
             replica: self.inner.replica.clone(),
             repository: repository.to_owned(),
             reference: asked.reference.clone(),
-            digest: denial.digest,
+            digest,
             previous_digest: None,
             media_type: None,
             decision,
@@ -235,7 +269,7 @@ impl Admission {
             basis,
             stale: false,
             sources: Vec::new(),
-            denial: Some(report(denial)),
+            denial: Some(denial),
             policies: Vec::new(),
             attempts: Vec::new(),
             endorsed_by: None,
@@ -254,7 +288,7 @@ impl Admission {
             })
             .await?;
         self.inner.sink.recorded(&record).await;
-        Ok(id)
+        Ok(())
     }
 }
 

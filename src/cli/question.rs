@@ -18,13 +18,21 @@ pub(super) struct Question {
     #[arg(short, long, value_enum, default_value = "text")]
     pub(super) output: Format,
     /// How long an answer may take, such as 30s or 3m0s; 0 is for ever.
-    #[arg(short, long, value_name = "DURATION", default_value = "3m")]
+    #[arg(short, long, value_name = "DURATION", default_value = "3m", value_parser = time_limit)]
     timeout: SignedDuration,
     /// Log what is done, to standard error.
     #[arg(short = 'd', long)]
     verbose: bool,
     #[command(flatten)]
     requirements: Requirements,
+}
+
+/// A duration; `0` needs no unit.
+fn time_limit(text: &str) -> Result<SignedDuration, String> {
+    match text {
+        "0" => Ok(SignedDuration::ZERO),
+        text => text.parse().map_err(|error: jiff::Error| error.to_string()),
+    }
 }
 
 impl Question {

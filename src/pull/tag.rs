@@ -310,8 +310,12 @@ impl Pull {
         match Error::from_manifests(&subject, error) {
             Ok(denial) => self.refuse(repository.as_str(), denial, &asked).await,
             Err(error) => {
-                self.refusal_for(&Arc::new(error), repository, Missing::Manifest, &asked)
-                    .await
+                let refusal = self
+                    .refusal_for(&Arc::new(error), repository, Missing::Manifest, &asked)
+                    .await;
+                self.note_undecided(repository.as_str(), &refusal, &asked)
+                    .await;
+                refusal
             }
         }
     }

@@ -209,6 +209,27 @@ async fn what_could_not_be_decided_is_a_record() {
 }
 
 #[tokio::test]
+async fn a_tag_that_nobody_can_look_up_is_a_record() {
+    let scene = Scene::start().await;
+    scene.signed("apps/web", "v1");
+    scene.registry.stop();
+    for _ in 0..3 {
+        assert_unavailable(&scene.manifest("apps/web", "v1").await);
+    }
+    let records = scene.proxy.decisions("decision=unavailable").await;
+    assert_eq!(records.len(), 1, "once in a while: {records:?}");
+    let record = &records[0];
+    assert_eq!(
+        (&record["digest"], &record["reference"]),
+        (&Value::Null, &json!("v1"))
+    );
+    assert_eq!(record["repository"], scene.repository("apps/web"));
+    assert_eq!(record["denial"]["kind"], "unavailable");
+    let message = record["denial"]["message"].as_str().unwrap();
+    assert!(message.contains("is not answering"), "{message}");
+}
+
+#[tokio::test]
 async fn filters_select_and_pages_go_back_in_time() {
     let scene = Scene::start().await;
     let signed = scene.signed("apps/web", "v1");

@@ -346,6 +346,23 @@ async fn a_service_that_is_down_at_the_start_refuses_nobody_for_good() {
 }
 
 #[tokio::test]
+async fn a_service_that_hangs_is_what_is_missing() {
+    let key = SigningKey::generate();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let kms = FakeKms::start(&[(1, &key)]).await;
+    let bench = Bench::with(kms, "/versions/1", |configuration| {
+        configuration.set("key_providers", json!({"gcpkms": {"endpoint": address}}))
+    })
+    .await;
+    bench.signed("apps/web", &key);
+    let error = assert_unavailable(&bench.get("apps/web").await);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(KEY), "{message}");
+    assert!(!message.contains("is not answering"), "{message}");
+}
+
+#[tokio::test]
 async fn the_last_known_keys_serve_through_an_outage() {
     let (key, stranger) = (SigningKey::generate(), SigningKey::generate());
     let bench = Bench::start(FakeKms::start(&[(1, &key)]).await, "").await;

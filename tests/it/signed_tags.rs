@@ -71,6 +71,57 @@ impl Bench {
 }
 
 #[tokio::test]
+async fn an_exception_lets_a_tag_through_that_was_not_signed() {
+    let bench = Bench::start().await;
+    let image = Image::new("an image");
+    for tag in ["v1", "latest"] {
+        bench.registry.push_tagged("apps/web", tag, &image);
+    }
+    bench.sign(&image, &[":v1"]);
+    bench.refuses("latest", &image).await;
+    let name = bench.name("");
+    bench.proxy.rewrite(|configuration| {
+        configuration["exceptions"] = json!([{
+            "images": [name], "reason": "OPS-2", "by": "ops", "until": "2099-01-01T00:00:00Z",
+        }]);
+        configuration["compat"] = json!({"head_allows": true});
+    });
+    bench.proxy.restart().await;
+    for _ in 0..2 {
+        let answer = bench.proxy.get(&bench.path("latest")).await;
+        assert_serves(&answer, &image);
+        assert!(answer.header("warning").contains("OPS-2"), "{answer}");
+    }
+    let records = bench.proxy.decisions("decision=admit").await;
+    let records: Vec<_> = records
+        .iter()
+        .filter(|record| record["basis"] == "audit" && record["reference"] == "latest")
+        .collect();
+    assert_eq!(records.len(), 1, "{records:?}");
+    // What needs no exception is served without one.
+    let answer = bench.proxy.get(&bench.path("v1")).await;
+    assert_serves(&answer, &image);
+    assert!(!answer.headers.contains_key("warning"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_is_allowed_of_a_tag_that_was_not_signed_where_heads_are() {
+    let bench = Bench::start().await;
+    let image = Image::new("an image");
+    bench.registry.push_tagged("apps/web", "latest", &image);
+    bench.sign(&image, &[":v1"]);
+    bench.proxy.rewrite(|configuration| {
+        configuration["compat"] = json!({"head_allows": true});
+    });
+    bench.proxy.restart().await;
+    let head = bench.proxy.head(&bench.path("latest")).await;
+    assert_eq!(head.status, 200, "{head}");
+    assert_eq!(head.header("docker-content-digest"), image.digest);
+    let answer = bench.proxy.get(&bench.path("latest")).await;
+    assert_denied(&answer, "wrong_name");
+}
+
+#[tokio::test]
 async fn a_tag_that_was_not_signed_is_refused_for_itself() {
     let bench = Bench::start().await;
     let image = Image::new("an image");

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::decision_log::Subject;
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::{Mode, Policies, Policy, Tags};
+use crate::policy::{DefaultAction, Mode, Policies, Policy, Tags};
 
 /// What stands for the tag of a pattern that is about tags.
 const TAG: &str = "canary";
@@ -30,7 +30,23 @@ pub(super) fn examine(config: &Config, policies: &Policies) -> Vec<Check> {
         let message = "there is no policy";
         checks.push(Check::new("enforcement", None, Outcome::Warning, message));
     }
+    checks.extend(let_through(policies));
     checks
+}
+
+/// What is served although no policy is satisfied.
+fn let_through(policies: &Policies) -> Vec<Check> {
+    let warning = |message: String| Check::new("enforcement", None, Outcome::Warning, message);
+    let uncovered = match policies.default {
+        DefaultAction::Deny => None,
+        DefaultAction::Audit => Some(warning(
+            "`default: audit` serves whatever no policy covers".to_owned(),
+        )),
+    };
+    let now = clock::now();
+    let running = policies.exceptions.iter().filter(|it| it.runs(now));
+    let excepted = running.map(|it| warning(format!("{it} lets images through")));
+    uncovered.into_iter().chain(excepted).collect()
 }
 
 fn send(config: &Config, policies: &Policies, policy: &Policy) -> Check {
@@ -56,7 +72,17 @@ fn send(config: &Config, policies: &Policies, policy: &Policy) -> Check {
     let evaluation = evaluate(&subject, policies, &known, &config.limits, clock::now());
     let mut reports = evaluation.policies.iter();
     let is_unsatisfied = reports.any(|report| report.name == policy.name && !report.satisfied);
+    let excepted = policies.exception(&subject.repository, &subject.digest, clock::now());
     match evaluation.finding {
+        Finding::Refused(_) if is_unsatisfied && evaluation.waivable && excepted.is_some() => {
+            check(
+                Outcome::Warning,
+                format!(
+                    "an unsigned image in {} is let through by an exception",
+                    subject.repository
+                ),
+            )
+        }
         Finding::Refused(denial) if is_unsatisfied => check(
             Outcome::Ok,
             format!(

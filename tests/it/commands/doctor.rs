@@ -76,6 +76,38 @@ async fn all_is_well() {
 }
 
 #[tokio::test]
+async fn what_is_let_through_is_told() {
+    let place = Workplace::new().await;
+    let images = format!("{}/apps/**", place.registry.name());
+    let mut configuration = configuration(&place);
+    configuration.0["default"] = json!("audit");
+    configuration.0["exceptions"] = json!([{
+        "images": [images], "reason": "OPS-1", "by": "ops", "until": "2099-01-01T00:00:00Z",
+    }]);
+    let output = doctor(&place, &configuration).await;
+    let answer = json(&output);
+    let enforcement = checks(&answer, "enforcement");
+    let told: Vec<_> = enforcement
+        .iter()
+        .map(|check| {
+            (
+                check["outcome"].as_str(),
+                check["message"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    for ((outcome, message), part) in told.iter().zip([
+        "is let through by an exception",
+        "`default: audit` serves",
+        "an exception by ops until 2099-01-01T00:00:00Z: OPS-1",
+    ]) {
+        assert_eq!(*outcome, Some("warning"), "{message}");
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_told_with_the_way_out() {
     let place = Workplace::new().await;
     let away = FakeRegistry::start().await;
