@@ -220,7 +220,7 @@ impl Requirements {
             }
         }
         json!({
-            "upstreams": { repository.host(): self.registry.to_upstream() },
+            "upstreams": { repository.host(): self.registry.to_upstream(repository.host()) },
             "trusted_roots": trusted_roots,
             "policies": [policy],
         })

@@ -2,7 +2,7 @@
 
 use super::super::judgement::Answer;
 use super::super::verify::signer;
-use crate::admission::Kind;
+use crate::admission::{EXCEPTED, Kind};
 use crate::config::Config;
 use crate::decision_log::{AttemptOutcome, Basis, Record};
 use crate::oci::RepositoryName;
@@ -31,7 +31,7 @@ fn for_admitted(record: Option<&Record>) -> Vec<String> {
         return Vec::new();
     };
     let mut advice = vec![match record.basis {
-        Some(Basis::Audit) => "set `mode: enforce` on the policy and this is refused".to_owned(),
+        Some(Basis::Audit) => for_audited(record).to_owned(),
         Some(Basis::SignatureArtifact) => {
             "nothing: signature material is served so that others can verify".to_owned()
         }
@@ -54,6 +54,18 @@ fn for_admitted(record: Option<&Record>) -> Vec<String> {
         ));
     }
     advice
+}
+
+/// What serves it although it is refused.
+fn for_audited(record: &Record) -> &'static str {
+    let denial = record.denial.as_ref();
+    if denial.is_some_and(|denial| denial.message.starts_with(EXCEPTED)) {
+        return "take the exception away, or wait until its time is over, and this is refused";
+    }
+    if record.policies.is_empty() {
+        return "no policy covers it and `default: audit` serves it all the same: write `default: deny` and this is refused";
+    }
+    "set `mode: enforce` on the policy and this is refused"
 }
 
 fn for_denied(

@@ -1,6 +1,9 @@
 //! How the image's registry is reached.
 
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -38,11 +41,14 @@ impl Access {
             || self.registry_password.is_some()
     }
 
-    /// As one of the configuration's `upstreams`.
-    pub(super) fn to_upstream(&self) -> Map<String, Value> {
+    /// The registry `host` as one of the configuration's `upstreams`. One on loopback that speaks plain HTTP is spoken to
+    /// so, as cosign does.
+    pub(super) fn to_upstream(&self, host: &str) -> Map<String, Value> {
         let mut upstream = Map::new();
         let mut set = |key: &str, value: Value| upstream.insert(key.to_owned(), value);
-        if self.allow_http_registry {
+        let is_plain = self.allow_http_registry
+            || self.registry_cacert.is_none() && is_loopback(host) && speaks_plain_http(host);
+        if is_plain {
             set("plain_http", json!(true));
         }
         if let Some(path) = &self.registry_cacert {
@@ -63,6 +69,37 @@ impl Access {
         upstream
     }
 }
+
+fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || address.parse().is_ok_and(|it: IpAddr| it.is_loopback())
+}
+
+/// Whether what listens there answers without TLS. Who expects TLS answers with an alert, or says that the request was
+/// bad.
+fn speaks_plain_http(host: &str) -> bool {
+    let answer = || -> std::io::Result<[u8; 12]> {
+        let addresses = host.to_socket_addrs()?;
+        let mut stream = None;
+        for address in addresses {
+            stream = TcpStream::connect_timeout(&address, PROBE_TIME_MAX).ok();
+            if stream.is_some() {
+                break;
+            }
+        }
+        let mut stream = stream.ok_or(std::io::ErrorKind::ConnectionRefused)?;
+        stream.set_read_timeout(Some(PROBE_TIME_MAX))?;
+        stream.write_all(format!("GET /v2/ HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())?;
+        let mut beginning = [0; 12];
+        stream.read_exact(&mut beginning)?;
+        Ok(beginning)
+    };
+    answer().is_ok_and(|it| it.starts_with(b"HTTP/1.") && !it.ends_with(b" 400"))
+}
+
+/// How long a registry on this machine has for each step of saying how it is spoken to.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
 
 #[expect(
     clippy::unnecessary_wraps,
