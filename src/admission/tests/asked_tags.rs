@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::house::{House, Process, after, subject};
+use super::house::{House, Process, after, asked, subject};
 use super::question::{World, now, signed_by};
 use super::registry::Pushed;
+use crate::admission::Asked;
 use crate::oci::{Manifest, RepositoryName, Tag};
 use crate::policy::kyverno::ImageCoverage;
 use crate::policy::{Coverage, Doubt, ImportedCoverage, Mode, Policy, Revoked, Tags};
@@ -131,6 +132,63 @@ async fn a_child_with_a_tag_of_its_own_needs_what_that_tag_demands() {
     // The index in between has no tags, so that every policy covers it, and none has judged it.
     ask_through(&process, &child, "prod-1").await;
     assert_eq!(process.decide(&child).await, "unsigned");
+}
+
+/// It is known by the tag that it is asked for through now, before anything took note of that.
+#[tokio::test]
+async fn the_tag_that_a_child_is_asked_for_through_counts_at_once() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, child) = signed(&house, &world).await;
+    for (reference, answer) in [
+        ("dev-1-amd64", "endorsement"),
+        ("prod-1", "unsigned"),
+        (&*child.digest.to_string(), "endorsement"),
+    ] {
+        let process = house.process(policies(&world));
+        ask_through(&process, &index, "dev-1").await;
+        assert_eq!(process.decide(&index).await, "signature");
+        let asked = Asked {
+            reference: reference.to_owned(),
+            ..asked(now())
+        };
+        assert_eq!(
+            process.decide_as(&child, &asked).await,
+            answer,
+            "{reference}"
+        );
+    }
+}
+
+/// What this process has seen itself counts whatever becomes of the database.
+#[tokio::test]
+async fn tags_of_a_child_that_are_gone_from_the_state_count() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, child) = signed(&house, &world).await;
+    let process = house.process(policies(&world));
+    ask_through(&process, &index, "dev-1").await;
+    assert_eq!(process.decide(&index).await, "signature");
+    ask_through(&process, &child, "prod-1").await;
+    let path = house.directory.path().join(crate::state::FILE);
+    let database = rusqlite::Connection::open(path).unwrap();
+    database.execute_batch("DELETE FROM asked_tags").unwrap();
+    assert_eq!(process.decide(&child).await, "unsigned");
+}
+
+#[tokio::test]
+async fn a_grant_is_good_for_the_tags_that_it_was_made_under() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, child) = signed(&house, &world).await;
+    let process = house.process(policies(&world));
+    ask_through(&process, &index, "dev-1").await;
+    assert_eq!(process.decide(&index).await, "signature");
+    assert_eq!(process.decide(&child).await, "endorsement");
+    let manifest = Manifest::parse(&child.bytes, child.media_type).unwrap();
+    let blob = manifest.blobs().next().unwrap().digest;
+    let granted = process.grant(&blob, now()).await.unwrap().unwrap();
+    let blob = subject(&blob);
+    assert!(process.admission.still_grants(&granted, &blob));
+    ask_through(&process, &index, "prod-1").await;
+    assert!(!process.admission.still_grants(&granted, &blob));
 }
 
 #[tokio::test]
