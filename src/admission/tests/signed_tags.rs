@@ -260,6 +260,21 @@ fn all_who_must_sign_must_name_the_tag() {
 }
 
 #[test]
+fn a_policy_after_one_that_compares_tags_sees_every_signature() {
+    let world = World::new();
+    let (v1, v2) = (format!("{NAME}:v1"), format!("{NAME}:v2"));
+    let signatures = [(&v2, &world.key), (&v1, &world.other)];
+    let candidates = signatures.map(|(name, key)| named(name, key, &world.digest).candidate());
+    let by_other = Policy {
+        name: "others".to_owned(),
+        ..signed_by(&[&world.other_authority], 1)
+    };
+    let policies = vec![comparing(&world), by_other];
+    let question = Question::new(policies, candidates.to_vec());
+    assert_eq!(question.answer(), "satisfied");
+}
+
+#[test]
 fn only_enforcing_policies_that_compare_tags_refuse_one() {
     let world = World::new();
     let v2 = format!("{NAME}:v2");

@@ -178,6 +178,7 @@ fn parts_are_those_that_are_written() {
     for (reference, registry, repository, identifier) in [
         ("ghcr.io/app:v1", "ghcr.io", "app", "v1"),
         ("ghcr.io/org/app", "ghcr.io", "org/app", "latest"),
+        ("ghcr.io/:v1", "ghcr.io", "", "v1"),
         ("localhost:5000/app", "localhost:5000", "app", "latest"),
         ("nginx:1", "index.docker.io", "library/nginx", "1"),
         (

@@ -317,7 +317,6 @@ fn matching_is_over_the_text_as_it_is_written() {
         ("nginx", true),
         ("nginx:latest", false),
         ("docker.io/library/nginx", false),
-        (":v1", false),
     ] {
         assert_eq!(coverage.matches(reference), matched, "{reference}");
     }
