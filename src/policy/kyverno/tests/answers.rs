@@ -1,6 +1,7 @@
 //! What expressions of `matchImageReferences` say of a name of which a part is not known. Where one says no, nothing is
 //! covered.
 
+use crate::policy::kyverno::places::DIGESTS;
 use crate::policy::kyverno::reference::{Answer, Name, Part, ReferenceRule, TagOf, Test};
 
 use Answer::{Maybe, No, Yes};
@@ -11,7 +12,7 @@ fn name(tag: TagOf<'_>, digest: bool) -> Name<'_> {
     Name {
         repository: APP,
         tag,
-        digest,
+        digest: digest.then_some(DIGESTS[0]),
     }
 }
 
@@ -101,6 +102,28 @@ fn an_unknown_hash_is_some_hash() {
             (ends("fg"), No),
         ],
     );
+}
+
+#[test]
+fn the_longer_hash_is_longer() {
+    let digest = |length: usize| format!("@sha512:{}", hex(length));
+    let long = Name {
+        digest: Some(DIGESTS[1]),
+        ..name(TagOf::None, false)
+    };
+    let cases = [
+        (equals(&digest(127)), No),
+        (equals(&digest(128)), Maybe),
+        (equals("@sha256:ff"), No),
+    ];
+    assert_said(&long, &cases);
+    for (reference, digest) in [
+        ("a.io/b@sha512:00", "sha512:00"),
+        ("a.io/b@sha256:00", "sha256:00"),
+    ] {
+        let rule = ReferenceRule::Text(Part::Digest, Test::Equals(digest.to_owned()));
+        assert!(rule.matches(reference));
+    }
 }
 
 #[test]

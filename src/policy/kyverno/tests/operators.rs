@@ -123,6 +123,7 @@ fn ranges_are_told_from_texts() {
 
 #[test]
 fn only_the_newer_operators_understand_ranges() {
+    assert_eq!(Operator::names().count(), 18);
     for name in Operator::names() {
         let operator: Operator = name.parse().unwrap();
         let expected = ["AnyIn", "AllIn", "AnyNotIn", "AllNotIn"].contains(&name);

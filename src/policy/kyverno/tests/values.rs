@@ -52,11 +52,6 @@ fn durations_as_go_writes_them() {
         ("s", None),
         ("1d", None),
         ("1s ", None),
-        // 64 bits of nanoseconds, and one more.
-        ("9223372036.854775807s", Some(i128::from(i64::MAX))),
-        ("-9223372036.854775808s", Some(i128::from(i64::MIN))),
-        ("9223372036.854775808s", None),
-        ("9999999h", None),
     ] {
         assert_eq!(scalar::duration(text), nanoseconds, "{text:?}");
     }
