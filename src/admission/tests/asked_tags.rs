@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::house::{House, Process, after, subject};
+use super::house::{House, Process, after, asked, subject};
 use super::question::{World, now, signed_by};
 use super::registry::Pushed;
+use crate::admission::Asked;
 use crate::oci::{Manifest, RepositoryName, Tag};
 use crate::policy::kyverno::ImageCoverage;
 use crate::policy::{Coverage, Doubt, ImportedCoverage, Mode, Policy, Revoked, Tags};
@@ -60,6 +61,11 @@ async fn ask_through(process: &Process<'_>, pushed: &Pushed, name: &str) {
     assert!(admission.knows_tag(&subject, &tag));
 }
 
+async fn admit_through_dev(process: &Process<'_>, index: &Pushed) {
+    ask_through(process, index, "dev-1").await;
+    assert_eq!(process.decide(index).await, "signature");
+}
+
 async fn signed(house: &House, world: &World) -> (Pushed, Pushed) {
     let child = house.registry.push_image("a child");
     let index = house.registry.push_index(&[&child]);
@@ -73,8 +79,7 @@ async fn without_a_known_tag_every_policy_for_the_repository_covers() {
     let (index, _) = signed(&house, &world).await;
     let process = house.process(policies(&world));
     assert_eq!(process.decide(&index).await, "untrusted_key");
-    ask_through(&process, &index, "dev-1").await;
-    assert_eq!(process.decide(&index).await, "signature");
+    admit_through_dev(&process, &index).await;
     let subject = subject(&index.digest);
     assert!(process.admission.remembered(&subject, now()).is_some());
 }
@@ -84,15 +89,17 @@ async fn another_tag_decides_again_about_everything_below() {
     let (world, house) = (World::new(), House::new().await);
     let (index, child) = signed(&house, &world).await;
     let process = house.process(policies(&world));
-    ask_through(&process, &index, "dev-1").await;
-    assert_eq!(process.decide(&index).await, "signature");
+    admit_through_dev(&process, &index).await;
     assert_eq!(process.decide(&child).await, "endorsement");
     let manifest = Manifest::parse(&child.bytes, child.media_type).unwrap();
     let blob = manifest.blobs().next().unwrap().digest;
-    assert_eq!(process.grants(&blob).await, "granted");
+    let granted = process.grant(&blob, now()).await.unwrap().unwrap();
+    let still_grants = || process.admission.still_grants(&granted, &subject(&blob));
+    assert!(still_grants());
     // A tag that adds no policy changes nothing but the memory.
     ask_through(&process, &index, "dev-2").await;
     assert_eq!(process.decide(&child).await, "endorsement");
+    assert!(!still_grants(), "what it was made by is another one now");
     ask_through(&process, &index, "prod-1").await;
     let remembered = |pushed: &Pushed| {
         let subject = subject(&pushed.digest);
@@ -133,13 +140,50 @@ async fn a_child_with_a_tag_of_its_own_needs_what_that_tag_demands() {
     assert_eq!(process.decide(&child).await, "unsigned");
 }
 
+/// It is known by the tag that it is asked for through now, before anything took note of that.
+#[tokio::test]
+async fn the_tag_that_a_child_is_asked_for_through_counts_at_once() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, child) = signed(&house, &world).await;
+    for (reference, answer) in [
+        ("dev-1-amd64", "endorsement"),
+        ("prod-1", "unsigned"),
+        (&*child.digest.to_string(), "endorsement"),
+    ] {
+        let process = house.process(policies(&world));
+        admit_through_dev(&process, &index).await;
+        let asked = Asked {
+            reference: reference.to_owned(),
+            ..asked(now())
+        };
+        assert_eq!(
+            process.decide_as(&child, &asked).await,
+            answer,
+            "{reference}"
+        );
+    }
+}
+
+/// What this process has seen itself counts whatever becomes of the database.
+#[tokio::test]
+async fn tags_of_a_child_that_are_gone_from_the_state_count() {
+    let (world, house) = (World::new(), House::new().await);
+    let (index, child) = signed(&house, &world).await;
+    let process = house.process(policies(&world));
+    admit_through_dev(&process, &index).await;
+    ask_through(&process, &child, "prod-1").await;
+    let path = house.directory.path().join(crate::state::FILE);
+    let database = rusqlite::Connection::open(path).unwrap();
+    database.execute_batch("DELETE FROM asked_tags").unwrap();
+    assert_eq!(process.decide(&child).await, "unsigned");
+}
+
 #[tokio::test]
 async fn another_tag_decides_again_by_what_was_found() {
     let (world, house) = (World::new(), House::new().await);
     let (index, _) = signed(&house, &world).await;
     let process = house.process(policies(&world));
-    ask_through(&process, &index, "dev-1").await;
-    assert_eq!(process.decide(&index).await, "signature");
+    admit_through_dev(&process, &index).await;
     assert!(house.registry.was_asked_for_signatures());
     ask_through(&process, &index, "dev-2").await;
     let later = after(now(), 3600);
@@ -153,8 +197,7 @@ async fn too_many_tags_of_a_child_are_those_of_every_policy() {
     let (world, house) = (World::new(), House::new().await);
     let (index, child) = signed(&house, &world).await;
     let process = house.process(policies(&world));
-    ask_through(&process, &index, "dev-1").await;
-    assert_eq!(process.decide(&index).await, "signature");
+    admit_through_dev(&process, &index).await;
     ask_through(&process, &child, "prod-1").await;
     assert_eq!(process.decide(&child).await, "unsigned");
     for number in 1..=ASKED_TAGS_MAX {
@@ -277,8 +320,7 @@ async fn a_digest_is_skipped_while_it_was_only_asked_for_through_skipped_tags() 
     let process = house.process(skipping_policies(&world));
     assert_eq!(process.decide(&index).await, "untrusted_key");
     // Whoever asks through a skipped tag asks for its digest next.
-    ask_through(&process, &index, "dev-1").await;
-    assert_eq!(process.decide(&index).await, "signature");
+    admit_through_dev(&process, &index).await;
     ask_through(&process, &index, "dev-2").await;
     assert_eq!(process.decide(&index).await, "signature");
     ask_through(&process, &index, "v1").await;

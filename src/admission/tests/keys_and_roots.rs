@@ -425,6 +425,7 @@ fn new_material_makes_new_policies() {
     let after = before.with_material(&now, &limits);
     assert_ne!(after.hash, before.hash);
     assert_ne!(after.policies[0].hash, before.policies[0].hash);
+    assert_eq!(after.configured, before.configured);
     for authority in after.policies[0].requirement.authorities() {
         let AuthoritySigner::Key { reference, keys } = &authority.signer else {
             panic!("{authority:?}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::forge::{Key, Layer, Signature};
 use super::house::{House, Process, after, asked, subject};
+use super::keys_and_roots::without_key;
 use super::question::{Question, World, now, signature, signed_by, unsigned_tag, words};
 use super::registry::{Pushed, Trouble};
 use crate::admission::{Decision, UnsignedTag};
@@ -259,6 +260,21 @@ fn all_who_must_sign_must_name_the_tag() {
 }
 
 #[test]
+fn a_policy_after_one_that_compares_tags_sees_every_signature() {
+    let world = World::new();
+    let (v1, v2) = (format!("{NAME}:v1"), format!("{NAME}:v2"));
+    let signatures = [(&v2, &world.key), (&v1, &world.other)];
+    let candidates = signatures.map(|(name, key)| named(name, key, &world.digest).candidate());
+    let by_other = Policy {
+        name: "others".to_owned(),
+        ..signed_by(&[&world.other_authority], 1)
+    };
+    let policies = vec![comparing(&world), by_other];
+    let question = Question::new(policies, candidates.to_vec());
+    assert_eq!(question.answer(), "satisfied");
+}
+
+#[test]
 fn only_enforcing_policies_that_compare_tags_refuse_one() {
     let world = World::new();
     let v2 = format!("{NAME}:v2");
@@ -380,6 +396,19 @@ fn a_policy_that_does_not_decide_about_a_tag_does_not_compare_it() {
     assert_eq!(unsigned("v3").as_deref(), Some("wrong_name"));
 }
 
+#[test]
+fn who_cannot_be_told_to_have_signed_the_tag_may_have() {
+    let world = World::new();
+    let (v1, v2) = (format!("{NAME}:v1"), format!("{NAME}:v2"));
+    let policy = Policy {
+        requirement: signed_by(&[&world.authority, &without_key(&world)], 1).requirement,
+        ..comparing(&world)
+    };
+    let signatures = [(v2.as_str(), &world.key), (&v1, &world.other)];
+    let found = answers(&policy, &signatures, &world);
+    assert_eq!(found, ["satisfied", "undecided"]);
+}
+
 async fn decided(process: &Process<'_>, image: &Pushed, seconds: i64) -> Arc<Decision> {
     process.decide_at(image, after(now(), seconds)).await;
     let remembered = process
@@ -395,11 +424,10 @@ async fn by_tag(process: &Process<'_>, image: &Pushed, text: &str, seconds: i64)
         None => decision,
         Some(_) => {
             let asked = asked(after(now(), seconds));
-            process
-                .admission
-                .decide_anew(decision, &asked)
-                .await
-                .unwrap()
+            match process.admission.decide_anew(decision, &asked).await {
+                Ok(decision) => decision,
+                Err(_undecided) => return "undecided",
+            }
         }
     };
     match decision.unsigned_tag(&tag(text)) {
@@ -439,6 +467,8 @@ async fn a_tag_that_is_signed_later_is_admitted_after_a_while() {
     assert_eq!(by_tag(&process, &image, "v2", 29).await, "refused");
     assert_eq!(by_tag(&process, &image, "v2", 30).await, "admitted");
     assert_eq!(by_tag(&process, &image, "v1", 30).await, "admitted");
+    // What was found serves whoever asks next.
+    assert_eq!(by_tag(&process, &image, "v2", 31).await, "admitted");
 }
 
 #[tokio::test]
@@ -467,6 +497,30 @@ async fn looking_for_a_tag_takes_nothing_from_others() {
     assert_eq!(by_tag(&process, &image, "v3", 80).await, "refused");
     assert_eq!(decided(&process, &image, 80).await.id, before.id);
     assert_eq!(by_tag(&process, &image, "v2", 80).await, "admitted");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_again_for_a_tag_within_the_while() {
+    let (world, house) = (World::new(), House::new().await);
+    let image = house.registry.push_image("signed");
+    let layer = named(&format!("{NAME}:v1"), &world.key, &image.digest);
+    house.registry.attach(&image, ".sig", layer);
+    let process = house.process(vec![comparing(&world)]);
+    decided(&process, &image, 0).await;
+    assert!(house.registry.was_asked_for_signatures());
+    // What cannot be found replaces nothing, but it was looked for.
+    house
+        .registry
+        .fail_at(&[Purpose::CosignTag], Trouble::Refusing);
+    for (seconds, is_asked) in [(29, false), (30, true), (59, false), (60, true)] {
+        let answer = if is_asked { "undecided" } else { "refused" };
+        assert_eq!(by_tag(&process, &image, "v2", seconds).await, answer);
+        assert_eq!(
+            house.registry.was_asked_for_signatures(),
+            is_asked,
+            "{seconds}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -128,6 +128,7 @@ impl Operator {
                 | Value::Array(_)
                 | Value::Object(_) => equals(key, value) != Some(true),
             },
+            Self::In | Self::AnyIn | Self::AllIn if !is_written_plainly(key) => false,
             Self::In => listed(key, value, Listing::Exact).is_some_and(|it| it.all),
             Self::NotIn => listed(key, value, Listing::Exact).is_some_and(|it| !it.all),
             Self::AnyIn => listed(key, value, Listing::Wildcards).is_some_and(|it| it.any),
@@ -170,8 +171,10 @@ fn equals(key: &Value, value: &Value) -> Option<bool> {
             }
             let value = value.as_str()?;
             match scalar::quantity(key_text) {
-                Some(quantity) if !value.is_empty() => Some(quantity == scalar::quantity(value)?),
-                _ => Some(wildcard::matches(value, key_text)),
+                Some(quantity) => Some(quantity == scalar::quantity(value)?),
+                // Wildcards are not for quantities; one that cannot be calculated with here is what is written alike.
+                None if scalar::is_quantity(key_text) => Some(key_text == value),
+                None => Some(wildcard::matches(value, key_text)),
             }
         }
         (Value::Array(_), Value::Array(_)) | (Value::Object(_), Value::Object(_)) => {
@@ -246,6 +249,18 @@ struct Listed {
     all: bool,
 }
 
+/// Whether Kyverno looks a number up as somebody would write it, and not as `1e+06`.
+fn is_written_plainly(key: &Value) -> bool {
+    match key {
+        Value::Number(_) => scalar::number(key).is_some_and(|number| {
+            let size = number.abs();
+            size == 0.0 || (1e-4..1e6).contains(&size)
+        }),
+        Value::Array(keys) => keys.iter().all(is_written_plainly),
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Object(_) => true,
+    }
+}
+
 /// Nothing where the types cannot be compared.
 fn listed(key: &Value, value: &Value, listing: Listing) -> Option<Listed> {
     let text = |it: &Value| match listing {
@@ -305,11 +320,24 @@ fn values(value: &Value, listing: Listing) -> Option<Vec<String>> {
     }
 }
 
-/// A range of numbers or quantities, such as `1-10`.
+/// A range of numbers or quantities, such as `1-10` or `-5-1.5Gi`; or what excludes one, `1!-10`.
 pub(super) fn is_range(text: &str) -> bool {
-    let mut halves = text.splitn(2, '-').map(|half| half.trim_end_matches('!'));
-    let is_quantity = |half: Option<&str>| half.is_some_and(|it| scalar::quantity(it).is_some());
-    is_quantity(halves.next()) && is_quantity(halves.next())
+    text.match_indices('-').any(|(middle, _)| {
+        let from = text.get(..middle).map(|it| it.trim_end_matches('!'));
+        let to = text.get(middle + 1..);
+        [from, to]
+            .into_iter()
+            .all(|end| end.is_some_and(is_end_of_range))
+    })
+}
+
+fn is_end_of_range(text: &str) -> bool {
+    let number = text.strip_prefix(['-', '|', '+']).unwrap_or(text);
+    let number = number.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    [whole, fraction]
+        .into_iter()
+        .all(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn match_either(key: &str, value: &str) -> bool {

@@ -283,12 +283,11 @@ fn form_of(digest: &str) -> DigestForm {
 /// Whether the text can have this where the unknown part of it begins, or later.
 fn can_contain(part: &str, text: &Text) -> bool {
     let mut ends = part.char_indices();
-    text.rest_may_contain(part)
-        || ends.any(|(at, _)| {
-            part.split_at_checked(at).is_some_and(|(before, after)| {
-                text.known.ends_with(before) && text.rest_may_contain(after)
-            })
+    ends.any(|(at, _)| {
+        part.split_at_checked(at).is_some_and(|(before, after)| {
+            text.known.ends_with(before) && text.rest_may_contain(after)
         })
+    })
 }
 
 /// The text with which everything begins that an expression matches; nothing where none is sure.

@@ -115,8 +115,8 @@ pub(super) fn duration_text(nanoseconds: i64) -> String {
     }
 }
 
-/// Billionths of a Kubernetes quantity: `1.5Gi`, `100m`, `2e3`, `12`.
-pub(super) fn quantity(text: &str) -> Option<i128> {
+/// Sign, digits and suffix of what may be a Kubernetes quantity.
+fn quantity_parts(text: &str) -> Option<(i128, &str, &str)> {
     let (sign, rest) = match text.as_bytes().first()? {
         b'-' => (-1, text.get(1..)?),
         b'+' => (1, text.get(1..)?),
@@ -126,6 +126,25 @@ pub(super) fn quantity(text: &str) -> Option<i128> {
         .find(|it: char| !it.is_ascii_digit() && it != '.')
         .unwrap_or(rest.len());
     let (number, suffix) = rest.split_at_checked(number_end)?;
+    Some((sign, number, suffix))
+}
+
+/// Whether it is a Kubernetes quantity, however large or small.
+pub(super) fn is_quantity(text: &str) -> bool {
+    const SUFFIXES: [&str; 16] = [
+        "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
+    ];
+    quantity_parts(text).is_some_and(|(_, number, suffix)| {
+        let exponent = suffix.strip_prefix(['e', 'E']).unwrap_or_default();
+        number.bytes().any(|byte| byte.is_ascii_digit())
+            && number.matches('.').count() < 2
+            && (SUFFIXES.contains(&suffix) || exponent.parse::<i64>().is_ok())
+    })
+}
+
+/// Billionths of a Kubernetes quantity: `1.5Gi`, `100m`, `2e3`, `12`.
+pub(super) fn quantity(text: &str) -> Option<i128> {
+    let (sign, number, suffix) = quantity_parts(text)?;
     let number = billionths(number)?;
     let scaled = match suffix {
         "" => Some(number),

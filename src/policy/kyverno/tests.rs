@@ -4,7 +4,10 @@ use super::*;
 use crate::oci::repository::OTHER_DOCKER_HUBS;
 use crate::policy::{Doubt, ImportedCoverage as _, Matcher, Rule as _, Tags};
 
+mod answers;
 mod conditions;
+mod globs;
+mod operators;
 mod references;
 mod times;
 mod values;
@@ -271,6 +274,7 @@ fn what_lets_images_through_covers_only_what_is_certain() {
         ("ghcr.io/org/app:*", "", app, &["v1"][..], true),
         // Whichever tag it is.
         ("ghcr.io/org/app:*", "", app, &[], true),
+        ("ghcr.io/org/app:", "", app, &[], false),
         ("ghcr.io/org/app:*", "*:dev", app, &[], false),
         ("ghcr.io/org/app:v1*", "", app, &["v1"], true),
         ("ghcr.io/org/app:v1*", "", app, &["v1", "v2"], false),

@@ -11,7 +11,10 @@ pub(super) struct Version<'t> {
 
 impl<'t> Version<'t> {
     pub(super) fn parse(text: &'t str) -> Option<Self> {
-        let (text, _build) = text.split_once('+').unwrap_or((text, ""));
+        let (text, build) = match text.split_once('+') {
+            Some((text, build)) => (text, build.split('.').collect()),
+            None => (text, Vec::new()),
+        };
         let (core, pre_release) = match text.split_once('-') {
             Some((core, pre_release)) => (core, pre_release.split('.').collect()),
             None => (text, Vec::new()),
@@ -21,11 +24,16 @@ impl<'t> Version<'t> {
             numbers: [numbers.next()??, numbers.next()??, numbers.next()??],
             pre_release,
         };
-        let identifiers = version.pre_release.iter().all(|identifier| {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-            !identifier.is_empty() && identifier.bytes().all(allowed)
-        });
-        (numbers.next().is_none() && identifiers).then_some(version)
+        let are_identifiers = version
+            .pre_release
+            .iter()
+            .chain(&build)
+            .all(|it| is_identifier(it));
+        let are_numbers = version
+            .pre_release
+            .iter()
+            .all(|it| !is_numeric(it) || number(it).is_some());
+        (numbers.next().is_none() && are_identifiers && are_numbers).then_some(version)
     }
 
     pub(super) fn compare(&self, other: &Self) -> Ordering {
@@ -39,9 +47,17 @@ impl<'t> Version<'t> {
     }
 }
 
+fn is_identifier(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    !text.is_empty() && text.bytes().all(allowed)
+}
+
+fn is_numeric(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn number(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits || text.len() > 1 && text.starts_with('0') {
+    if !is_numeric(text) || text.len() > 1 && text.starts_with('0') {
         return None;
     }
     text.parse().ok()

@@ -182,6 +182,23 @@ fn an_authority_that_calls_itself_like_the_root_is_not_the_root() {
 }
 
 #[test]
+fn what_a_namesake_of_the_root_allows_is_for_what_it_signed() {
+    let (strict, lenient) = (root(Some(0)), root(None));
+    for file in [[&strict, &lenient], [&lenient, &strict]] {
+        let own = Own::new(&file);
+        for (root, is_allowed) in [(&strict, false), (&lenient, true)] {
+            let between = along(root, "between");
+            let leaf = own.leaf(&between);
+            if is_allowed {
+                proven(&own.legacy(&leaf, &[&between]), &own.demand());
+            } else {
+                assert_too_deep(&own, &own.demand(), &leaf, &[&between]);
+            }
+        }
+    }
+}
+
+#[test]
 fn keys_must_be_for_signing_certificates() {
     // `digitalSignature`, and `keyCertSign` with `cRLSign`.
     let (wrong, right): (&[u8], &[u8]) = (&[3, 2, 7, 0x80], &[3, 2, 1, 0x06]);

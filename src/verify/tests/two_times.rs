@@ -2,9 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use x509_cert::Certificate;
+use x509_cert::der::{Decode as _, Encode as _};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::corpus::{self, Corpus};
-use super::forge::{self, Log, bundle_candidate};
+use super::forge::{self, Key, Log, bundle_candidate};
 use crate::limits::Limits;
 use crate::signature::{Blob, Content};
 use crate::verify::{Attempt, Demand, FailedCheck, Failure, Purpose, Signer, TrustedRoot, verify};
@@ -47,6 +50,10 @@ impl Scene {
 
     /// What comes of the case logged at `time`, under a root with these windows of its certificate authority.
     fn judge(&self, time: Timestamp, windows: &[Value]) -> Attempt {
+        self.judge_under(time, &self.root(&self.authorities(windows)))
+    }
+
+    fn judge_under(&self, time: Timestamp, root: &TrustedRoot) -> Attempt {
         let case = self.corpus.case(CASE);
         let artifact = self.corpus.artifacts(case).remove(0);
         let Some((_, Blob::Present(bytes))) = artifact.layers.first() else {
@@ -62,11 +69,10 @@ impl Scene {
         entry["integratedTime"] = json!(time.as_second().to_string());
         entry["inclusionPromise"]["signedEntryTimestamp"] = json!(forge::base64(&promise));
         entry["inclusionProof"] = self.log.proof(&body);
-        let root = self.root(windows);
         let demand = Demand {
             signer: Signer::Certificate,
             purpose: Purpose::Signature,
-            trusted_root: &root,
+            trusted_root: root,
             transparency_log: true,
             signed_timestamp: true,
             sct: true,
@@ -81,26 +87,53 @@ impl Scene {
         )
     }
 
-    fn root(&self, windows: &[Value]) -> TrustedRoot {
-        let text = include_str!("../../../tests/fixtures/corpus/trust/trusted_root.json");
-        let mut root: Value = serde_json::from_str(text).unwrap();
-        let since = json!({"start": "2020-01-01T00:00:00Z"});
-        root["tlogs"] = json!([self.log.entry_in_root(&since)]);
-        let authority = root["certificateAuthorities"][0].clone();
-        let mut authorities = vec![authority; windows.len().max(1)];
+    /// The authority of the case, once for each window.
+    fn authorities(&self, windows: &[Value]) -> Vec<Value> {
+        let mut authorities =
+            vec![trust()["certificateAuthorities"][0].clone(); windows.len().max(1)];
         for (authority, window) in authorities.iter_mut().zip(windows) {
             authority["validFor"] = window.clone();
         }
+        authorities
+    }
+
+    fn root(&self, authorities: &[Value]) -> TrustedRoot {
+        let mut root = trust();
+        let since = json!({"start": "2020-01-01T00:00:00Z"});
+        root["tlogs"] = json!([self.log.entry_in_root(&since)]);
         root["certificateAuthorities"] = json!(authorities);
         TrustedRoot::from_json(&root.to_string()).unwrap()
     }
 
     fn refused(&self, time: Timestamp, windows: &[Value]) -> Box<Failure> {
-        match self.judge(time, windows) {
-            Attempt::Failed(failure) => failure,
-            other @ (Attempt::NotApplicable | Attempt::Proven(_)) => panic!("{other:?}"),
-        }
+        failure(self.judge(time, windows))
     }
+}
+
+fn trust() -> Value {
+    let text = include_str!("../../../tests/fixtures/corpus/trust/trusted_root.json");
+    serde_json::from_str(text).unwrap()
+}
+
+fn failure(attempt: Attempt) -> Box<Failure> {
+    match attempt {
+        Attempt::Failed(failure) => failure,
+        other @ (Attempt::NotApplicable | Attempt::Proven(_)) => panic!("{other:?}"),
+    }
+}
+
+/// An authority of the same name with another key.
+fn namesake(authority: &Value) -> Value {
+    let mut namesake = authority.clone();
+    let certificates = namesake["certChain"]["certificates"].as_array_mut();
+    for entry in certificates.unwrap() {
+        let der = forge::decoded(entry["rawBytes"].as_str().unwrap());
+        let mut certificate = Certificate::from_der(&der).unwrap();
+        let key = SubjectPublicKeyInfoOwned::from_der(&Key::generate().der());
+        certificate.tbs_certificate.subject_public_key_info = key.unwrap();
+        entry["rawBytes"] = json!(forge::base64(&certificate.to_der().unwrap()));
+    }
+    namesake
 }
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
@@ -153,4 +186,22 @@ fn the_authority_is_trusted_at_both_times() {
     let later = window(scene.stamped + SECOND, scene.expires);
     let both = [too_short, later];
     assert!(matches!(scene.judge(logged, &both), Attempt::Proven(_)));
+}
+
+#[test]
+fn an_authority_of_the_same_name_does_not_stand_in_for_one_that_ended() {
+    let scene = Scene::new();
+    let logged = scene.stamped + SECOND + SECOND;
+    let too_short = window(scene.issued, scene.stamped + SECOND);
+    let later = window(scene.stamped + SECOND, scene.expires);
+    let mut authorities = scene.authorities(&[too_short, later]);
+    let both = scene.root(&authorities);
+    assert!(matches!(
+        scene.judge_under(logged, &both),
+        Attempt::Proven(_)
+    ));
+    authorities[1] = namesake(&authorities[1]);
+    let other_key = scene.root(&authorities);
+    let failure = failure(scene.judge_under(logged, &other_key));
+    assert_eq!(failure.check, FailedCheck::InvalidCertificate);
 }

@@ -1,6 +1,7 @@
 //! `policy diff`: what was pulled, decided about again under another configuration, from what is stored.
 
 mod evidence;
+mod keys;
 
 use std::process::Output;
 

@@ -40,7 +40,7 @@ fn answer(blocks: Vec<Block>) -> String {
     }
 }
 
-fn holds(key: Value, operator: &str, value: Value) -> String {
+pub(super) fn holds(key: Value, operator: &str, value: Value) -> String {
     answer(vec![Block {
         any: None,
         all: vec![comparison(key, operator, value)],
@@ -456,6 +456,10 @@ fn what_a_pull_cannot_know_is_refused_by_name() {
             "the function `unknown` is not supported",
         ),
         ("{{ a.{{ b }} }}", "must stand in single quotes"),
+        (
+            "{{ contains('x', {{ b }}) }}",
+            "must stand in single quotes",
+        ),
         ("{{ a", "without"),
         ("{{ a. }}", "not a JMESPath expression"),
         ("\\{{ a }}", "escaped braces"),

@@ -115,6 +115,10 @@ fn functions_of_times_answer_as_kyvernos_do() {
         ("time_add('9999-12-01T00:00:00Z', '2000h')", None),
         ("time_add('0000-01-01T00:00:00Z', '-1h')", None),
         (
+            "time_add('0000-01-01T00:00:00Z', '1h')",
+            Some("0000-01-01T01:00:00Z"),
+        ),
+        (
             "time_truncate('2021-01-02T17:14:05+02:30', '1h')",
             Some("2021-01-02T16:30:00+02:30"),
         ),
@@ -134,6 +138,10 @@ fn functions_of_times_answer_as_kyvernos_do() {
         ("time_truncate('2021-01-02T17:14:05Z', '1')", None),
         ("time_parse('0', '-1')", Some("1969-12-31T23:59:59Z")),
         ("time_parse('0', '99999999999999')", None),
+        (
+            "time_parse('2006-01-02 -07:00:00', '2021-01-02 +00:00:30')",
+            Some("2021-01-02T00:00:00+00:00"),
+        ),
         ("time_parse('0', '2021-01-02')", None),
         // A layout that is a number is no layout.
         ("time_parse('2006', '2021')", Some("1970-01-01T00:33:41Z")),
@@ -284,6 +292,11 @@ fn times_are_read_by_layouts_as_go_reads_them() {
             Some("2021-01-02T12:04:00Z"),
         ),
         (
+            "2006-01-02 3:04PM",
+            "2021-01-02 5:04AM",
+            Some("2021-01-02T05:04:00Z"),
+        ),
+        (
             "2006-01-02 03:04 pm",
             "2021-01-02 03:04 pm",
             Some("2021-01-02T15:04:00Z"),
@@ -335,6 +348,12 @@ fn times_are_read_by_layouts_as_go_reads_them() {
             Some("2021-01-01T22:59:30Z"),
         ),
         ("2006-01-02 -0700", "2021-01-02 Z", None),
+        // As far as an offset goes.
+        (
+            "2006-01-02 -0700",
+            "2021-01-02 +2460",
+            Some("2020-12-31T23:00:00Z"),
+        ),
         (
             "2006-01-02 Z0700",
             "2021-01-02 Z",
@@ -390,6 +409,11 @@ fn times_are_read_by_layouts_as_go_reads_them() {
         ("2006-01-02 MST", "2021-01-02 AB", None),
         ("2006-01-02 MST", "2021-01-02 ABCD", None),
         ("2006-01-02 MST", "2021-01-02 ABCDE", None),
+        (
+            "2006-01-02 MST",
+            "2021-01-02 ABCDT",
+            Some("2021-01-02T00:00:00Z"),
+        ),
         ("2006-01-02 MST", "2021-01-02 ABCDET", None),
         // A name beside an offset decides nothing, unless it is UTC.
         (

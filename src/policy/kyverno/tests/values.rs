@@ -98,6 +98,28 @@ fn quantities_as_kubernetes_writes_them() {
         ("e3", None),
     ] {
         assert_eq!(scalar::quantity(text), billionths, "{text:?}");
+        assert!(
+            billionths.is_none() || scalar::is_quantity(text),
+            "{text:?}"
+        );
+    }
+    // What cannot be calculated with may be one all the same.
+    for (text, is_one) in [
+        ("1.1234567891", true),
+        ("-1000000000000000000Gi", true),
+        ("1e-3", true),
+        ("1E99", true),
+        ("1.2.3", false),
+        ("1e", false),
+        ("1e3.5", false),
+        ("1Kb", false),
+        ("e3", false),
+        ("Gi", false),
+        (".", false),
+        ("+", false),
+        ("", false),
+    ] {
+        assert_eq!(scalar::is_quantity(text), is_one, "{text:?}");
     }
 }
 
@@ -143,8 +165,9 @@ fn versions_have_an_order_or_are_none() {
             assert_eq!(other.compare(&version), Ordering::Greater);
         }
     }
-    let built = Version::parse("1.0.0+build.7").unwrap();
-    assert_eq!(built, Version::parse("1.0.0").unwrap());
+    for built in ["1.0.0+build.7", "1.0.0+007", "1.0.0+a-b"] {
+        assert_eq!(Version::parse(built), Version::parse("1.0.0"), "{built}");
+    }
     for text in [
         "",
         "1",
@@ -159,11 +182,20 @@ fn versions_have_an_order_or_are_none() {
         "1.0.0-a..b",
         "1.0.0-a_b",
         "1.0.0-a b",
+        "1.0.0-01",
+        "1.0.0-a.00",
+        "1.0.0-99999999999999999999",
+        "1.0.0+",
+        "1.0.0+a..b",
+        "1.0.0+a_b",
+        "99999999999999999999.0.0",
         "-1.0.0",
     ] {
         assert_eq!(Version::parse(text), None, "{text:?}");
     }
-    assert!(Version::parse("0.0.0").is_some());
+    for text in ["0.0.0", "1.0.0-0", "1.0.0-0a", "1.0.0-a0"] {
+        assert!(Version::parse(text).is_some(), "{text:?}");
+    }
 }
 
 #[test]
