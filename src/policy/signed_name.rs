@@ -115,6 +115,7 @@ mod tests {
     /// The cases of `TestPRMRemapIdentityRefMatchesPrefix` and `TestPRMRemapIdentityRemapReferencePrefix` of containers,
     /// without tags and digests.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn a_name_is_rewritten_as_containers_does() {
         const SIGNED: &str = "signed.example/prefix";
         for (prefix, signed_prefix, name, expected) in [

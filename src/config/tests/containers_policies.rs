@@ -208,6 +208,7 @@ fn named(identity: &str) -> Checked {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn another_name_than_that_of_the_repository_may_be_demanded() {
     let digest = Digest::sha256(b"");
     let reference = |repository: &str, tag: Option<&str>, digest: Option<Digest>| {
