@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
-use crate::verify::CertificateAuthorities;
+use crate::verify::{CertificateAuthorities, RootParts};
 pub use condition::{Condition, ConditionError, Rule};
 pub use coverage::{Coverage, Doubt, ImportedCoverage, Tags};
 pub use exception::Exception;
@@ -182,8 +182,11 @@ pub struct Authority {
     pub signer: AuthoritySigner,
     /// The configured name of the trusted root.
     pub trusted_root_name: String,
-    /// The trusted root itself, as it is known now.
+    /// The trusted root itself, as it is known now, with what the authority has of its own in it.
     pub trusted_root: Root,
+    /// Logs and timestamp authorities in place of the trusted root's. The authority's `trusted_root` has them already;
+    /// they are kept for the next version of it.
+    pub root_parts: Option<Arc<RootParts>>,
     /// Whether a log entry is demanded.
     pub transparency_log: bool,
     /// Whether an RFC 3161 timestamp is demanded.

@@ -10,7 +10,9 @@ pub mod file;
 mod issued;
 mod name;
 mod public_key;
+mod root_parts;
 mod timestamp;
+mod timestamp_chain;
 mod transparency_log;
 mod trusted_root;
 
@@ -27,6 +29,8 @@ use crate::signature::{Candidate, FULCIO_EXTENSIONS};
 pub use authority::NoAuthority;
 pub use certificate_authorities::{CertificateAuthorities, CertificateAuthoritiesError};
 pub use public_key::{KeyError, PublicKey};
+pub use root_parts::RootParts;
+pub use timestamp_chain::{TimestampChain, TimestampChainError, timestamp_chains};
 pub use trusted_root::{TrustedAuthority, TrustedRole, TrustedRoot, TrustedRootError};
 
 /// Whose signature is asked for.

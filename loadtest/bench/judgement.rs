@@ -279,6 +279,7 @@ fn authority(signer: AuthoritySigner, trusted_root: TrustedRoot) -> Authority {
         signer,
         trusted_root_name: "private".to_owned(),
         trusted_root: Root::usable(Arc::new(trusted_root)),
+        root_parts: None,
         transparency_log: true,
         signed_timestamp: false,
         sct: true,

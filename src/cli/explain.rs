@@ -321,6 +321,9 @@ fn describe(authority: &Authority) -> String {
     if authority.signed_timestamp {
         phrase.push_str(", with a signed timestamp");
     }
+    if authority.root_parts.is_some() {
+        phrase.push_str(", by logs or timestamp authorities that the policy names");
+    }
     phrase
 }
 

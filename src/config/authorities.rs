@@ -152,6 +152,7 @@ fn read_authority(
         signer: signer?,
         trusted_root_name,
         trusted_root,
+        root_parts: None,
         transparency_log,
         signed_timestamp,
         sct,

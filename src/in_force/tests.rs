@@ -23,6 +23,7 @@ fn until(until: Timestamp, root: &Arc<TrustedRoot>) -> Arc<Policies> {
             root: Arc::clone(root),
             until: Some(until),
         },
+        root_parts: None,
         transparency_log: true,
         signed_timestamp: false,
         sct: true,

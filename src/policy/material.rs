@@ -12,7 +12,7 @@ use super::{
     SignatureRequirement,
 };
 use crate::limits::Limits;
-use crate::verify::{CertificateAuthorities, PublicKey, TrustedRoot};
+use crate::verify::{CertificateAuthorities, PublicKey, RootParts, TrustedRoot, TrustedRootError};
 
 /// The keys behind one reference.
 #[derive(Debug, Clone)]
@@ -93,22 +93,47 @@ impl Root {
         }
     }
 
+    /// The root with an authority's own logs and timestamp authorities in place of its own, where there are any.
+    #[must_use]
+    pub fn with_parts(self, parts: Option<&Arc<RootParts>>) -> Self {
+        match parts {
+            Some(parts) => self.replacing("logs or timestamp authorities", |root| {
+                root.with_parts(parts)
+            }),
+            None => self,
+        }
+    }
+
     /// The root with an authority's own certificate authorities in place of its own, where there are any.
     #[must_use]
     pub fn with_certificate_authorities(
         self,
         authorities: Option<&Arc<CertificateAuthorities>>,
     ) -> Self {
-        let (Self::Usable { root, until }, Some(authorities)) = (&self, authorities) else {
+        match authorities {
+            Some(authorities) => self.replacing("certificate authorities", |root| {
+                root.with_certificate_authorities(authorities)
+            }),
+            None => self,
+        }
+    }
+
+    /// What a part of it becomes; a part that is not usable leaves nothing that is.
+    fn replacing(
+        self,
+        part: &str,
+        replace: impl FnOnce(&TrustedRoot) -> Result<TrustedRoot, TrustedRootError>,
+    ) -> Self {
+        let Self::Usable { root, until } = &self else {
             return self;
         };
-        match root.with_certificate_authorities(authorities) {
+        match replace(root) {
             Ok(root) => Self::Usable {
                 root: Arc::new(root),
                 until: *until,
             },
             Err(error) => Self::Unusable {
-                reason: format!("its certificate authorities are not usable: {}", error.0),
+                reason: format!("its {part} are not usable: {}", error.0),
             },
         }
     }
@@ -200,6 +225,7 @@ impl Authority {
             *keys = known;
         }
         if let Some(root) = root {
+            let root = root.with_parts(authority.root_parts.as_ref());
             authority.trusted_root = match &authority.signer {
                 AuthoritySigner::Identity(requirement) => {
                     root.with_certificate_authorities(requirement.certificate_authorities.as_ref())

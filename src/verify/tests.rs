@@ -11,6 +11,7 @@ mod links;
 mod logged;
 mod names;
 mod policy;
+mod root_parts;
 mod stamped;
 mod times;
 mod trusted_root;

@@ -8,15 +8,15 @@ use sigstore_trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT;
 use sigstore_types::{TimeRange, TsaAuthority};
 use sigstore_verify::Verifier;
 
-use super::CertificateAuthorities;
 use super::authority::{self, Authority, NoAuthority};
+use super::{CertificateAuthorities, RootParts};
 use crate::oci::Digest;
 use crate::signature::{Intermediate, SigningCertificate};
 
 /// Certificate authorities, transparency logs, certificate-transparency logs and timestamp authorities that are
 /// believed, prepared once for many verifications.
 pub struct TrustedRoot {
-    /// SHA-256 of the JSON it was read from; where its certificate authorities were replaced, over them too.
+    /// SHA-256 of the JSON it was read from; where something of it was replaced, over that too.
     pub digest: Digest,
     pub(super) verifier: Verifier,
     pub(super) logs: Keyring,
@@ -92,9 +92,18 @@ impl TrustedRoot {
         root.certificate_authorities = replaced
             .collect::<Result<_, _>>()
             .map_err(|error| TrustedRootError(Box::new(error)))?;
-        let digests = [self.digest, authorities.digest].map(|digest| digest.to_string());
-        let digest = Digest::sha256(digests.join("\n").as_bytes());
-        Self::prepared(root, digest, true)
+        Self::prepared(root, both(self.digest, authorities.digest), true)
+    }
+
+    /// The same with these logs and timestamp authorities in place of its own. Those it had are not believed.
+    ///
+    /// # Errors
+    /// When a key or certificate is unusable.
+    pub fn with_parts(&self, parts: &RootParts) -> Result<Self, TrustedRootError> {
+        let mut root = self.source.clone();
+        parts.replace_in(&mut root);
+        let digest = both(self.digest, parts.digest);
+        Self::prepared(root, digest, self.has_own_authorities)
     }
 
     fn prepared(
@@ -187,6 +196,12 @@ impl TrustedRoot {
                 .iter()
                 .all(|authority| !authority.is_valid_at(judged) || authority.is_valid_at(time))
     }
+}
+
+/// The digest of a root of which something was replaced.
+fn both(root: Digest, replaced: Digest) -> Digest {
+    let digests = [root, replaced].map(|digest| digest.to_string());
+    Digest::sha256(digests.join("\n").as_bytes())
 }
 
 impl std::fmt::Debug for TrustedRoot {

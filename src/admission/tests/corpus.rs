@@ -146,6 +146,7 @@ fn unnamed(name: &str, root: &Arc<TrustedRoot>) -> Authority {
         }),
         trusted_root_name: "private".to_owned(),
         trusted_root: Root::usable(Arc::clone(root)),
+        root_parts: None,
         transparency_log: true,
         signed_timestamp: false,
         sct: true,

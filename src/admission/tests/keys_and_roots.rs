@@ -493,6 +493,54 @@ fn a_new_trusted_root_keeps_an_authoritys_own_certificate_authorities() {
 }
 
 #[test]
+fn a_new_trusted_root_keeps_an_authoritys_own_logs() {
+    let world = World::new();
+    let logs = [&world.log, &super::forge::Log::new()];
+    let roots = logs.map(|log| Arc::new(log.trusted_root()));
+    let parts = logs.map(|log| {
+        let document = serde_json::json!({
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "tlogs": [log.trusted()],
+        });
+        Arc::new(crate::verify::RootParts::from_json(&document.to_string()).unwrap())
+    });
+    let limits = crate::limits::Limits::default();
+    // The signature is in the first log. Whichever the new root knows, the authority's own is the one that counts.
+    for (root, parts, answer) in [
+        (&roots[0], None, "satisfied"),
+        (&roots[1], None, "transparency_log"),
+        (&roots[0], Some(&parts[0]), "satisfied"),
+        (&roots[1], Some(&parts[0]), "satisfied"),
+        (&roots[0], Some(&parts[1]), "transparency_log"),
+        (&roots[1], Some(&parts[1]), "transparency_log"),
+    ] {
+        let own = Arc::new(Authority {
+            root_parts: parts.cloned(),
+            transparency_log: true,
+            // As after a start without the root: nothing of the parts is in it.
+            ..without_root(&world).as_ref().clone()
+        });
+        let before = Policies::new(
+            vec![Arc::new(signed_by(&[&own], 1).with_hash())],
+            DefaultAction::Deny,
+            Revoked::default(),
+            &limits,
+        );
+        let now = Now {
+            keys: missing(),
+            root: Some(Root::usable(Arc::clone(root))),
+        };
+        let after = before.with_material(&now, &limits);
+        let policy = after.policies[0].as_ref().clone();
+        let candidate = world.signed_at("2026-11-20T00:00:00Z");
+        assert_eq!(
+            Question::new(vec![policy], vec![candidate]).answer(),
+            answer
+        );
+    }
+}
+
+#[test]
 fn a_root_ends_by_itself_and_the_decision_with_it() {
     let world = World::new();
     let ask = |until: jiff::Timestamp| {

@@ -36,6 +36,7 @@ pub(super) fn authority(name: &str, key: &Key, root: &Arc<TrustedRoot>) -> Arc<A
         },
         trusted_root_name: "private".to_owned(),
         trusted_root: Root::usable(Arc::clone(root)),
+        root_parts: None,
         transparency_log: false,
         signed_timestamp: false,
         sct: false,

@@ -13,6 +13,7 @@ pub(super) mod image_validating_policy;
 mod lookalike;
 mod matching;
 mod plain;
+mod proofs;
 mod rule;
 mod signers;
 

@@ -6,7 +6,7 @@ use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use serde_json::{Value, json};
 
 use crate::oci::Digest;
-use crate::verify::{TrustedRoot, TrustedRootError};
+use crate::verify::{RootParts, TrustedRoot, TrustedRootError};
 
 /// Whom to believe, in the form of a `trusted_root.json`.
 #[derive(Debug, Default)]
@@ -29,6 +29,17 @@ const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot+json;version=
 
 impl RootDocument {
     pub(super) fn to_root(&self) -> Result<TrustedRoot, TrustedRootError> {
+        TrustedRoot::from_json(&self.to_json())
+    }
+
+    /// What of it is there, in place of what another root has.
+    pub(super) fn to_parts(&self) -> Result<RootParts, TrustedRootError> {
+        // By itself it must be usable, too.
+        self.to_root()?;
+        RootParts::from_json(&self.to_json())
+    }
+
+    fn to_json(&self) -> String {
         let document = json!({
             "mediaType": MEDIA_TYPE,
             "certificateAuthorities": self.certificate_authorities,
@@ -36,7 +47,7 @@ impl RootDocument {
             "ctlogs": self.certificate_transparency_logs,
             "timestampAuthorities": self.timestamp_authorities,
         });
-        TrustedRoot::from_json(&document.to_string())
+        document.to_string()
     }
 }
 
@@ -44,18 +55,23 @@ impl RootDocument {
 pub(super) fn authority(operator: &Operator, pem: &[u8]) -> Option<Value> {
     let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let chain = chain.ok().filter(|chain| !chain.is_empty())?;
+    Some(authority_of(operator, &chain))
+}
+
+/// An authority whose certificates end with its root.
+pub(super) fn authority_of(operator: &Operator, chain: &[CertificateDer<'_>]) -> Value {
     let certificates: Vec<_> = chain
         .iter()
         .map(|certificate| json!({ "rawBytes": BASE64_STANDARD.encode(certificate) }))
         .collect();
-    Some(json!({
+    json!({
         "subject": {
             "organization": operator.organization,
             "commonName": operator.common_name,
         },
         "uri": operator.uri,
         "certChain": { "certificates": certificates },
-    }))
+    })
 }
 
 /// A log with its public key in PEM; nothing if that is not exactly one.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::policy::pattern::Pattern;
 use crate::policy::{Condition, Coverage};
-use crate::verify::{PublicKey, TrustedRoot};
+use crate::verify::{PublicKey, RootParts, TrustedRoot};
 
 const K1: &str = include_str!("../../../tests/fixtures/corpus/keys/k1.pub");
 const K2: &str = include_str!("../../../tests/fixtures/corpus/keys/k2.pub");
@@ -21,6 +21,10 @@ fn keys(pem: &str) -> Arc<KeySet> {
 
 fn root(json: &str) -> Root {
     Root::usable(Arc::new(TrustedRoot::from_json(json).unwrap()))
+}
+
+fn parts(text: &str) -> Arc<RootParts> {
+    Arc::new(RootParts::from_json(text).unwrap())
 }
 
 fn exact(text: &str) -> Matcher {
@@ -60,6 +64,7 @@ fn authority() -> Authority {
         signer: by_key(K1),
         trusted_root_name: "root".to_owned(),
         trusted_root: root(ROOT),
+        root_parts: None,
         transparency_log: false,
         signed_timestamp: false,
         sct: false,
@@ -115,6 +120,14 @@ fn authorities() -> Vec<Authority> {
         trusting(unusable()),
         Authority {
             trusted_root_name: "other".to_owned(),
+            ..authority()
+        },
+        Authority {
+            root_parts: Some(parts(ROOT)),
+            ..authority()
+        },
+        Authority {
+            root_parts: Some(parts(OTHER_ROOT)),
             ..authority()
         },
         Authority {

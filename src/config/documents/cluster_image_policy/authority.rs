@@ -131,6 +131,7 @@ fn build(
             signer,
             trusted_root_name: demands.root_name.clone(),
             trusted_root: demands.root.clone(),
+            root_parts: None,
             transparency_log: demands.transparency_log,
             signed_timestamp: demands.signed_timestamp,
             sct,

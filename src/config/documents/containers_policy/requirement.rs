@@ -117,6 +117,7 @@ fn read_signed(field: &Field<'_>, reader: &mut Reader) -> Option<(Requirement, S
         signer,
         trusted_root_name: field.key.clone(),
         trusted_root: root,
+        root_parts: None,
         transparency_log,
         signed_timestamp: false,
         sct: false,

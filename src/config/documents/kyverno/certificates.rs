@@ -8,7 +8,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use super::super::super::authorities;
 use super::super::super::reader::{Field, Reader, Section, describe};
 use super::entry::Scope;
-use super::{plain, signers};
+use super::{plain, proofs, signers};
 use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, KeySet, Matcher};
 use crate::verify::{CertificateAuthorities, PublicKey};
 
@@ -17,7 +17,7 @@ const KEYS: &[&str] = &["cert", "certChain", "rekor", "ctlog"];
 /// Whoever holds the key of `cert`, or whoever has a certificate that leads to a root of `certChain`.
 pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, reader: &mut Reader) -> Option<Authority> {
     let section = field.section(KEYS, reader);
-    let proofs = signers::read_proofs(&section, reader);
+    let proofs = proofs::read(&section, scope, reader);
     let signer = match (section.get("cert"), section.get("certChain")) {
         (Some(certificate), None) => read_signer(&certificate, reader),
         (None, Some(chain)) => {
@@ -46,7 +46,7 @@ pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, reader: &mut Reader) ->
         }
     };
     let name = signers::short(&field.key).to_owned();
-    signers::authority(name, signer?, proofs?, scope, field, reader)
+    signers::authority(name, signer?, &proofs?, scope, field, reader)
 }
 
 /// `roots` of an identity: who issues its certificates, in place of the trusted root's authorities. `Some(None)` where

@@ -44,6 +44,8 @@ pub(super) struct Scope<'a> {
     pub(super) context: &'a BTreeSet<String>,
     /// Annotations that every signature must carry unless its attestor has its own.
     pub(super) annotations: BTreeMap<String, String>,
+    /// Whether bundles are what Kyverno looks at (`type: SigstoreBundle`).
+    pub(super) is_for_bundles: bool,
     /// Where signatures are looked for besides.
     pub(super) repositories: Vec<RepositoryName>,
 }
@@ -89,6 +91,7 @@ pub(super) fn read(
             .get("annotations")
             .map(|field| attestors::read_annotations(&field, reader))
             .unwrap_or_default(),
+        is_for_bundles: super::super::text_under(field, "type") == Some("SigstoreBundle"),
         repositories: Vec::new(),
     };
     if let Some(field) = section.get("repository") {

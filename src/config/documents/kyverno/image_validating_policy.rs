@@ -111,6 +111,7 @@ pub(in crate::config::documents) fn read(
         surroundings,
         context: &context,
         annotations: BTreeMap::new(),
+        is_for_bundles: false,
         repositories: Vec::new(),
     };
     let attestors = attestors::read(spec.get("attestors").as_ref(), &mut scope, reader);

@@ -6,6 +6,7 @@ use super::super::super::authorities;
 use super::super::super::reader::{Field, Reader, Section, describe};
 use super::super::super::trusted_roots::PUBLIC_GOOD;
 use super::entry::Scope;
+use super::proofs::{self, Proofs};
 use super::{certificates, identity, plain};
 use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, KeySet};
 use crate::verify::PublicKey;
@@ -29,18 +30,8 @@ const KEYLESS_KEYS: &[&str] = &[
     "roots",
     "additionalExtensions",
 ];
-const REKOR_KEYS: &[&str] = &["url", "pubkey", "ignoreTlog"];
-const CTLOG_KEYS: &[&str] = &["ignoreSCT", "pubkey", "tsaCertChain"];
 
 const PEM_END: &str = "-----END PUBLIC KEY-----";
-const PUBLIC_REKOR: &str = "https://rekor.sigstore.dev";
-
-/// What must be proven beside the signature itself.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Proofs {
-    pub(super) transparency_log: bool,
-    pub(super) sct: bool,
-}
 
 /// The signers of the older spelling, from the entry itself.
 pub(super) fn read_older(
@@ -48,10 +39,7 @@ pub(super) fn read_older(
     scope: &Scope<'_>,
     reader: &mut Reader,
 ) -> Option<Vec<Authority>> {
-    let proofs = Proofs {
-        transparency_log: true,
-        sct: true,
-    };
+    let proofs = Proofs::default();
     if let Some(field) = section.get("key") {
         for other in ["issuer", "subject", "additionalExtensions", "roots"] {
             if let Some(other) = section.get(other) {
@@ -63,7 +51,7 @@ pub(super) fn read_older(
             }
         }
         let signers = read_public_keys(&field, reader)?;
-        return name_all("key", signers, proofs, scope, &field, reader);
+        return name_all("key", signers, &proofs, scope, &field, reader);
     }
     let own = certificates::read_roots(section, reader);
     let identity = identity::read(section, None, reader)?;
@@ -76,7 +64,7 @@ pub(super) fn read_older(
     Some(vec![authority(
         name,
         signer,
-        proofs,
+        &proofs,
         scope,
         section.field(),
         reader,
@@ -90,7 +78,7 @@ pub(super) fn read_keys(
 ) -> Option<Vec<Authority>> {
     let section = field.section(KEYS_KEYS, reader);
     check_algorithm(&section, "signatureAlgorithm", reader);
-    let proofs = read_proofs(&section, reader)?;
+    let proofs = proofs::read(&section, scope, reader)?;
     let sources = ["publicKeys", "kms", "secret"];
     let sources = sources
         .into_iter()
@@ -112,7 +100,7 @@ pub(super) fn read_keys(
             return None;
         }
     };
-    name_all(short(&field.key), signers, proofs, scope, field, reader)
+    name_all(short(&field.key), signers, &proofs, scope, field, reader)
 }
 
 pub(super) fn read_keyless(
@@ -122,7 +110,7 @@ pub(super) fn read_keyless(
 ) -> Option<Authority> {
     let section = field.section(KEYLESS_KEYS, reader);
     let own = certificates::read_roots(&section, reader);
-    let proofs = read_proofs(&section, reader);
+    let proofs = proofs::read(&section, scope, reader);
     let identity = identity::read(&section, Some(("subjectRegExp", "issuerRegExp")), reader)?;
     let signer = AuthoritySigner::Identity(IdentityRequirement {
         certificate_authorities: own?,
@@ -131,7 +119,7 @@ pub(super) fn read_keyless(
     authority(
         short(&field.key).to_owned(),
         signer,
-        proofs?,
+        &proofs?,
         scope,
         field,
         reader,
@@ -163,7 +151,7 @@ pub(super) fn check_algorithm(section: &Section<'_>, key: &'static str, reader: 
 fn name_all(
     name: &str,
     signers: Vec<AuthoritySigner>,
-    proofs: Proofs,
+    proofs: &Proofs,
     scope: &Scope<'_>,
     field: &Field<'_>,
     reader: &mut Reader,
@@ -183,7 +171,7 @@ fn name_all(
 pub(super) fn authority(
     name: String,
     signer: AuthoritySigner,
-    proofs: Proofs,
+    proofs: &Proofs,
     scope: &Scope<'_>,
     field: &Field<'_>,
     reader: &mut Reader,
@@ -202,8 +190,10 @@ pub(super) fn authority(
     };
     // One that did not load has been reported where it is named.
     let trusted_root = scope.surroundings.roots.find(PUBLIC_GOOD)??;
-    let trusted_root = trusted_root.with_certificate_authorities(own);
-    if is_identity && proofs.sct && own.is_some() {
+    let trusted_root = trusted_root
+        .with_parts(proofs.root_parts.as_ref())
+        .with_certificate_authorities(own);
+    if is_identity && proofs.sct && own.is_some() && !proofs.has_certificate_log {
         reader.warn(
             field,
             "a certificate must be in a certificate-transparency log that `public-good` knows, as in Kyverno; those of \
@@ -215,6 +205,7 @@ pub(super) fn authority(
         signer,
         trusted_root_name: PUBLIC_GOOD.to_owned(),
         trusted_root,
+        root_parts: proofs.root_parts.clone(),
         transparency_log: proofs.transparency_log,
         signed_timestamp,
         sct: is_identity && proofs.sct,
@@ -286,70 +277,5 @@ fn read_secret(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner
             reader.problem(field, describe(&error), help);
             None
         }
-    }
-}
-
-/// `rekor` and `ctlog`. Nothing is ever asked for online: a log entry is in the signature, and is verified against the
-/// trusted root.
-pub(super) fn read_proofs(section: &Section<'_>, reader: &mut Reader) -> Option<Proofs> {
-    let mut proofs = Proofs {
-        transparency_log: true,
-        sct: true,
-    };
-    let known_problems = reader.problems.len();
-    if let Some(field) = section.get("rekor") {
-        let rekor = field.section(REKOR_KEYS, reader);
-        if let Some(url) = rekor.get("url")
-            && let Some(text) = plain::literal(&url, reader)
-        {
-            note_log(&url, text, reader);
-        }
-        if let Some(key) = rekor.get("pubkey") {
-            refuse_own_key(&key, "rekor.pubkey", reader);
-        }
-        if let Some(field) = rekor.get("ignoreTlog")
-            && plain::boolean(&field, reader) == Some(true)
-        {
-            proofs.transparency_log = false;
-            reader.warn(
-                &field,
-                "signatures are accepted that are in no transparency log",
-            );
-        }
-    }
-    if let Some(field) = section.get("ctlog") {
-        let ctlog = field.section(CTLOG_KEYS, reader);
-        for (key, name) in [
-            ("pubkey", "ctlog.pubkey"),
-            ("tsaCertChain", "ctlog.tsaCertChain"),
-        ] {
-            if let Some(field) = ctlog.get(key) {
-                refuse_own_key(&field, name, reader);
-            }
-        }
-        let ignored = ctlog.get("ignoreSCT");
-        let ignored = ignored.and_then(|field| plain::boolean(&field, reader));
-        proofs.sct = ignored != Some(true);
-    }
-    (reader.problems.len() == known_problems).then_some(proofs)
-}
-
-pub(super) fn refuse_own_key(field: &Field<'_>, name: &str, reader: &mut Reader) {
-    reader.problem(
-        field,
-        format!("`{name}` is not supported in imported policies"),
-        "put it into a trusted_root.json, name that under `trusted_roots` as `public-good` or write the policy under \
-         `policies` with its own `trusted_root`",
-    );
-}
-
-/// Warns of a log that is not the public one.
-pub(super) fn note_log(field: &Field<'_>, url: &str, reader: &mut Reader) {
-    if !["", PUBLIC_REKOR].contains(&url.trim_end_matches('/')) {
-        reader.warn(
-            field,
-            "no log is asked online: the entry inside the signature is verified against the trusted root \
-             `public-good`, which must know this log",
-        );
     }
 }

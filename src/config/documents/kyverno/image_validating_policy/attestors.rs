@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::entry::Scope;
-use super::super::signers::{self, Proofs};
+use super::super::proofs::{self, Proofs};
+use super::super::signers;
 use super::super::{attestors, certificates, plain};
 use super::identities;
 use crate::config::authorities;
@@ -128,10 +129,7 @@ fn read_cosign(
     }
     let proofs = match section.get("ctlog") {
         Some(field) => read_proofs(&field, reader),
-        None => Some(Proofs {
-            transparency_log: true,
-            sct: true,
-        }),
+        None => Some(Proofs::default()),
     };
     let root = match section.get("trustedRoot") {
         Some(field) => read_root(&field, reader).map(Some),
@@ -142,7 +140,7 @@ fn read_cosign(
         attestor.authorities = build(
             &attestor.name,
             signers,
-            proofs,
+            &proofs,
             root.as_ref(),
             scope,
             field,
@@ -155,7 +153,7 @@ fn read_cosign(
 fn build(
     name: &str,
     signers: Vec<AuthoritySigner>,
-    proofs: Proofs,
+    proofs: &Proofs,
     root: Option<&(String, Root)>,
     scope: &Scope<'_>,
     field: &Field<'_>,
@@ -225,7 +223,7 @@ fn read_proofs(field: &Field<'_>, reader: &mut Reader) -> Option<Proofs> {
     let url = section.get("url");
     let text = url.as_ref().and_then(|field| plain::literal(field, reader));
     match (&url, text) {
-        (Some(url), Some(text)) if without_log.is_none() => signers::note_log(url, text, reader),
+        (Some(url), Some(text)) if without_log.is_none() => proofs::note_log(url, text, reader),
         (None, _) if without_log.is_none() => reader.warn(
             field,
             "without `url` some releases of Kyverno verify nothing; here the entry inside the signature is verified \
@@ -239,12 +237,13 @@ fn read_proofs(field: &Field<'_>, reader: &mut Reader) -> Option<Proofs> {
         ("tsaCertChain", "ctlog.tsaCertChain"),
     ] {
         if let Some(field) = section.get(key) {
-            signers::refuse_own_key(&field, name, reader);
+            proofs::refuse_own_key(&field, name, reader);
         }
     }
     (reader.problems.len() == known_problems).then_some(Proofs {
         transparency_log: without_log.is_none(),
         sct: without_sct.is_none(),
+        ..Proofs::default()
     })
 }
 

@@ -129,15 +129,20 @@ fn what_would_admit_more_if_it_were_ignored_is_refused() {
         ("roots: x", ".roots: not a PEM text"),
         (
             "rekor: {pubkey: x}",
-            ".rekor.pubkey: `rekor.pubkey` is not supported in imported policies",
+            ".rekor.pubkey: not one PEM public key",
+        ),
+        (
+            "rekor: {pubkey: '{{ keys.data.rekor }}'}",
+            ".rekor.pubkey: variables are not known at a pull",
         ),
         (
             "ctlog: {pubkey: x}",
-            ".ctlog.pubkey: `ctlog.pubkey` is not supported in imported policies",
+            ".ctlog.pubkey: not one PEM public key",
         ),
         (
             "ctlog: {tsaCertChain: x}",
-            ".ctlog.tsaCertChain: `ctlog.tsaCertChain` is not supported in imported policies",
+            ".ctlog.tsaCertChain: no certificate of the timestamp authority itself is among them, only such of \
+             certificate authorities",
         ),
         (
             "additionalExtensions: {other: x}",
@@ -208,7 +213,7 @@ fn what_would_admit_more_if_it_were_ignored_is_refused() {
         ),
         (
             "{certChain: x, rekor: {pubkey: x}}",
-            ".rekor.pubkey: `rekor.pubkey` is not supported in imported policies",
+            ".rekor.pubkey: not one PEM public key",
         ),
     ] {
         let entry = format!(

@@ -262,11 +262,23 @@ fn says_what_certificates_of_ones_own_need() {
         "/tests/fixtures/corpus/trust/fulcio-chain.pem"
     );
     let chain = serde_json::Value::from(std::fs::read_to_string(chain).unwrap());
+    let log = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/corpus/trust/ctfe.pub"
+    );
+    let log = serde_json::Value::from(std::fs::read_to_string(log).unwrap());
     let entry = |attestor: &str| {
         format!("imageReferences: ['ghcr.io/*']\nattestors: [{{entries: [{attestor}]}}]")
     };
     let with_roots = format!("{{keyless: {{subject: s, issuer: i, roots: {chain}}}}}");
     assert_warns(&entry(&with_roots), &["write ctlog: {ignoreSCT: true}"]);
+    // Where the document names the logs, they are its author's.
+    let with_logs = format!(
+        "{{keyless: {{subject: s, issuer: i, roots: {chain}, rekor: {{url: 'https://rekor.example', pubkey: {log}}}, \
+         ctlog: {{pubkey: {log}}}}}}}"
+    );
+    let (policies, reader) = load(&policy_with(&entry(&with_logs)));
+    assert_eq!((policies.len(), reader.warnings), (1, vec![]));
     let with_chain =
         format!("{{certificates: {{certChain: {chain}, ctlog: {{ignoreSCT: true}}}}}}");
     assert_warns(&entry(&with_chain), &["whatever its subject"]);
