@@ -98,6 +98,7 @@ impl Question {
             absent_referrer: None,
             tags: &Tags::default(),
             limit_exceeded: None,
+            stale: false,
             witnessed: true,
         };
         let evaluation = evaluate(
