@@ -74,6 +74,7 @@ mod stale;
 mod support;
 #[cfg(test)]
 mod tags;
+#[cfg(test)]
 mod tags_list;
 #[cfg(test)]
 mod tampering;
