@@ -1,6 +1,7 @@
 //! How certificates of one's own authorities hang together.
 
-use super::authorities::{Own, fulcio_root, text};
+use super::authorities::{Own, text};
+use super::chains::fulcio_root;
 use super::issue::{Issuer, Request};
 use super::world::{failed, proven};
 use crate::verify::{
