@@ -216,6 +216,55 @@ fn those_above_a_timestamp_authority_may_issue_it() {
     );
 }
 
+/// Which of two authorities of one name issued a certificate is a matter of keys.
+#[test]
+fn a_namesake_does_not_vouch_for_the_certificates_of_another() {
+    let request = Request {
+        oidc_issuer: Some(ISSUER),
+        ..Request::leaf("https://builds.example/release")
+    };
+    let namesake = Issuer::root("twin");
+    // It was not valid yet when the certificate was issued.
+    let late = Issuer::root_of(&Request {
+        valid: (-30, 1000),
+        ..Request::authority("twin")
+    });
+    // It may not stand below the authority that is above it.
+    let childless = Issuer::root_of(&Request {
+        path_length: Some(0),
+        ..Request::authority("childless")
+    });
+    let unwanted = childless.intermediate(Request::authority("twin"));
+    for (chain, words) in [
+        (vec![&late], "the certificate was issued"),
+        (vec![&unwanted, &childless], "path length"),
+    ] {
+        let own = Own::new(&[&namesake]);
+        let leaf = chain[0].issue(&request, &own.signer);
+        let refusal = |chains: &[&[&Issuer]]| {
+            let root = fulcio_roots(&own, chains);
+            let demand = Demand {
+                trusted_root: &root,
+                ..own.demand()
+            };
+            // It is the authority that is wanting, and the namesake vouches for its own.
+            let issued = namesake.issue(&request, &own.signer);
+            if chains.len() > 1 {
+                proven(&own.bundle(&issued), &demand);
+            }
+            failed(&own.bundle(&leaf), &demand).reason
+        };
+        for chains in [
+            vec![chain.as_slice()],
+            vec![&chain, &[&namesake]],
+            vec![&[&namesake], &chain],
+        ] {
+            let reason = refusal(&chains);
+            assert!(reason.contains(words), "{reason}");
+        }
+    }
+}
+
 #[test]
 fn roots_in_use_load() {
     for root in [
