@@ -42,20 +42,36 @@ impl RootDocument {
 
 /// An authority whose certificates, in PEM, end with its root; nothing if there is none or one is broken.
 pub(super) fn authority(operator: &Operator, pem: &[u8]) -> Option<Value> {
-    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.ok().filter(|chain| !chain.is_empty())?;
+    Some(of_chain(operator, &certificates(pem)?))
+}
+
+/// An authority for each of the certificates in PEM, every one of which is a root; nothing if there is none or one is
+/// broken.
+pub(super) fn roots(pem: &[u8]) -> Option<Vec<Value>> {
+    let certificates = certificates(pem)?;
+    let chains = certificates.chunks(1);
+    let operator = Operator::default();
+    Some(chains.map(|root| of_chain(&operator, root)).collect())
+}
+
+fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    certificates.ok().filter(|found| !found.is_empty())
+}
+
+fn of_chain(operator: &Operator, chain: &[CertificateDer<'_>]) -> Value {
     let certificates: Vec<_> = chain
         .iter()
         .map(|certificate| json!({ "rawBytes": BASE64_STANDARD.encode(certificate) }))
         .collect();
-    Some(json!({
+    json!({
         "subject": {
             "organization": operator.organization,
             "commonName": operator.common_name,
         },
         "uri": operator.uri,
         "certChain": { "certificates": certificates },
-    }))
+    })
 }
 
 /// A log with its public key in PEM; nothing if that is not exactly one.
