@@ -5,7 +5,7 @@ use sigstore_types::DerCertificate;
 use super::CertificateAuthoritiesError as Error;
 use crate::signature::Intermediate;
 use crate::verify::issued::Issued;
-use crate::verify::issuing::Issuing;
+use crate::verify::issuing::{CODE_SIGNING, Issuing};
 
 /// A certificate that may sign others.
 #[derive(Debug)]
@@ -21,13 +21,17 @@ impl Member {
     pub(super) fn read(der: &[u8], position: usize) -> Result<Self, Error> {
         let broken = |source| Error::Broken { position, source };
         let issuing = Issuing::read(der).map_err(broken)?;
-        let subject = issuing.subject;
         // A trust anchor is taken as it is, so a leaf would be one, too (RFC 5280, 4.2.1.9).
         if !issuing.is_authority {
             return Err(Error::NotAnAuthority { position });
         }
+        let is_for_code = issuing.is_for(CODE_SIGNING);
+        let subject = issuing.subject;
         if !issuing.may_sign {
             return Err(Error::KeyUsage { subject });
+        }
+        if !is_for_code {
+            return Err(Error::Purpose { subject });
         }
         // Path building ends at the first certificate that is known here: constraints further up would never be seen.
         if issuing.restricts_names {

@@ -128,6 +128,39 @@ fn every_key_of_an_authority_may_sign_certificates() {
     assert_names(refused(&[&between.pem, &good.pem]), words);
 }
 
+#[test]
+fn what_an_authority_issues_may_be_for_this() {
+    const TIME_STAMPING: &str = "1.3.6.1.5.5.7.3.8";
+    const ANY: &str = "2.5.29.37.0";
+    let words = ["CN=above", "purposes"];
+    let above = |usage| {
+        let usage = Some(usage);
+        Issuer::root_of(&Request {
+            usage,
+            ..Request::authority("above")
+        })
+    };
+    let code = Issuer::root_of(&Request::authority("above").for_code());
+    let servers = Issuer::root_of(&Request::authority("above").for_servers());
+    for (above, for_code, for_time) in [
+        (above(ANY), true, true),
+        (code, true, false),
+        (above(TIME_STAMPING), false, true),
+        (servers, false, false),
+    ] {
+        let between = above.intermediate(Request::authority("between"));
+        for (is_allowed, refusal) in [
+            (for_code, refused(&[&between.pem, &above.pem])),
+            (for_time, refused_for_time(&[&leaf_of(&above), &above.pem])),
+        ] {
+            match is_allowed {
+                true => assert_eq!(refusal, None),
+                false => assert_names(refusal, words),
+            }
+        }
+    }
+}
+
 /// A path ends at the lowest certificate of a chain that leads to the leaf, and what stands above it is not looked at.
 #[test]
 fn nothing_in_a_chain_stands_below_name_constraints() {

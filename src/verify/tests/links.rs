@@ -222,6 +222,20 @@ fn keys_must_be_for_signing_certificates() {
 }
 
 #[test]
+fn certificates_for_something_else_are_refused() {
+    let (root, servers) = (
+        Issuer::root("root"),
+        Issuer::root_of(&Request::authority("servers").for_servers()),
+    );
+    let between = root.intermediate(Request::authority("servers").for_servers());
+    for file in [vec![&servers], vec![&root, &between]] {
+        let (message, error) = refused(&file);
+        assert!(matches!(error, Error::Purpose { .. }), "{error:?}");
+        assert!(message.contains("CN=servers"), "{message}");
+    }
+}
+
+#[test]
 fn name_constraints_are_refused_as_they_would_not_be_applied() {
     // Names below the domain `a` only.
     let constrained = Issuer::root_of(&Request {
