@@ -198,7 +198,11 @@ async fn decide_from(
             .await?
             .unwrap_or_else(clock::now),
     };
-    replay.decide(&subject, now).await
+    let tag = match &image.reference {
+        Reference::Tag(tag) => Some(tag),
+        Reference::Digest(_) => None,
+    };
+    replay.decide(&subject, tag, now).await
 }
 
 fn render(outcomes: &[Outcome]) -> String {

@@ -1,0 +1,70 @@
+//! Tags in tables that are decided from what was recorded.
+
+use serde_json::{Value, json};
+
+use crate::commands::{ADMITTED, Workplace, code, text};
+use crate::support::*;
+
+impl Workplace {
+    /// A configuration whose policies are those of a `policy.json` with these scopes.
+    fn config_of_scopes(&self, scopes: &Value) -> String {
+        let policy = json!({
+            "default": [{"type": "reject"}],
+            "transports": {"docker": scopes},
+        });
+        self.write("policy.json", &policy.to_string());
+        let configuration = Configuration::new(&[&self.registry]);
+        let configuration = configuration.set("policy_files", json!(["policy.json"]));
+        self.write("config.yaml", &configuration.0.to_string())
+    }
+
+    /// What becomes of cases, with the registry and then from what was recorded of these images.
+    async fn assert_alike(&self, recorded: &[&str], cases: &[(&str, &str)]) {
+        let (status, outcomes) = self.test("", cases).await;
+        assert_eq!(status, ADMITTED, "with the registry: {outcomes:#?}");
+        let output = self.record(recorded).await;
+        assert_eq!(code(&output), ADMITTED, "{}", text(&output));
+        let (status, outcomes) = self.test("evidence: evidence", cases).await;
+        assert_eq!(status, ADMITTED, "as recorded: {outcomes:#?}");
+        for case in cases {
+            let (status, outcomes) = self.test("evidence: evidence", &[*case]).await;
+            assert_eq!(status, ADMITTED, "alone: {outcomes:#?}");
+        }
+        let backwards: Vec<_> = cases.iter().rev().copied().collect();
+        let (status, outcomes) = self.test("evidence: evidence", &backwards).await;
+        assert_eq!(status, ADMITTED, "backwards: {outcomes:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tag_is_compared_with_the_one_that_was_signed() {
+    let place = Workplace::new().await;
+    let signed = json!([{"type": "sigstoreSigned", "keyPath": "key.pub"}]);
+    place.config_of_scopes(&json!({ place.image("apps"): signed }));
+    let image = Image::new("web");
+    for tag in ["v1", "latest"] {
+        place.registry.push_tagged("apps/web", tag, &image);
+    }
+    let names = [place.image("apps/web:v1")];
+    let registry = &place.registry;
+    registry.sign_legacy_as("apps/web", &image, &place.key, &names);
+    let by_digest = format!("apps/web@{}", image.digest);
+    place
+        .assert_alike(
+            &["apps/web:v1", "apps/web:latest"],
+            &[
+                ("apps/web:v1", "expect: admit"),
+                ("apps/web:latest", "expect: deny, kind: wrong_name"),
+                (&by_digest, "expect: admit"),
+            ],
+        )
+        .await;
+    let (_, outcomes) = place
+        .test(
+            "evidence: evidence",
+            &[("apps/web:latest", "expect: admit")],
+        )
+        .await;
+    let message = outcomes[0]["message"].as_str().unwrap();
+    assert!(message.contains("its signatures name v1"), "{message}");
+}
