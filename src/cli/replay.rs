@@ -79,6 +79,17 @@ impl Replay {
         Ok(admission.note_for_replay(subject, tags).await?)
     }
 
+    /// Takes note that nothing is asked for through any tag but this one, whatever was noted or is stored.
+    pub(super) async fn ask_only_through(
+        &self,
+        subject: &Subject,
+        tag: Option<&Tag>,
+    ) -> Result<(), Error> {
+        let tags: Vec<_> = tag.cloned().into_iter().collect();
+        let admission = &self.inner.engine.admission;
+        Ok(admission.ask_only_through(subject, &tags).await?)
+    }
+
     /// The tags through which the subject was once asked for, as far as they are stored.
     pub(super) async fn asked_tags(&self, subject: &Subject) -> Result<Vec<Tag>, Error> {
         let tags = self.inner.engine.state.asked_tags(subject).await?;

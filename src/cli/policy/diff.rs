@@ -32,9 +32,10 @@ registries had when the proxy last looked. No registry is asked, and nothing in 
 be running. Key services are asked for keys, as at a start. However old evidence is, that makes no difference; where it is
 not enough, or no longer there, the answer is that it cannot be told. Who may pull (`clients`) is not looked at.
 
-Where a policy
-compares the tag with the one that was signed, every tag that the log or the store has is compared, and stands apart where
-it makes a difference.
+Tags count as in the proxy: for policies about tags, an image counts as asked for by the tags that the log has of it and, if
+there is one or a stored one still led to it when it was last looked up, by all that are stored for it. Where only tags are
+stored that led elsewhere, a refusal cannot be told. Where a policy compares the tag with the one that was signed, every tag
+that the log or the store has is compared, and stands apart where it makes a difference.
 
 Exit status: 0 no difference, 1 differences, 2 none known but some images cannot be told, 64 bad usage or configuration.")]
 pub(super) struct Arguments {

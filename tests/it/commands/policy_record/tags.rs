@@ -68,3 +68,27 @@ async fn a_tag_is_compared_with_the_one_that_was_signed() {
     let message = outcomes[0]["message"].as_str().unwrap();
     assert!(message.contains("its signatures name v1"), "{message}");
 }
+
+#[tokio::test]
+async fn a_case_counts_no_tag_but_its_own() {
+    let place = Workplace::new().await;
+    place.config_of_scopes(&json!({
+        place.image("any/app"): [{"type": "sigstoreSigned", "keyPath": "key.pub"}],
+        place.image("any/app:dev"): [{"type": "insecureAcceptAnything"}],
+    }));
+    let image = Image::new("app");
+    for tag in ["dev", "v1"] {
+        place.registry.push_tagged("any/app", tag, &image);
+    }
+    let by_digest = format!("any/app@{}", image.digest);
+    place
+        .assert_alike(
+            &["any/app:dev", "any/app:v1"],
+            &[
+                ("any/app:dev", "expect: admit"),
+                (&by_digest, "expect: deny, kind: unsigned"),
+                ("any/app:v1", "expect: deny, kind: unsigned"),
+            ],
+        )
+        .await;
+}
