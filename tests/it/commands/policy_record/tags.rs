@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::{ADMITTED, Workplace, code, text};
+use crate::commands::{ADMITTED, Workplace, code, countersign, text};
 use crate::support::*;
 
 impl Workplace {
@@ -91,4 +91,70 @@ async fn a_case_counts_no_tag_but_its_own() {
             ],
         )
         .await;
+}
+
+/// `policy.json` has no `signed_name`, and to leave `signedIdentity` out is what compares tags.
+#[tokio::test]
+async fn explain_says_what_compares_the_tag() {
+    let place = Workplace::new().await;
+    let image = Image::new("web");
+    place.registry.push_tagged("apps/web", "latest", &image);
+    let names = [place.image("apps/web:v1")];
+    let registry = &place.registry;
+    registry.sign_legacy_as("apps/web", &image, &place.key, &names);
+    let advice = async |config: &str| {
+        let image = place.image("apps/web:latest");
+        let json = ["explain", "--config", config, "--output", "json", &image];
+        let output = countersign(&json).await;
+        let explanation: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(explanation["kind"], "wrong_name", "{explanation}");
+        let output = countersign(&["explain", "--config", config, &image]).await;
+        assert!(
+            !text(&output).contains("no signature to try"),
+            "{}",
+            text(&output)
+        );
+        explanation["advice"].to_string()
+    };
+    for (identity, words) in [
+        (
+            Value::Null,
+            vec!["web:<tag>", "matchRepository", "by its digest"],
+        ),
+        (
+            json!({"type": "exactRepository", "dockerRepository": "other.example/app"}),
+            vec!["sign it as other.example/app", "dockerRepository"],
+        ),
+        (
+            json!({"type": "exactReference", "dockerReference": "other.example/app:v2"}),
+            vec!["sign it as other.example/app:v2", "dockerReference"],
+        ),
+        (
+            json!({
+                "type": "remapIdentity", "prefix": place.image("apps"), "signedPrefix": "other.example/apps",
+            }),
+            vec!["sign it as other.example/apps/web:<tag>", "signedPrefix"],
+        ),
+    ] {
+        let mut signed = json!({"type": "sigstoreSigned", "keyPath": "key.pub"});
+        if !identity.is_null() {
+            signed["signedIdentity"] = identity;
+        }
+        let config = place.config_of_scopes(&json!({ place.image("apps"): [signed] }));
+        let advice = advice(&config).await;
+        assert!(!advice.contains("signed_name"), "{advice}");
+        for words in words {
+            assert!(advice.contains(words), "{words}: {advice}");
+        }
+    }
+    let images = place.image("other/**");
+    let mut policy = key_policy("ours", &images, &[&place.key]);
+    policy["signed_name"] = json!("match");
+    policy["images"] = json!([place.image("apps/**")]);
+    let configuration = Configuration::new(&[&place.registry]).policy(policy);
+    let elsewhere = ["other.example/app:v1".to_owned()];
+    registry.sign_legacy_as("apps/web", &image, &place.key, &elsewhere);
+    let config = place.write("config.yaml", &configuration.0.to_string());
+    let advice = advice(&config).await;
+    assert!(advice.contains("leave `signed_name` out"), "{advice}");
 }
