@@ -157,6 +157,8 @@ pub struct Batch {
     pub parents: Vec<(Subject, Vec<Digest>)>,
     /// Tags; replaces what was there.
     pub tags: Vec<(RepositoryName, Tag, TagRow)>,
+    /// Whether all tags through which subjects were asked for are forgotten first.
+    pub forgets_asked_tags: bool,
     /// Tags through which subjects were asked for.
     pub asked_tags: Vec<(Subject, Tag)>,
     /// Blobs that this repository's upstream confirmed to hold.

@@ -8,6 +8,7 @@ mod certificate;
 mod certificate_authorities;
 pub mod file;
 mod issued;
+mod issuing;
 mod name;
 mod public_key;
 mod root_parts;

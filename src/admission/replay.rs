@@ -19,8 +19,9 @@ use crate::upstream;
 
 impl Admission {
     /// Takes note of what is known of a subject before it, or anything it lists, is decided about in a replay: the tags
-    /// through which it was asked for, and those that the state has of it and of its parents; and, where it is an index,
-    /// what it lists. The state hints at what admitted indexes list, and in a replay others may be admitted.
+    /// through which it was asked for; those in the state that led to it when they were last looked up, about which a proxy
+    /// asks again; and, where it is an index, what it lists. The state hints at what admitted indexes list, and in a replay
+    /// others may be admitted.
     ///
     /// # Errors
     /// When the state or the store fails.
@@ -29,16 +30,13 @@ impl Admission {
         for tag in tags {
             self.asked_through(subject, tag).await.map_err(state)?;
         }
-        let parents = self.hints(subject).await?;
-        let parents = parents.into_iter().map(|digest| Subject {
-            repository: subject.repository.clone(),
-            digest,
-        });
-        for known in parents.chain([subject.clone()]) {
-            let tags = self.inner.state.asked_tags(&known).await.map_err(state)?;
-            let tags = tags.unwrap_or_default();
-            for tag in tags.iter().filter_map(|tag| tag.parse::<Tag>().ok()) {
-                self.asked_through(&known, &tag).await.map_err(state)?;
+        let stored = self.inner.state.asked_tags(subject).await.map_err(state)?;
+        let stored = stored.unwrap_or_default();
+        for tag in stored.iter().filter_map(|tag| tag.parse::<Tag>().ok()) {
+            let row = self.inner.state.tag(&subject.repository, &tag);
+            let row = row.await.map_err(state)?;
+            if row.is_some_and(|row| row.digest == subject.digest) {
+                self.asked_through(subject, &tag).await.map_err(state)?;
             }
         }
         let document = self.stored_manifest(subject).await?;
@@ -55,6 +53,25 @@ impl Admission {
             ..Batch::default()
         };
         self.inner.state.write(batch).await.map_err(state)
+    }
+
+    /// Takes note in a replay that a subject is asked for through these tags, and nothing through any other: those in the
+    /// state and those noted before are forgotten.
+    ///
+    /// # Errors
+    /// When the state fails.
+    pub async fn ask_only_through(&self, subject: &Subject, tags: &[Tag]) -> Result<(), Error> {
+        let state = |error: state::Error| storage(subject, error.into());
+        let batch = Batch {
+            forgets_asked_tags: true,
+            ..Batch::default()
+        };
+        self.inner.state.write(batch).await.map_err(state)?;
+        self.inner.asked_tags.invalidate_all();
+        for tag in tags {
+            self.asked_through(subject, tag).await.map_err(state)?;
+        }
+        Ok(())
     }
 
     /// What is not stored of what a decision about the subject is made from, in words; nothing where all of it is.

@@ -101,11 +101,7 @@ pub(super) async fn pull(
     image: &ImageReference,
     now: Timestamp,
 ) -> Result<ServedManifest, Refusal> {
-    let client = Client {
-        user_agent: Some(concat!("countersign/", env!("CARGO_PKG_VERSION")).to_owned()),
-        ..Client::default()
-    };
-    let caller = Caller { client, now };
+    let caller = caller(now);
     let host = image.repository.host();
     if engine.pull.is_configured(host) {
         let pulling = engine
@@ -115,6 +111,15 @@ pub(super) async fn pull(
     } else {
         Err(engine.pull.refuse_host(host, caller).await)
     }
+}
+
+/// Who asks from here.
+pub(super) fn caller(now: Timestamp) -> Caller {
+    let client = Client {
+        user_agent: Some(concat!("countersign/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ..Client::default()
+    };
+    Caller { client, now }
 }
 
 /// Fetches the trusted roots that the decision needs and that are not there yet, once: nothing does so in the

@@ -1,16 +1,20 @@
 //! What a configuration decides about something from what is stored, without asking any registry.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::image::ImageReference;
 use super::judgement::{self, Answer};
-use crate::admission::{self, Denial};
+use crate::admission::{self, Denial, UnsignedTag};
 use crate::app::{self, Snapshot};
 use crate::config::Config;
 use crate::decision_log::{Basis, Subject};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::policy::{AuthoritySigner, KeySet, Policies, Policy, Root};
+use crate::pull::{Refusal, Refused, ServedManifest};
 use crate::state;
 
 /// A configuration that decides from what is stored.
@@ -69,10 +73,34 @@ impl Replay {
         Ok(Self { config, inner })
     }
 
-    /// Takes note of a subject and the tags it is asked for through. All must be noted before any is decided about.
+    /// Takes note of a subject and the tags it was asked for through. All must be noted before any is decided about.
     pub(super) async fn note(&self, subject: &Subject, tags: &[Tag]) -> Result<(), Error> {
         let admission = &self.inner.engine.admission;
         Ok(admission.note_for_replay(subject, tags).await?)
+    }
+
+    /// Takes note that nothing is asked for through any tag but this one, whatever was noted or is stored.
+    pub(super) async fn ask_only_through(
+        &self,
+        subject: &Subject,
+        tag: Option<&Tag>,
+    ) -> Result<(), Error> {
+        let tags: Vec<_> = tag.cloned().into_iter().collect();
+        let admission = &self.inner.engine.admission;
+        Ok(admission.ask_only_through(subject, &tags).await?)
+    }
+
+    /// The tags through which the subject was once asked for, as far as they are stored.
+    pub(super) async fn asked_tags(&self, subject: &Subject) -> Result<Vec<Tag>, Error> {
+        let tags = self.inner.engine.state.asked_tags(subject).await?;
+        let tags = tags.unwrap_or_default();
+        Ok(tags.iter().filter_map(|tag| tag.parse().ok()).collect())
+    }
+
+    /// Whether what is decided about an image may depend on the tag that it is asked for by.
+    pub(super) fn compares_tags(&self, repository: &RepositoryName) -> bool {
+        let policies = self.policies();
+        policies.concerning(repository).any(|it| it.compares_tags())
     }
 
     /// What an image stood for when it was recorded.
@@ -103,14 +131,23 @@ impl Replay {
         judgement::fetch_roots(&self.inner.engine, image).await;
     }
 
-    /// What is decided about a subject at `now`.
-    pub(super) async fn decide(&self, subject: &Subject, now: Timestamp) -> Result<Verdict, Error> {
+    /// What is decided at `now` about a subject that is asked for by `tag`, or by its digest.
+    pub(super) async fn decide(
+        &self,
+        subject: &Subject,
+        tag: Option<&Tag>,
+        now: Timestamp,
+    ) -> Result<Verdict, Error> {
         let engine = &self.inner.engine;
         let image = ImageReference {
             repository: subject.repository.clone(),
             reference: Reference::Digest(subject.digest),
         };
         let served = judgement::pull(engine, &image, now).await;
+        let served = match (tag, served) {
+            (Some(tag), Ok(served)) => self.by_tag(served, tag, now).await,
+            (_, served) => served,
+        };
         let record = match judgement::decision_id(&served) {
             Some(id) => engine.state.record(id).await?,
             None => None,
@@ -141,6 +178,47 @@ impl Replay {
             };
         }
         Ok(verdict)
+    }
+
+    /// What becomes of a pull by `tag` of what is served by its digest, as the proxy has it.
+    async fn by_tag(
+        &self,
+        served: ServedManifest,
+        tag: &Tag,
+        now: Timestamp,
+    ) -> Result<ServedManifest, Refusal> {
+        let unavailable = |message| Refusal::Unavailable {
+            message,
+            retry_after: Duration::ZERO,
+        };
+        let admission = &self.inner.engine.admission;
+        let asked = judgement::caller(now).asking(tag.to_string());
+        let mut decision = Arc::clone(served.manifest.decision());
+        if decision.unsigned_tag(tag).is_some() {
+            let anew = admission.decide_anew(decision, &asked).await;
+            decision = anew.map_err(|error| unavailable(error.to_string()))?;
+        }
+        if let Some(unsigned) = decision.unsigned_tag(tag) {
+            let denial = match unsigned {
+                UnsignedTag::Undecided(message) => return Err(unavailable(message)),
+                UnsignedTag::Refused(denial) => denial,
+            };
+            let excepting = admission.except_tag(&decision, tag, &denial, &asked).await;
+            decision = match excepting.map_err(|error| unavailable(error.to_string()))? {
+                Some(excepted) => excepted,
+                None => {
+                    return Err(Refusal::Denied(Box::new(Refused {
+                        denial,
+                        decision: None,
+                        described: None,
+                    })));
+                }
+            };
+        }
+        Ok(ServedManifest {
+            manifest: decision.admitted().unwrap_or(served.manifest),
+            cache: served.cache,
+        })
     }
 
     /// What is decided about a name of which no digest is known, which is something only where no digest matters.
@@ -183,7 +261,7 @@ impl Replay {
             && self.apart_from_policies(&ours) == other.apart_from_policies(&theirs)
     }
 
-    fn policies(&self) -> std::sync::Arc<Policies> {
+    fn policies(&self) -> Arc<Policies> {
         self.inner.engine.in_force.snapshot()
     }
 

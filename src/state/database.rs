@@ -256,6 +256,9 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch, hint: &mut i64) -> rusql
             ),
         )?;
     }
+    if batch.forgets_asked_tags {
+        execute(transaction, "DELETE FROM asked_tags", [])?;
+    }
     for (subject, tag) in &batch.asked_tags {
         insert_asked_tag(transaction, subject, tag)?;
     }

@@ -145,6 +145,7 @@ async fn rows_are_read_as_written_also_after_a_restart() {
         manifests: vec![(app.clone(), manifest_row.clone())],
         parents: vec![(app.clone(), vec![digest(5), digest(6)])],
         tags: vec![(app.repository.clone(), tag.clone(), tag_row.clone())],
+        forgets_asked_tags: true,
         asked_tags: vec![(app.clone(), tag.clone())],
         confirmed_blobs: vec![app.clone()],
         counts: vec![(id(1), 3)],

@@ -123,9 +123,10 @@ fn leads_to(
         let along = along.into_iter().find(|it| it.subject == *issuer);
         let anchors = authorities.iter().flat_map(|it| it.anchors_at(time));
         for anchor in anchors.filter(|it| it.certificate.subject == *issuer) {
-            // A leaf without anything along was signed with an anchor's key.
-            let is_certain =
-                between == 0 && along.is_none_or(|along| along.der == anchor.certificate.der);
+            // A leaf without anything along was signed with the key of an anchor of that name.
+            let is_certain = between == 0
+                && along.is_none_or(|along| along.der == anchor.certificate.der)
+                && have_one_key(authorities, issuer);
             if !is_certain && !is_signed_with(der, &anchor.certificate.public_key) {
                 continue;
             }
@@ -141,6 +142,17 @@ fn leads_to(
         (issuer, der) = (&next.issuer, next.der.as_bytes());
     }
     Err(refusal)
+}
+
+/// Whether all anchors of a name, at whatever time they are valid, have the same key.
+fn have_one_key(authorities: &[Authority], name: &[u8]) -> bool {
+    let anchors = authorities.iter().flat_map(|it| &it.anchors);
+    let mut namesakes = anchors
+        .map(|it| &it.certificate)
+        .filter(|it| it.subject == name)
+        .map(|it| &it.public_key);
+    let first = namesakes.next();
+    namesakes.all(|key| Some(key) == first)
 }
 
 fn is_signed_with(der: &[u8], public_key: &[u8]) -> bool {

@@ -69,6 +69,14 @@ pub enum CertificateAuthoritiesError {
         /// Its name.
         subject: String,
     },
+    /// What it issues is for something else.
+    #[error(
+        "the certificate {subject:?} is for other purposes than signing code (extended key usage)"
+    )]
+    Purpose {
+        /// Its name.
+        subject: String,
+    },
     /// It restricts names, which is not applied.
     #[error("the certificate {subject:?} has name constraints, which are not supported")]
     NameConstraints {

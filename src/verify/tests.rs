@@ -1,4 +1,5 @@
 mod authorities;
+mod chains;
 mod corpus;
 mod file;
 mod forge;

@@ -9,6 +9,7 @@ use sigstore_types::{TimeRange, TsaAuthority};
 use sigstore_verify::Verifier;
 
 use super::authority::{self, Authority, NoAuthority};
+use super::issuing::{self, UnusableChain};
 use super::{CertificateAuthorities, RootParts};
 use crate::oci::Digest;
 use crate::signature::{Intermediate, SigningCertificate};
@@ -116,12 +117,12 @@ impl TrustedRoot {
         Verifier::new(&root).map_err(failed)?;
         let mut certificate_authorities = Vec::new();
         for authority in &mut root.certificate_authorities {
-            let certificates = chain(&authority.cert_chain)?;
+            let certificates = chain(&authority.cert_chain, issuing::check_authority)?;
             authority.valid_for = Some(narrowed(authority.valid_for, &certificates));
             certificate_authorities.push(Authority::new(certificates, authority.valid_for));
         }
         for authority in &mut root.timestamp_authorities {
-            let certificates = chain(&authority.cert_chain)?;
+            let certificates = chain(&authority.cert_chain, issuing::check_timestamp_authority)?;
             authority.valid_for = Some(narrowed(authority.valid_for, &certificates));
         }
         let authorities = authorities(&root);
@@ -265,15 +266,18 @@ fn operator(address: &str, organization: Option<&str>) -> String {
     }
 }
 
+/// The certificates of a chain that `check` proves usable.
 fn chain(
     chain: &sigstore_trust_root::trusted_root::CertChain,
+    check: fn(&[Intermediate]) -> Result<(), UnusableChain>,
 ) -> Result<Vec<Intermediate>, TrustedRootError> {
-    chain
-        .certificates
-        .iter()
+    let certificates = chain.certificates.iter();
+    let certificates: Vec<_> = certificates
         .map(|entry| Intermediate::parse(&entry.raw_bytes))
         .collect::<Result<_, _>>()
-        .map_err(|error| TrustedRootError(Box::new(error)))
+        .map_err(|error| TrustedRootError(Box::new(error)))?;
+    check(&certificates).map_err(|error| TrustedRootError(Box::new(error)))?;
+    Ok(certificates)
 }
 
 /// The window in which the authority is trusted and every certificate of its chain is valid: path building takes the

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::signing::legacy_manifest;
 use crate::support::*;
 
 struct Bench {
@@ -40,13 +39,9 @@ impl Bench {
 
     /// Signs under these tags, and under no other any more.
     fn sign(&self, image: &Image, tags: &[&str]) {
-        let signed = tags
-            .iter()
-            .map(|tag| self.key.simple_signing_as(&self.name(tag), &image.digest));
-        let (layers, payloads): (Vec<_>, Vec<_>) = signed.unzip();
-        let signature = legacy_manifest(&layers, &payloads);
-        let tag = image.cosign_tag("sig");
-        self.registry.push_tagged("apps/web", &tag, &signature);
+        let names: Vec<_> = tags.iter().map(|tag| self.name(tag)).collect();
+        let registry = &self.registry;
+        registry.sign_legacy_as("apps/web", image, &self.key, &names);
     }
 
     fn path(&self, reference: &str) -> String {

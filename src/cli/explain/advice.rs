@@ -6,7 +6,7 @@ use crate::admission::{EXCEPTED, Kind};
 use crate::config::Config;
 use crate::decision_log::{AttemptOutcome, Basis, Record};
 use crate::oci::RepositoryName;
-use crate::policy::Coverage;
+use crate::policy::{Coverage, SignedName};
 
 /// Ways to another outcome, most likely first.
 pub(super) fn advice(
@@ -17,6 +17,11 @@ pub(super) fn advice(
 ) -> Vec<String> {
     match answer {
         Answer::Admit { .. } => for_admitted(record),
+        Answer::Deny {
+            kind: Kind::WrongName,
+            policy,
+            ..
+        } => wrong_name(policy.as_deref(), repository, config),
         Answer::Deny { kind, .. } => for_denied(*kind, repository, config, record),
         Answer::Undecided { kind, .. } => match *kind {
             "not_found" => vec!["check the spelling of the name and the tag; the upstream was asked and says that there is no such thing".to_owned()],
@@ -99,7 +104,7 @@ fn for_denied(
         Kind::LimitExceeded => vec!["remove superfluous signatures from the repository, or raise the limit under `limits` (config/reference.yaml)".to_owned()],
         Kind::Revoked => vec!["it stands under `revoked`, which nothing overrides".to_owned()],
         Kind::SignatureTooOld => vec!["sign it anew, or raise the policy's `max_signature_age`".to_owned()],
-        Kind::WrongName => vec!["sign it under this name, or leave `signed_name` out of the policy".to_owned()],
+        Kind::WrongName => wrong_name(None, repository, config),
         Kind::ClientDenied => vec!["`clients` says who may pull what".to_owned()],
         Kind::UpstreamNotAllowed => vec![format!("add `{host}: {{}}` under `upstreams`")],
         Kind::UpstreamDenied => vec![format!("give the proxy credentials for {host} (`upstreams`), or check those that it has")],
@@ -134,6 +139,50 @@ fn wrong_signer(record: Option<&Record>) -> Vec<String> {
     vec![format!(
         "if you trust {found}, add it to the policy's `authorities`; otherwise sign it as an identity named there"
     )]
+}
+
+/// How the name in the signature becomes the one that `policy` demands, or the other way round.
+fn wrong_name(policy: Option<&str>, repository: &RepositoryName, config: &Config) -> Vec<String> {
+    let mut policies = config.policies.policies.iter();
+    let Some(policy) = policies.find(|it| policy == Some(&it.name)) else {
+        return vec![format!("sign it under the name {repository}")];
+    };
+    let sign =
+        |name: &str| format!("sign it as {name} (cosign sign --sign-container-identity {name} …)");
+    let of_tags = "write `\"signedIdentity\": {\"type\": \"matchRepository\"}` if it may go by any tag of its repository: \
+                   where `signedIdentity` is left out, the tag is compared with the one that was signed";
+    match (&policy.signed_name, &policy.coverage) {
+        (SignedName::Any | SignedName::Repository, Coverage::Names { .. }) => vec![
+            "sign it under this name, or leave `signed_name` out of the policy".to_owned(),
+        ],
+        (SignedName::Any | SignedName::Repository, Coverage::Imported(_)) => vec![
+            sign(repository.as_str()),
+            "if it is signed under another name, say which in `signedIdentity` (`exactRepository`, or `remapIdentity` for \
+             a mirror)"
+                .to_owned(),
+        ],
+        (SignedName::RepositoryAndTag, _) => vec![
+            sign(&format!("{repository}:<tag>")),
+            "pull it by its digest, if a signature names any tag at all".to_owned(),
+            of_tags.to_owned(),
+        ],
+        (named @ SignedName::Renamed(_), _) => {
+            let name = named.repository(repository);
+            let name = name.as_deref().unwrap_or(repository.as_str());
+            vec![
+                sign(&format!("{name}:<tag>")),
+                "check `prefix` and `signedPrefix` of its `signedIdentity`".to_owned(),
+            ]
+        }
+        (SignedName::OtherRepository(other), _) => vec![
+            sign(other.as_str()),
+            "check `dockerRepository` of its `signedIdentity`".to_owned(),
+        ],
+        (SignedName::OtherReference(named), _) => vec![
+            sign(&named.to_string()),
+            "check `dockerReference` of its `signedIdentity`".to_owned(),
+        ],
+    }
 }
 
 fn no_policy(repository: &RepositoryName, config: &Config) -> Vec<String> {

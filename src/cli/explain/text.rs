@@ -121,7 +121,14 @@ fn attempts(explanation: &Explanation) -> Vec<String> {
     let attempts = explanation.record.iter().flat_map(|it| &it.attempts);
     let lines: Vec<_> = attempts.flat_map(attempt).collect();
     if lines.is_empty() {
-        return vec!["none: there was no signature to try".to_owned()];
+        let mut sources = explanation.sources.iter();
+        let found = sources.any(|source| source.report.found > 0);
+        let none = if found {
+            "none is recorded with this decision"
+        } else {
+            "none: there was no signature to try"
+        };
+        return vec![none.to_owned()];
     }
     lines
 }

@@ -32,6 +32,11 @@ registries had when the proxy last looked. No registry is asked, and nothing in 
 be running. Key services are asked for keys, as at a start. However old evidence is, that makes no difference; where it is
 not enough, or no longer there, the answer is that it cannot be told. Who may pull (`clients`) is not looked at.
 
+Tags count as in the proxy: for policies about tags, an image counts as asked for by the tags that the log has of it and, if
+there is one or a stored one still led to it when it was last looked up, by all that are stored for it. Where only tags are
+stored that led elsewhere, a refusal cannot be told. Where a policy compares the tag with the one that was signed, every tag
+that the log or the store has is compared, and stands apart where it makes a difference.
+
 Exit status: 0 no difference, 1 differences, 2 none known but some images cannot be told, 64 bad usage or configuration.")]
 pub(super) struct Arguments {
     /// The configuration in force.
@@ -129,7 +134,7 @@ async fn compare(arguments: &Arguments, old: Config, new: Config) -> Result<Repo
         now,
         decisions: records.len(),
         complete,
-        images: images.len(),
+        images: 0,
         same: 0,
         differences: Vec::new(),
         cannot_tell: Vec::new(),
@@ -153,7 +158,8 @@ async fn compare(arguments: &Arguments, old: Config, new: Config) -> Result<Repo
         .map(|image| decide(image, &old, &new, now));
     let mut decided = stream::iter(deciding).buffered(TOGETHER);
     while let Some(compared) = decided.try_next().await? {
-        report.take(compared);
+        report.images += compared.len();
+        compared.into_iter().for_each(|it| report.take(it));
     }
     drop(decided);
     old.close().await;
@@ -161,31 +167,45 @@ async fn compare(arguments: &Arguments, old: Config, new: Config) -> Result<Repo
     Ok(report)
 }
 
-/// What both decide about an image; nothing where they cannot but decide the same.
+/// What both decide about an image, apart for tags that make a difference; nothing in the place of what they cannot but
+/// decide the same.
 async fn decide(
     pulled: Pulled,
     old: &Replay,
     new: &Replay,
     now: Timestamp,
-) -> Result<Option<Compared>, replay::Error> {
-    if old.decides_alike(new, &pulled.repository) {
-        return Ok(None);
+) -> Result<Vec<Option<Compared>>, replay::Error> {
+    let repository = &pulled.repository;
+    if old.decides_alike(new, repository) {
+        return Ok(vec![None]);
     }
-    let (was, would_be) = match pulled.subject() {
-        Some(subject) => (
-            old.decide(&subject, now).await?,
-            new.decide(&subject, now).await?,
-        ),
-        None => (
-            old.decide_name(&pulled.repository),
-            new.decide_name(&pulled.repository),
-        ),
+    let Some(subject) = pulled.subject() else {
+        return Ok(vec![Some(Compared {
+            was: old.decide_name(repository),
+            would_be: new.decide_name(repository),
+            pulled,
+        })]);
     };
-    Ok(Some(Compared {
-        pulled,
-        was,
-        would_be,
-    }))
+    if !old.compares_tags(repository) && !new.compares_tags(repository) {
+        return Ok(vec![Some(Compared {
+            was: old.decide(&subject, None, now).await?,
+            would_be: new.decide(&subject, None, now).await?,
+            pulled,
+        })]);
+    }
+    let mut found: Vec<Compared> = Vec::new();
+    for tag in pulled.references(old.asked_tags(&subject).await?) {
+        let compared = Compared {
+            was: old.decide(&subject, tag.as_ref(), now).await?,
+            would_be: new.decide(&subject, tag.as_ref(), now).await?,
+            pulled: pulled.by(tag.as_ref()),
+        };
+        match found.iter_mut().find(|known| known.is_like(&compared)) {
+            Some(known) => known.pulled.tags.extend(compared.pulled.tags),
+            None => found.push(compared),
+        }
+    }
+    Ok(found.into_iter().map(Some).collect())
 }
 
 impl Report {

@@ -35,7 +35,8 @@ What is served only because the policies that refuse it audit (`mode: audit`, `d
 Each is decided about as by `countersign verify`; or, where the table or a case has `evidence: DIR`, from what `countersign
 policy record` has put there, and no registry is asked. That is decided at the time of the recording, so that a table holds
 on every day, or `at: now` or `at: 2026-11-23T09:00:00Z`: ages of signatures and exceptions count by that time, the age of
-the recording never. Keys and trusted roots are those of now.
+the recording never. Keys and trusted roots are those of now. A case is decided about by the tag that it names, if it names
+one: no tag of another case, or of the recording, counts for it.
 
 Exit status: 0 all as expected, 1 some not, 2 some cannot be decided, 64 bad usage or configuration.")]
 pub(super) struct Arguments {
@@ -152,7 +153,8 @@ async fn outcomes(
     Ok(outcomes)
 }
 
-/// What decides from each directory that cases name, told of all images that are asked for in it.
+/// What decides from each directory that cases name, told of all images that are asked for in it: what lists what is so
+/// for all of them.
 async fn replays<'a>(
     cases: &'a [(&Case, ImageReference)],
     config: &Config,
@@ -171,11 +173,7 @@ async fn replays<'a>(
         };
         replay.fetch_roots(image).await;
         if let Some(subject) = replay.resolve(image).await? {
-            let tag = match &image.reference {
-                Reference::Tag(tag) => Some(tag.clone()),
-                Reference::Digest(_) => None,
-            };
-            replay.note(&subject, tag.as_slice()).await?;
+            replay.note(&subject, &[]).await?;
         }
     }
     Ok(replays)
@@ -198,7 +196,13 @@ async fn decide_from(
             .await?
             .unwrap_or_else(clock::now),
     };
-    replay.decide(&subject, now).await
+    let tag = match &image.reference {
+        Reference::Tag(tag) => Some(tag),
+        Reference::Digest(_) => None,
+    };
+    // Whoever else asks for it, in other cases or when it was recorded, does so apart from this one.
+    replay.ask_only_through(&subject, tag).await?;
+    replay.decide(&subject, tag, now).await
 }
 
 fn render(outcomes: &[Outcome]) -> String {

@@ -53,9 +53,21 @@ impl RootDocument {
 
 /// An authority whose certificates, in PEM, end with its root; nothing if there is none or one is broken.
 pub(super) fn authority(operator: &Operator, pem: &[u8]) -> Option<Value> {
-    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.ok().filter(|chain| !chain.is_empty())?;
-    Some(authority_of(operator, &chain))
+    Some(authority_of(operator, &certificates(pem)?))
+}
+
+/// An authority for each of the certificates in PEM, every one of which is a root; nothing if there is none or one is
+/// broken.
+pub(super) fn roots(pem: &[u8]) -> Option<Vec<Value>> {
+    let certificates = certificates(pem)?;
+    let chains = certificates.chunks(1);
+    let operator = Operator::default();
+    Some(chains.map(|root| authority_of(&operator, root)).collect())
+}
+
+fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    certificates.ok().filter(|found| !found.is_empty())
 }
 
 /// An authority whose certificates end with its root.

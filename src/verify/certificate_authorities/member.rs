@@ -1,16 +1,11 @@
 //! One certificate of an authority: what it may sign, and by whom it is signed.
 
 use sigstore_types::DerCertificate;
-use x509_cert::Certificate;
-use x509_cert::der::Decode as _;
-use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 
 use super::CertificateAuthoritiesError as Error;
 use crate::signature::Intermediate;
 use crate::verify::issued::Issued;
-
-const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
+use crate::verify::issuing::{CODE_SIGNING, Issuing};
 
 /// A certificate that may sign others.
 #[derive(Debug)]
@@ -25,21 +20,21 @@ impl Member {
     /// Reads the certificate at `position`, if what it demands is kept here.
     pub(super) fn read(der: &[u8], position: usize) -> Result<Self, Error> {
         let broken = |source| Error::Broken { position, source };
-        let certificate = Certificate::from_der(der).map_err(broken)?;
-        let body = &certificate.tbs_certificate;
-        let subject = body.subject.to_string();
+        let issuing = Issuing::read(der).map_err(broken)?;
         // A trust anchor is taken as it is, so a leaf would be one, too (RFC 5280, 4.2.1.9).
-        let constraints = body.get::<BasicConstraints>().map_err(broken)?;
-        if !constraints.is_some_and(|(_, constraints)| constraints.ca) {
+        if !issuing.is_authority {
             return Err(Error::NotAnAuthority { position });
         }
-        let usage = body.get::<KeyUsage>().map_err(broken)?;
-        if usage.is_some_and(|(_, usage)| !usage.key_cert_sign()) {
+        let is_for_code = issuing.is_for(CODE_SIGNING);
+        let subject = issuing.subject;
+        if !issuing.may_sign {
             return Err(Error::KeyUsage { subject });
         }
+        if !is_for_code {
+            return Err(Error::Purpose { subject });
+        }
         // Path building ends at the first certificate that is known here: constraints further up would never be seen.
-        let mut extensions = body.extensions.iter().flatten();
-        if extensions.any(|extension| extension.extn_id == NAME_CONSTRAINTS) {
+        if issuing.restricts_names {
             return Err(Error::NameConstraints { subject });
         }
         let parsed = Intermediate::parse(&DerCertificate::from_bytes(der)).map_err(broken)?;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::chains::fulcio_root;
 use super::forge::{
     Key, LOG_TIME, annotation, base64, candidate, entry_of, envelope, hashed_rekord, now, payload,
     pem, statement, subject,
@@ -19,7 +20,7 @@ const BUILDER: &str = "https://builds.example/release";
 
 /// A log, and a root that trusts it and these authorities.
 pub(super) struct Own {
-    world: World,
+    pub(super) world: World,
     root: TrustedRoot,
     pub(super) signer: Key,
 }
@@ -272,36 +273,6 @@ fn an_issuer_is_kept_and_may_be_absent_only_here() {
     proven(&own.legacy(&leaf, &[]), &demand);
     let failure = failed(&own.legacy(&own.leaf(&root), &[]), &demand);
     assert_eq!(failure.check, FailedCheck::WrongIssuer);
-}
-
-/// The log's root with a certificate authority in it.
-pub(super) fn fulcio_root(own: &Own, authority: &Issuer) -> TrustedRoot {
-    let log = &own.world.log;
-    let der: String = authority
-        .pem
-        .lines()
-        .filter(|line| !line.starts_with("---"))
-        .collect();
-    let root = json!({
-        "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-        "tlogs": [{
-            "baseUrl": "https://log.example",
-            "hashAlgorithm": "SHA2_256",
-            "publicKey": {
-                "rawBytes": base64(&log.key.der()),
-                "keyDetails": "PKIX_ECDSA_P256_SHA_256",
-                "validFor": {"start": "2020-01-01T00:00:00Z"},
-            },
-            "logId": {"keyId": base64(&log.id)},
-        }],
-        "certificateAuthorities": [{
-            "uri": "https://fulcio.example",
-            "certChain": {"certificates": [{"rawBytes": der}]},
-            "validFor": {"start": "2020-01-01T00:00:00Z"},
-        }],
-        "ctlogs": [], "timestampAuthorities": [],
-    });
-    TrustedRoot::from_json(&root.to_string()).unwrap()
 }
 
 #[test]

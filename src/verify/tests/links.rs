@@ -1,6 +1,7 @@
 //! How certificates of one's own authorities hang together.
 
-use super::authorities::{Own, fulcio_root, text};
+use super::authorities::{Own, text};
+use super::chains::fulcio_root;
 use super::issue::{Issuer, Request};
 use super::world::{failed, proven};
 use crate::verify::{
@@ -217,6 +218,20 @@ fn keys_must_be_for_signing_certificates() {
         let (message, error) = refused(&file);
         assert!(matches!(error, Error::KeyUsage { .. }), "{error:?}");
         assert!(message.contains("CN=used"), "{message}");
+    }
+}
+
+#[test]
+fn certificates_for_something_else_are_refused() {
+    let (root, servers) = (
+        Issuer::root("root"),
+        Issuer::root_of(&Request::authority("servers").for_servers()),
+    );
+    let between = root.intermediate(Request::authority("servers").for_servers());
+    for file in [vec![&servers], vec![&root, &between]] {
+        let (message, error) = refused(&file);
+        assert!(matches!(error, Error::Purpose { .. }), "{error:?}");
+        assert!(message.contains("CN=servers"), "{message}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod evidence;
 mod keys;
+mod tags;
 
 use std::process::Output;
 

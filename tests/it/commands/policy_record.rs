@@ -1,5 +1,7 @@
 //! `policy record`, and `policy test` from what it has recorded.
 
+mod tags;
+
 use serde_json::{Value, json};
 
 use super::{ADMITTED, REFUSED, UNDECIDED, USAGE, Workplace, code, countersign, json, text};

@@ -18,7 +18,7 @@ pub(crate) use fault::Fault;
 
 use super::image::{Image, OCI_INDEX, sha256};
 use super::ports::free_port;
-use super::signing::SigningKey;
+use super::signing::{SigningKey, legacy_manifest};
 use fault::Rule;
 
 /// A registry on a port of its own. It ends with the test.
@@ -242,6 +242,22 @@ impl FakeRegistry {
         let signature = key.legacy_signature(&image.digest);
         self.push_tagged(repository, &image.cosign_tag("sig"), &signature);
         signature
+    }
+
+    /// Signs `image` as cosign 2 does when it is told names for it, and under no other name any more.
+    pub(crate) fn sign_legacy_as(
+        &self,
+        repository: &str,
+        image: &Image,
+        key: &SigningKey,
+        names: &[String],
+    ) {
+        let signed = names
+            .iter()
+            .map(|name| key.simple_signing_as(name, &image.digest));
+        let (layers, payloads): (Vec<_>, Vec<_>) = signed.unzip();
+        let signature = legacy_manifest(&layers, &payloads);
+        self.push_tagged(repository, &image.cosign_tag("sig"), &signature);
     }
 
     /// Signs `image` as cosign 3 does, with a bundle that the referrers API lists.

@@ -30,6 +30,15 @@ pub(super) struct Place {
     placeholders: Vec<(String, String)>,
 }
 
+/// The certificate of an authority that had expired when anything here was signed.
+fn expired_authority() -> String {
+    let path = "../chains/trusted_root_expired_intermediate.json";
+    let root = corpus::json(path);
+    let certificates = &root["certificateAuthorities"][0]["certChain"]["certificates"];
+    let der = certificates[0]["rawBytes"].as_str().unwrap();
+    format!("-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n")
+}
+
 /// A text in double quotes, as YAML and JSON have it.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
@@ -52,6 +61,10 @@ impl Place {
         let rekor = chain("rekor1.pub");
         write("rekor.pub", &rekor);
         write("fulcio.pem", &chain("fulcio-chain.pem"));
+        write(
+            "fulcios.pem",
+            &(expired_authority() + &chain("fulcio-chain.pem")),
+        );
         write("roguefulcio.pem", &chain("roguefulcio-chain.pem"));
         let base64 = |text: &str| BASE64_STANDARD.encode(text);
         let mut placeholders = vec![

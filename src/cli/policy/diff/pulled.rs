@@ -17,7 +17,10 @@ pub(super) struct Pulled {
     pub(super) digest: Option<Digest>,
     /// The tags that it was asked for through.
     pub(super) tags: BTreeSet<String>,
-    /// How often it was asked for.
+    /// Whether it was asked for by its digest as well.
+    #[serde(skip)]
+    by_digest: bool,
+    /// How often it was asked for. The log does not say of each pull by which tag.
     pub(super) pulls: u64,
     /// When it was last decided about.
     pub(super) last_asked: Timestamp,
@@ -32,6 +35,29 @@ impl Pulled {
             repository: self.repository.clone(),
             digest,
         })
+    }
+
+    /// What it was asked for by: its digest, the tags in the log, and those that are `stored`.
+    pub(super) fn references(&self, stored: Vec<Tag>) -> Vec<Option<Tag>> {
+        let mut tags = self.tags();
+        tags.extend(stored);
+        tags.sort_unstable();
+        tags.dedup();
+        let digest = (self.by_digest || tags.is_empty()).then_some(None);
+        digest
+            .into_iter()
+            .chain(tags.into_iter().map(Some))
+            .collect()
+    }
+
+    /// The same, asked for by this tag or by its digest alone.
+    pub(super) fn by(&self, tag: Option<&Tag>) -> Self {
+        let tags = tag.map(|tag| tag.as_str().to_owned());
+        Self {
+            tags: tags.into_iter().collect(),
+            by_digest: tag.is_none(),
+            ..self.clone()
+        }
     }
 
     pub(super) fn tags(&self) -> Vec<Tag> {
@@ -59,11 +85,13 @@ pub(super) fn pulled(records: &[Record]) -> Vec<Pulled> {
             repository,
             digest: record.digest,
             tags: BTreeSet::new(),
+            by_digest: false,
             pulls: 0,
             last_asked: record.time,
             logged: record.decision,
         });
         pulled.pulls = pulled.pulls.saturating_add(pulls);
+        pulled.by_digest |= tag.is_none();
         pulled.tags.extend(tag);
     }
     let mut found: Vec<_> = found.into_values().collect();

@@ -16,7 +16,7 @@ pub(super) struct Report {
     pub(super) decisions: usize,
     /// Whether those are all there are.
     pub(super) complete: bool,
-    /// How many images they are about.
+    /// How many images they are about. One that some of its tags make a difference for counts for each outcome.
     pub(super) images: usize,
     /// How many of them are decided about as before.
     pub(super) same: usize,
@@ -82,6 +82,14 @@ impl Report {
 }
 
 impl Compared {
+    /// Whether both are decided alike, for whatever reason in detail.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let outcome = |it: &Self| {
+            [&it.was, &it.would_be].map(|verdict| (verdict.decision, verdict.kind, verdict.basis))
+        };
+        outcome(self) == outcome(other)
+    }
+
     fn render(&self) -> String {
         let Pulled {
             repository,
@@ -89,7 +97,7 @@ impl Compared {
             tags,
             pulls,
             last_asked,
-            logged: _,
+            ..
         } = &self.pulled;
         let tags: Vec<_> = tags.iter().map(String::as_str).collect();
         let tags = tags.join(", ");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::signed_identity;
 use crate::config::authorities;
-use crate::config::documents::root_document::{Operator, RootDocument, authority, log};
+use crate::config::documents::root_document::{RootDocument, log, roots};
 use crate::config::documents::trust_root::decode;
 use crate::config::reader::{Field, Reader, Section, describe};
 use crate::policy::{
@@ -244,7 +244,8 @@ fn read_fulcio(
             return None;
         }
     };
-    let Some(certificates) = authority(&Operator::default(), &certificates) else {
+    // Each is a root, whether another of the file signed it or not: one that has expired takes none down with it.
+    let Some(authorities) = roots(&certificates) else {
         reader.problem(
             &place,
             "no PEM certificates",
@@ -258,7 +259,7 @@ fn read_fulcio(
         certificate_authorities: None,
         extensions: BTreeMap::new(),
     };
-    Some((AuthoritySigner::Identity(identity), vec![certificates]))
+    Some((AuthoritySigner::Identity(identity), authorities))
 }
 
 /// Whether it cannot be a name of another kind, such as that of a workflow.

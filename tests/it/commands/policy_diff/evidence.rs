@@ -365,4 +365,15 @@ spec:
         .unwrap();
     let (_, report) = pulled.report(second).await;
     assert_eq!(changes(&report, "differences"), only_two, "{report}");
+    // Tags that lead elsewhere by now take no policy away, and the proxy would ask about them.
+    let moved = Image::new("moved").digest;
+    let moved = database.execute("UPDATE tags SET digest = ?1", [moved]);
+    assert_eq!(moved.unwrap(), 2);
+    let (status, report) = pulled.report(second).await;
+    assert_eq!(status, UNDECIDED, "{report}");
+    assert_eq!(
+        report["cannot_tell"].as_array().unwrap().len(),
+        2,
+        "{report}"
+    );
 }
