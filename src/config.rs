@@ -41,6 +41,7 @@ pub use crate::server::Compat;
 pub use crate::server::route::RepositoryPrefix;
 pub use problem::{Position, Problem, Problems, Warning};
 pub use server::{Server, TlsFiles};
+pub use trusted_roots::PUBLIC_GOOD;
 pub use upstreams::{Credentials, Upstream};
 pub use yaml::Source;
 

@@ -97,7 +97,7 @@ fn read_policy(
         .and_then(|field| read_images(&field, surroundings, reader));
     let exclude = section
         .get("exclude")
-        .map(|field| read_patterns(&field, reader))
+        .map(|field| read_exclusions(&field, images.as_deref(), reader))
         .unwrap_or_default();
     let mode = section
         .get("mode")
@@ -330,6 +330,23 @@ fn read_images(
         }
     }
     Some(images)
+}
+
+fn read_exclusions(
+    field: &Field<'_>,
+    images: Option<&[Pattern]>,
+    reader: &mut Reader,
+) -> Vec<Pattern> {
+    let exclude = read_patterns(field, reader);
+    for pattern in images.unwrap_or_default() {
+        if let Some(exclusion) = exclude.iter().find(|it| pattern.is_within(it)) {
+            reader.warn(
+                field,
+                format!("`{pattern}` covers nothing: `{exclusion}` excludes all of it"),
+            );
+        }
+    }
+    exclude
 }
 
 /// The patterns that are valid; the others have been reported.

@@ -50,6 +50,10 @@ pub trait ImportedCoverage: std::fmt::Debug + Send + Sync {
     fn describe(&self) -> Value;
     /// The patterns as written, for messages.
     fn patterns(&self) -> Vec<String>;
+    /// The patterns of what is not covered after all as written, for messages.
+    fn excluded(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What holds of an image of which it is not certain whether it is covered, such as one that was asked for by digest
@@ -130,6 +134,15 @@ impl Coverage {
         match self {
             Self::Names { images, .. } => images.iter().map(ToString::to_string).collect(),
             Self::Imported(imported) => imported.patterns(),
+        }
+    }
+
+    /// The patterns of what is not covered after all as written, for messages.
+    #[must_use]
+    pub fn excluded(&self) -> Vec<String> {
+        match self {
+            Self::Names { exclude, .. } => exclude.iter().map(ToString::to_string).collect(),
+            Self::Imported(imported) => imported.excluded(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! `countersign policy check`.
 
+mod beside;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -10,6 +12,7 @@ use crate::cli::{EXIT_NO, EXIT_USAGE, environment};
 use crate::config::check::{Checked, check};
 use crate::config::{Position, Problem, Warning};
 use crate::policy::{Mode, Policy};
+use beside::Beside;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -36,6 +39,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Serialize)]
 struct Report {
     policies: Vec<PolicyReport>,
+    #[serde(flatten)]
+    beside: Beside,
     problems: Vec<Finding>,
     warnings: Vec<Finding>,
 }
@@ -48,9 +53,12 @@ pub(super) struct PolicyReport {
     line: Option<usize>,
     mode: &'static str,
     covers: Vec<String>,
+    excludes: Vec<String>,
     /// Whether tags can make a difference.
     is_about_tags: bool,
     requires: Vec<String>,
+    /// Where signatures are looked for besides.
+    signature_repositories: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,10 +104,17 @@ fn render(checked: &Checked) -> String {
         }
         text.push_str(&format!("policy {} ({})\n", policy.name, policy.mode));
         text.push_str(&format!("  covers {}\n", policy.covers.join(", ")));
+        if !policy.excludes.is_empty() {
+            text.push_str(&format!("  excludes {}\n", policy.excludes.join(", ")));
+        }
         for line in &policy.requires {
             text.push_str(&format!("  requires {line}\n"));
         }
+        for repository in &policy.signature_repositories {
+            text.push_str(&format!("  looks for signatures in {repository} too\n"));
+        }
     }
+    text.push_str(&Beside::new(checked).render());
     for warning in &checked.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
@@ -127,6 +142,7 @@ impl Report {
                 .iter()
                 .map(|policy| PolicyReport::new(policy))
                 .collect(),
+            beside: Beside::new(checked),
             problems: checked.problems.iter().map(Finding::from).collect(),
             warnings: checked.warnings.iter().map(Finding::from).collect(),
         }
@@ -144,8 +160,14 @@ impl PolicyReport {
                 Mode::Audit => "audit",
             },
             covers: policy.coverage.patterns(),
+            excludes: policy.coverage.excluded(),
             is_about_tags: policy.coverage.is_about_tags(),
             requires: requirements(policy),
+            signature_repositories: policy
+                .signature_repositories
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 }
@@ -185,3 +207,6 @@ impl From<&Warning> for Finding {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -322,7 +322,7 @@ fn read_coverage(
     let mut skip = Vec::new();
     for field in list.map(|it| it.items(reader)).unwrap_or_default() {
         let pattern = field.text(reader)?;
-        note_skipped(pattern, &field, reader);
+        note_skipped(pattern, &images, &field, reader);
         skip.push(pattern.to_owned());
     }
     Some(ImageCoverage::new(images, skip, doubt))
@@ -368,7 +368,14 @@ fn note_pattern(
 }
 
 /// The same of a pattern that takes images away.
-fn note_skipped(pattern: &str, field: &Field<'_>, reader: &mut Reader) {
+fn note_skipped(pattern: &str, images: &[String], field: &Field<'_>, reader: &mut Reader) {
+    let mut images = images.iter();
+    if let Some(image) = images.find(|it| ImageCoverage::skips_all_of(pattern, it)) {
+        reader.warn(
+            field,
+            format!("`{image}` covers nothing: `{pattern}` skips all of it"),
+        );
+    }
     if !can_end_with_tag(pattern) {
         reader.warn(
             field,

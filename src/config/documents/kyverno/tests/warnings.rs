@@ -27,6 +27,18 @@ fn says_what_its_author_may_not_expect() {
             &["`ghcr.io/org/app` skips nothing"],
         ),
         (
+            "imageReferences: ['ghcr.io/org/*']\nskipImageReferences: ['*']",
+            &["`ghcr.io/org/*` covers nothing: `*` skips all of it"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/org/a*', 'ghcr.io/org/b*']\nskipImageReferences: ['ghcr.io/org/b*']",
+            &["`ghcr.io/org/b*` covers nothing"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/org/app:v1']\nskipImageReferences: ['ghcr.io/*:*']",
+            &["`ghcr.io/org/app:v1` covers nothing"],
+        ),
+        (
             "imageReferences: ['ghcr.io/org/app']",
             &["covers nothing", "end with a tag"],
         ),
@@ -132,6 +144,10 @@ fn shows_an_identity_that_is_also_accepted() {
         (
             "subject: s, rekor: {ignoreTlog: true}",
             &["a signed timestamp is required"],
+        ),
+        (
+            "subject: s, ctlog: {ignoreSCT: true}",
+            &["certificates that were never published are accepted"],
         ),
     ] {
         let entry = format!(
