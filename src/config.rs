@@ -16,6 +16,7 @@ mod file;
 pub mod freshness;
 mod key_providers;
 mod limits;
+mod lookalikes;
 mod members;
 mod policies;
 mod problem;

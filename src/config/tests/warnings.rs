@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::requirements::authority;
 use super::*;
 
 #[test]
@@ -72,5 +73,94 @@ fn an_exception_that_is_over_or_for_a_whole_registry_is_told() {
     }
     for about in ["images: ['ghcr.io/org/**', 'ghcr.io/*']", &digest] {
         assert_eq!(with(about, &late), [""; 0], "{about}");
+    }
+}
+
+#[test]
+fn an_identity_that_says_something_else_than_it_seems_is_told() {
+    let directory = Directory::new();
+    let with = |identity: &str| directory.warnings(&authority(identity));
+    for (identity, said) in [
+        (
+            "certificate_identity_regexp: 'https://github\\.com/org.*', certificate_oidc_issuer: i",
+            "certificate_identity_regexp: `https://github\\.com/org.*` also accepts `https://github.com/org-evil/x/",
+        ),
+        (
+            "certificate_identity: a, certificate_oidc_issuer_regexp: 'https://gitlab\\.com.*'",
+            "also accepts `https://gitlab.com.evil.example/x`",
+        ),
+        (
+            "certificate_identity: 'https://github.com/org/*', certificate_oidc_issuer: i",
+            "certificate_identity: `https://github.com/org/*` is compared as it is: `*` stands for itself",
+        ),
+        (
+            "certificate_identity: a, certificate_oidc_issuer: 'https://*.corp.example'",
+            "certificate_oidc_issuer: `https://*.corp.example` is compared as it is",
+        ),
+        (
+            "certificate_identity: a, certificate_oidc_issuer: b, certificate_extensions: {github_workflow_ref: 'refs/tags/*'}",
+            "github_workflow_ref: `refs/tags/*` is compared as it is",
+        ),
+        (
+            "certificate_identity_regexp: 'https://github.com/org/.*', certificate_oidc_issuer: i",
+            "a dot stands for any character in `github.com`: write `github\\.com`",
+        ),
+        // One warning for an expression is enough.
+        (
+            "certificate_identity_regexp: 'https://github.com/org.*', certificate_oidc_issuer: i",
+            "also accepts",
+        ),
+    ] {
+        let warnings = with(identity);
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(said),
+            "{identity}: {warnings:?}"
+        );
+    }
+    let quiet = "certificate_identity_regexp: 'https://github\\.com/org/.*', \
+                 certificate_oidc_issuer: 'https://token.actions.githubusercontent.com'";
+    assert_eq!(with(quiet), [""; 0]);
+    let other = directory.warnings(
+        "upstreams: {ghcr.io: {}}
+policies: [{name: p, images: [ghcr.io/org/a], authorities: [{certificate_identity_regexp: '${PASSWORD}.*', certificate_oidc_issuer_regexp: 'https://${PASSWORD}.*'}]}]",
+    );
+    assert!(
+        !other.is_empty() && !other.join("").contains("hunter2"),
+        "{other:?}"
+    );
+}
+
+#[test]
+fn an_expression_that_revokes_nobody_is_told() {
+    let directory = Directory::new();
+    let with = |identity: &str| {
+        directory.warnings(&with_policy(&format!(
+            "revoked: {{identities: [{identity}]}}"
+        )))
+    };
+    for (identity, said) in [
+        (
+            "{regexp: 'external-secrets'}",
+            "revoked.identities[0].regexp: an expression must match the whole identity, and none is just \
+             `external-secrets`: write `.*external-secrets.*`",
+        ),
+        ("{regexp: 'a.*b'}", "write `.*a.*b.*`"),
+        ("'https://github.com/org/*'", "`*` stands for itself"),
+    ] {
+        let warnings = with(identity);
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(said),
+            "{identity}: {warnings:?}"
+        );
+    }
+    for identity in [
+        "{regexp: '.*external-secrets'}",
+        "{regexp: 'external.+'}",
+        "{regexp: '.*'}",
+        "{regexp: 'https://github\\.com/org/.*'}",
+        "{regexp: 'mallory@corp\\.example'}",
+        "mallory@corp.example",
+    ] {
+        assert_eq!(with(identity), [""; 0], "{identity}");
     }
 }
