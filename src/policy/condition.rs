@@ -1,5 +1,6 @@
 //! Conditions over attestations, in the Common Expression Language.
 
+mod checks;
 mod numbers;
 mod steps;
 
@@ -33,6 +34,8 @@ pub struct Condition {
     /// With its steps counted.
     expression: IdedExpr,
     numbers: Numbers,
+    /// What it says of every statement, if it looks at none.
+    constant: Option<bool>,
 }
 
 /// The expression does not compile, or asks for what there is not.
@@ -47,6 +50,15 @@ pub enum ConditionSyntaxError {
     /// A variable that no attestation has.
     #[error("`{0}` is not known; a condition sees `statement` and `predicate`")]
     UnknownVariable(String),
+    /// A function that the language does not have.
+    #[error("there is no function `{0}`")]
+    UnknownFunction(String),
+    /// Something other than true or false, whatever is signed.
+    #[error("the condition is neither true nor false but {0}")]
+    NotBoolean(&'static str),
+    /// An expression that looks at nothing signed, and has no answer.
+    #[error("the condition never has an answer: {0}")]
+    NeverAnswers(ConditionError),
 }
 
 /// The condition gave no answer for a statement. It is not met.
@@ -77,7 +89,8 @@ impl Condition {
     /// Compiles `source`.
     ///
     /// # Errors
-    /// When it is no expression, is too long, or refers to a variable other than `statement` and `predicate`.
+    /// When it is no expression, is too long, refers to a variable other than `statement` and `predicate` or to a
+    /// function that there is not, or can be neither true nor false.
     pub fn new(source: &str) -> Result<Self, ConditionSyntaxError> {
         if source.len() > Self::SOURCE_BYTES_MAX {
             return Err(ConditionSyntaxError::TooLong);
@@ -86,11 +99,29 @@ impl Condition {
         if let Some(name) = unknown_variable(program.expression(), &mut Vec::new()) {
             return Err(ConditionSyntaxError::UnknownVariable(name.to_owned()));
         }
-        Ok(Self {
+        if let Some(name) = checks::unknown_function(program.expression()) {
+            return Err(ConditionSyntaxError::UnknownFunction(name));
+        }
+        if let Some(other) = checks::never_boolean(program.expression()) {
+            return Err(ConditionSyntaxError::NotBoolean(other));
+        }
+        let mut condition = Self {
             source: source.to_owned(),
             expression: steps::counted(program.expression().clone()),
             numbers: Numbers::Whole,
-        })
+            constant: None,
+        };
+        if checks::is_constant(program.expression()) {
+            let answer = condition.evaluate_within(Self::STEPS_MAX, &serde_json::Value::Null);
+            condition.constant = Some(answer.map_err(ConditionSyntaxError::NeverAnswers)?);
+        }
+        Ok(condition)
+    }
+
+    /// What it says of every statement, if it looks at none.
+    #[must_use]
+    pub fn constant(&self) -> Option<bool> {
+        self.constant
     }
 
     /// An expression over `statement` that was put together from a document of another project, whose numbers are all
@@ -101,6 +132,7 @@ impl Condition {
             source,
             expression: steps::counted(expression),
             numbers: Numbers::Floating,
+            constant: None,
         }
     }
 }
@@ -302,8 +334,7 @@ mod tests {
             "predicate.missing",
             "predicate.missing == 1",
             "predicate.materials[7].uri == ''",
-            "unknown_function(predicate)",
-            "'x' + 1 == 'x1'",
+            "predicate.materials[0].uri + 1 == 'x1'",
         ] {
             assert!(
                 matches!(
@@ -313,7 +344,12 @@ mod tests {
                 "{source}"
             );
         }
-        for source in ["'true'", "1", "null", "predicate", "predicate.materials"] {
+        for source in [
+            "predicate",
+            "predicate.materials",
+            "predicate.buildDefinition.runs",
+            "statement.predicateType",
+        ] {
             assert!(
                 matches!(
                     condition(source).evaluate(&statement(), NOW),
@@ -365,6 +401,75 @@ mod tests {
             Condition::new(&long),
             Err(ConditionSyntaxError::TooLong)
         ));
+    }
+
+    #[test]
+    fn what_can_never_be_true_or_false_does_not_compile() {
+        for (source, other) in [
+            ("1 + 1", "a sum"),
+            ("predicate.x + predicate.y", "a sum"),
+            ("-predicate.x", "a number"),
+            ("size(predicate.materials)", "a number"),
+            ("'true'", "a text"),
+            ("string(predicate.x)", "a text"),
+            ("null", "null"),
+            ("statement", "the statement"),
+            ("bool", "a type"),
+            ("[true]", "a list"),
+            ("{'a': true}", "a map"),
+            ("predicate.map(m, m == 1)", "a list"),
+            ("predicate.filter(m, m == 1)", "a list"),
+            ("predicate.x == 1 ? 'yes' : 'no'", "a text"),
+            ("timestamp(predicate.x)", "a time"),
+            ("type(predicate.x)", "a type"),
+        ] {
+            let error = Condition::new(source).unwrap_err();
+            assert!(
+                matches!(error, ConditionSyntaxError::NotBoolean(it) if it == other),
+                "{source}: {error}"
+            );
+        }
+        for source in [
+            "predicate.x == 1 ? predicate.y : 'no'",
+            "predicate.exists_one(m, m == 1)",
+            "bool(predicate.x)",
+        ] {
+            assert!(Condition::new(source).is_ok(), "{source}");
+        }
+        let error = Condition::new("'x' + 1 == 'x1'").unwrap_err();
+        assert!(
+            matches!(error, ConditionSyntaxError::NeverAnswers(_)),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_function_that_there_is_not_does_not_compile() {
+        for source in [
+            "nofunc(predicate)",
+            "predicate.x.nofunc(1) == 1",
+            "predicate.all(m, nofunc(m))",
+            "true || nofunc(predicate)",
+        ] {
+            let error = Condition::new(source).unwrap_err();
+            assert!(
+                matches!(&error, ConditionSyntaxError::UnknownFunction(it) if it == "nofunc"),
+                "{source}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn knows_what_looks_at_nothing_signed() {
+        for (source, constant) in [
+            ("true", Some(true)),
+            ("1 > 2", Some(false)),
+            ("[1, 2].all(m, m > 0)", Some(true)),
+            ("predicate.x", None),
+            ("statement.predicateType == ''", None),
+        ] {
+            assert_eq!(condition(source).constant(), constant, "{source}");
+        }
     }
 
     /// Each of these takes a step for every pair of numbers, or more.

@@ -1,5 +1,6 @@
 //! Conditions over attestations in Rego, as cosign and policy-controller evaluate them: `data.sigstore.isCompliant`.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub enum RegoSyntaxError {
     /// Something whose answer does not depend on the statement alone.
     #[error("`{0}` is not available: an answer depends on the statement alone")]
     Impure(&'static str),
+    /// A function that the language does not have, or not here.
+    #[error("there is no function `{0}`")]
+    UnknownFunction(String),
     /// Nothing there that can be asked.
     #[error("there is no `isCompliant` in `package sigstore`")]
     NoRule,
@@ -79,6 +83,14 @@ impl RegoCondition {
         if !has_rule {
             return Err(RegoSyntaxError::NoRule);
         }
+        let mut checked = engine.clone();
+        checked
+            .compile_with_entrypoint(&RULE.into())
+            .map_err(|error| RegoSyntaxError::Parse(one_line(&error)))?;
+        if let Some(name) = unknown_function(&engine, source)? {
+            return Err(RegoSyntaxError::UnknownFunction(name));
+        }
+        refuse_default(checked)?;
         Ok(Self {
             source: source.to_owned(),
             engine,
@@ -141,6 +153,66 @@ fn parse(source: &str, first_version: bool) -> Result<Engine, String> {
     match engine.add_policy(PATH.to_owned(), source.to_owned()) {
         Ok(_package) => Ok(engine),
         Err(error) => Err(one_line(&error)),
+    }
+}
+
+/// The first function called that there is not. The engine finds out when it gets there, which may be at no pull or at
+/// every.
+fn unknown_function(engine: &Engine, source: &str) -> Result<Option<String>, RegoSyntaxError> {
+    let unreadable = |error: &dyn std::fmt::Display| RegoSyntaxError::Parse(one_line(error));
+    let tree = engine
+        .get_ast_as_json()
+        .map_err(|error| unreadable(&error))?;
+    let tree = serde_json::from_str(&tree).map_err(|error| unreadable(&error))?;
+    let mut called = BTreeSet::new();
+    collect_calls(&tree, source, &mut called);
+    let is_unknown = |name: &&str| {
+        // Called without arguments, every function fails, and says why.
+        let mut engine = engine.clone();
+        let call = format!("package sigstore\nprobe := {name}()");
+        let outcome = engine
+            .add_policy("probe.rego".to_owned(), call)
+            .and_then(|_package| engine.eval_rule("data.sigstore.probe".to_owned()));
+        outcome.is_err_and(|error| error.to_string().contains("could not find function"))
+    };
+    Ok(called.into_iter().find(is_unknown).map(str::to_owned))
+}
+
+/// The names of functions, as they are written where they are called.
+fn collect_calls<'s>(tree: &serde_json::Value, source: &'s str, called: &mut BTreeSet<&'s str>) {
+    use serde_json::Value;
+    match tree {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::Array(parts) => parts
+            .iter()
+            .for_each(|it| collect_calls(it, source, called)),
+        Value::Object(parts) => {
+            if let Some(function) = parts.get("Call").and_then(|call| call.get("fcn")) {
+                called.extend(written(function, source));
+            }
+            parts
+                .values()
+                .for_each(|it| collect_calls(it, source, called));
+        }
+    }
+}
+
+/// What stands in the source for a name, which is all there is in its node.
+fn written<'s>(name: &serde_json::Value, source: &'s str) -> Option<&'s str> {
+    let span = name.as_object()?.values().next()?.get("span")?;
+    let place = |key: &str| usize::try_from(span.get(key)?.as_u64()?).ok();
+    source.get(place("start")?..place("end")?)
+}
+
+/// A default that is no value fails every evaluation.
+fn refuse_default(mut engine: Engine) -> Result<(), RegoSyntaxError> {
+    engine.set_input(Value::new_object());
+    match engine.eval_rule(RULE.to_owned()) {
+        Err(error) if error.to_string().contains("default value") => {
+            Err(RegoSyntaxError::Parse(one_line(&error)))
+        }
+        // Anything else may come of there being no statement.
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -259,6 +331,49 @@ mod tests {
                 matches!(RegoCondition::new(&module), Err(RegoSyntaxError::Impure(_))),
                 "{call}"
             );
+        }
+    }
+
+    #[test]
+    fn what_there_is_not_is_refused() {
+        for (module, part) in [
+            ("default isCompliant = fals", "default value"),
+            ("isCompliant if input.x == tru", "undefined variable `tru`"),
+            ("isCompliant if nofunc(input)", "no function `nofunc`"),
+            (
+                "isCompliant if { false; nofunc(1) }",
+                "no function `nofunc`",
+            ),
+            (
+                "isCompliant if io.jwt.decode(input)",
+                "no function `io.jwt.decode`",
+            ),
+            (
+                "isCompliant if every x in input.l { nofunc(x) }",
+                "no function `nofunc`",
+            ),
+            (
+                "import data.lib\nisCompliant if lib.check(input)",
+                "no function `lib.check`",
+            ),
+            (
+                "check(x) if nofunc(x)\nisCompliant if check(input)",
+                "no function `nofunc`",
+            ),
+        ] {
+            let error = RegoCondition::new(&format!("package sigstore\n{module}")).unwrap_err();
+            assert!(error.to_string().contains(part), "{module}: {error}");
+        }
+        for module in [
+            "check(x) if x.a == 1\nisCompliant if check(input)",
+            "check(x) if x.a == 1\nisCompliant if data.sigstore.check(input)",
+            "default check(_) := false\nisCompliant if check(input)",
+            "isCompliant if 10 / object.get(input, \"n\", 0) == 2",
+            "isCompliant if { print(input); json.unmarshal(input.text).a == 1 }",
+            "isCompliant if { x := input.a with input as {\"a\": 1}; count(sprintf(\"%d\", [x])) == 1 }",
+        ] {
+            let condition = RegoCondition::new(&format!("package sigstore\n{module}"));
+            assert!(condition.is_ok(), "{module}: {condition:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::requirements::authority;
+use super::requirements::{authority, policy};
 use super::*;
 
 #[test]
@@ -162,5 +162,36 @@ fn an_expression_that_revokes_nobody_is_told() {
         "mallory@corp.example",
     ] {
         assert_eq!(with(identity), [""; 0], "{identity}");
+    }
+}
+
+#[test]
+fn a_condition_that_says_the_same_of_everything_is_told() {
+    let directory = Directory::new();
+    let with = |condition: &str| {
+        policy(&format!(
+            "attestations: [{{predicate_type: spdx, authorities: [{{key: a.pub}}], condition: '{condition}'}}]"
+        ))
+    };
+    for (condition, said) in [
+        ("true", "always true: any attestation of the type will do"),
+        ("1 > 2", "always false: every image is refused"),
+    ] {
+        let warnings = directory.warnings(&with(condition));
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(said),
+            "{condition}: {warnings:?}"
+        );
+    }
+    assert_eq!(directory.warnings(&with("predicate.a")), [""; 0]);
+    for (condition, said) in [
+        ("1 + 1", "the condition is neither true nor false but a sum"),
+        ("nofunc(predicate)", "there is no function `nofunc`"),
+    ] {
+        let problems = directory.problems(&with(condition));
+        assert!(
+            problems.len() == 1 && problems[0].contains(said),
+            "{condition}: {problems:?}"
+        );
     }
 }
