@@ -266,15 +266,15 @@ fn read_threshold(
     threshold
 }
 
+/// Whether there are fewer signers than are needed, which has been reported.
 pub(super) fn warn_of_too_few(
     field: &Field<'_>,
     count: usize,
     authorities: &[Arc<Authority>],
     reader: &mut Reader,
-) {
-    if let Some(distinct) = count_distinct(authorities)
-        && distinct < count
-    {
+) -> bool {
+    let distinct = count_distinct(authorities).filter(|distinct| *distinct < count);
+    if let Some(distinct) = distinct {
         reader.warn(
             field,
             format!(
@@ -282,10 +282,11 @@ pub(super) fn warn_of_too_few(
             ),
         );
     }
+    distinct.is_some()
 }
 
 /// How many signers there can be; `None` when an expression leaves it open.
-fn count_distinct(authorities: &[Arc<Authority>]) -> Option<usize> {
+pub(super) fn count_distinct(authorities: &[Arc<Authority>]) -> Option<usize> {
     let signers: Option<HashSet<_>> = authorities
         .iter()
         .map(|authority| match &authority.signer {

@@ -134,11 +134,8 @@ impl Matcher {
     pub fn exact(&self) -> Option<&str> {
         match self {
             Self::Exact(value) => Some(value),
-            Self::Expression { .. }
-            | Self::Search { .. }
-            | Self::Wildcard { .. }
-            | Self::Any(_)
-            | Self::All(_) => None,
+            Self::Wildcard { source, .. } => (!source.contains(['*', '?'])).then_some(source),
+            Self::Expression { .. } | Self::Search { .. } | Self::Any(_) | Self::All(_) => None,
         }
     }
 
