@@ -109,7 +109,7 @@ fn read_glob(field: &Field<'_>, reader: &mut Reader) -> Option<Glob> {
     let field = section.required("glob", help, reader)?;
     match Glob::new(field.text(reader)?) {
         Ok(glob) => {
-            if glob.is_about_tags() {
+            if !super::has_scheme(glob.source(), "covers", &field, reader) && glob.is_about_tags() {
                 reader.warn(
                     &field,
                     format!(

@@ -72,6 +72,13 @@ fn covers(policy: &Policy, name: &str, tags: &[&str]) -> bool {
 }
 
 #[test]
+fn a_glob_with_a_scheme_covers_nothing_and_says_so() {
+    let text = document("https://ghcr.io/**", &key_authority("ctlog: {}"), "");
+    let said = "`https://ghcr.io/**` covers nothing: names of images have no scheme";
+    assert!(warnings(&text).contains(said), "{}", warnings(&text));
+}
+
+#[test]
 fn published_documents_are_usable_or_refused_by_the_name_of_a_field() {
     let mut listed = 0;
     for row in OUTCOMES.lines() {

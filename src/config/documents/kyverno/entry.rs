@@ -336,6 +336,9 @@ fn note_pattern(
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
 ) {
+    if super::super::has_scheme(pattern, "covers", field, reader) {
+        return;
+    }
     let last = pattern.rsplit('/').next().unwrap_or(pattern);
     let mut hosts = surroundings.hosts.iter();
     if !surroundings.are_of_documents() && !hosts.any(|host| ImageCoverage::can_name(pattern, host))
@@ -369,6 +372,9 @@ fn note_pattern(
 
 /// The same of a pattern that takes images away.
 fn note_skipped(pattern: &str, images: &[String], field: &Field<'_>, reader: &mut Reader) {
+    if super::super::has_scheme(pattern, "skips", field, reader) {
+        return;
+    }
     let mut images = images.iter();
     if let Some(image) = images.find(|it| ImageCoverage::skips_all_of(pattern, it)) {
         reader.warn(
