@@ -44,6 +44,10 @@ pub trait ImportedCoverage: std::fmt::Debug + Send + Sync {
     /// Whether the reference as a user writes it is covered by the project's own rules, which know nothing of tags that
     /// are not in the reference.
     fn matches(&self, reference: &str) -> bool;
+    /// Whether the project knows the reference as one, also where nothing can be pulled under it here.
+    fn understands(&self, _reference: &str) -> bool {
+        false
+    }
     /// Whether tags can make a difference.
     fn is_about_tags(&self) -> bool;
     /// Everything that decides, for the hash of the policy; the same for the same meaning.

@@ -144,6 +144,10 @@ impl ImportedCoverage for ImageCoverage {
         any_matches(&self.images, &text) && !any_matches(&self.skip, &text)
     }
 
+    fn understands(&self, reference: &str) -> bool {
+        Image::parse(reference).is_some()
+    }
+
     fn is_about_tags(&self) -> bool {
         // Every tag is as good as none for what covers all of them, but not for what skips them.
         let is_about_some =
