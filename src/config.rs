@@ -225,8 +225,7 @@ impl Config {
         }
         let mut reader = Reader {
             problems,
-            warnings: Vec::new(),
-            files: BTreeSet::new(),
+            ..Reader::default()
         };
         let Some(mut root) = merged else {
             return Loaded {
@@ -243,6 +242,7 @@ impl Config {
             problems,
             warnings,
             files,
+            notes: _,
         } = reader;
         let config = if problems.is_empty() {
             Ok(Self { warnings, ..config })

@@ -23,6 +23,8 @@ pub struct Checked {
     pub problems: Vec<Problem>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Warning>,
+    /// What is left out and changes nothing.
+    pub notes: Vec<Warning>,
 }
 
 /// Reads configuration files and documents of policies, in whatever order, and goes on after every problem.
@@ -67,6 +69,7 @@ pub fn check(paths: &[PathBuf], environment: &dyn Fn(&str) -> Option<String>) ->
     reader
         .warnings
         .sort_by_key(|it| place(it.position.as_ref()));
+    reader.notes.sort_by_key(|it| place(it.position.as_ref()));
     Checked {
         policies: config.policies.policies.clone(),
         default: config.policies.default,
@@ -74,6 +77,7 @@ pub fn check(paths: &[PathBuf], environment: &dyn Fn(&str) -> Option<String>) ->
         revoked: config.policies.revoked.clone(),
         problems: reader.problems,
         warnings: reader.warnings,
+        notes: reader.notes,
     }
 }
 

@@ -23,6 +23,8 @@ use beside::Beside;
 Configuration files are merged, later ones over earlier ones. Documents are Kyverno's, policy-controller's and
 containers'; with a configuration they are read as if it named them under `policy_files`.
 
+What is left out of a document and changes nothing at a pull is a note, and never a reason to refuse it.
+
 Exit status: 0 usable, 1 problems (with --strict, warnings too), 64 bad usage.")]
 pub(super) struct Arguments {
     /// Configuration files and documents of policies.
@@ -43,6 +45,8 @@ struct Report {
     beside: Beside,
     problems: Vec<Finding>,
     warnings: Vec<Finding>,
+    /// What is left out and changes nothing; no warning, however strict.
+    notes: Vec<Finding>,
 }
 
 /// What is understood of a policy.
@@ -115,6 +119,9 @@ fn render(checked: &Checked) -> String {
         }
     }
     text.push_str(&Beside::new(checked).render());
+    for note in &checked.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
     for warning in &checked.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
@@ -125,8 +132,12 @@ fn render(checked: &Checked) -> String {
         1 => format!("1 {one}"),
         number => format!("{number} {many}"),
     };
+    let notes = match checked.notes.len() {
+        0 => String::new(),
+        number => format!(", {}", count(number, "note", "notes")),
+    };
     text.push_str(&format!(
-        "{}, {}, {}\n",
+        "{}, {}, {}{notes}\n",
         count(checked.policies.len(), "policy", "policies"),
         count(checked.problems.len(), "problem", "problems"),
         count(checked.warnings.len(), "warning", "warnings"),
@@ -145,6 +156,7 @@ impl Report {
             beside: Beside::new(checked),
             problems: checked.problems.iter().map(Finding::from).collect(),
             warnings: checked.warnings.iter().map(Finding::from).collect(),
+            notes: checked.notes.iter().map(Finding::from).collect(),
         }
     }
 }

@@ -169,3 +169,39 @@ revoked: {identities: [mallory@b.example]}
         serde_json::json!(["mallory@b.example"])
     );
 }
+
+#[test]
+fn what_changes_nothing_is_a_note_and_no_warning() {
+    let document = "apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata: {name: p}
+spec:
+  background: false
+  rules:
+    - name: r
+      match: {any: [{resources: {kinds: [Pod]}}]}
+      verifyImages:
+        - failureAction: Enforce
+          useCache: false
+          imageReferences: ['ghcr.io/org/*']
+          attestors: [{entries: [{keys: {kms: 'awskms:///alias/a'}}]}]
+";
+    let text = printed(&[("p.yaml", document)]);
+    assert_prints(
+        &text,
+        &[
+            "note: p.yaml:5:15: spec.background: `background` is about Kyverno's own work",
+            "note: p.yaml:11:21: spec.rules[0].verifyImages[0].useCache: `useCache`: a decision is kept",
+            "1 policy, 0 problems, 0 warnings, 2 notes",
+        ],
+    );
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("p.yaml");
+    fs::write(&path, document).unwrap();
+    let arguments = Arguments {
+        files: vec![path],
+        strict: true,
+        output: Format::Json,
+    };
+    assert_eq!(run(&arguments), 0);
+}
