@@ -47,7 +47,7 @@ pub(super) fn never_boolean(expression: &IdedExpr) -> Option<&'static str> {
         Expr::Map(_) | Expr::Struct(_) => Some("a map"),
         Expr::Call(call) => match (call.func_name.as_str(), call.args.as_slice()) {
             (operators::CONDITIONAL, [_, met, unmet]) => {
-                never_boolean(met).and(never_boolean(unmet))
+                never_boolean(met).and_then(|_| never_boolean(unmet))
             }
             (operators::ADD, _) => Some("a sum"),
             (
@@ -67,9 +67,15 @@ pub(super) fn never_boolean(expression: &IdedExpr) -> Option<&'static str> {
             ("type", _) => Some("a type"),
             _ => None,
         },
-        Expr::Comprehension(loops) => match &loops.result.expr {
-            Expr::Ident(name) if *name == loops.accu_var => never_boolean(&loops.accu_init),
-            _ => never_boolean(&loops.result),
-        },
+        // What a loop gathers begins as what it ends as.
+        Expr::Comprehension(loops) => {
+            let gathers =
+                matches!(&loops.result.expr, Expr::Ident(name) if *name == loops.accu_var);
+            never_boolean(if gathers {
+                &loops.accu_init
+            } else {
+                &loops.result
+            })
+        }
     }
 }
