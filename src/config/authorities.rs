@@ -350,6 +350,10 @@ fn read_extensions(field: &Field<'_>, reader: &mut Reader) -> BTreeMap<String, M
         let Some(text) = value.text(reader) else {
             continue;
         };
+        if text.is_empty() {
+            reader.problem(&value, "empty", "write the whole value");
+            continue;
+        }
         lookalikes::note_exact(text, &value, reader);
         if extensions
             .insert(known.to_owned(), Matcher::Exact(text.to_owned()))

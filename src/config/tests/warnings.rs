@@ -195,3 +195,57 @@ fn a_condition_that_says_the_same_of_everything_is_told() {
         );
     }
 }
+
+#[test]
+fn an_age_that_nothing_proves_is_told() {
+    let directory = Directory::new();
+    let with = |authority: &str| {
+        directory.warnings(&policy(&format!(
+            "authorities: [{{name: k, key: a.pub, {authority}}}], max_signature_age: 90d"
+        )))
+    };
+    let warnings = with("transparency_log: not_required");
+    assert!(
+        warnings.len() == 1
+            && warnings[0]
+                .contains("max_signature_age: signatures by `k` need neither a log entry"),
+        "{warnings:?}"
+    );
+    for proven in [
+        "transparency_log: required",
+        "transparency_log: not_required, signed_timestamp: required",
+    ] {
+        assert_eq!(with(proven), [""; 0], "{proven}");
+    }
+}
+
+#[test]
+fn plain_http_beyond_this_machine_is_told() {
+    let directory = Directory::new();
+    let with = |upstream: &str| {
+        directory.warnings(&format!(
+            "upstreams: {{{upstream}}}\npolicies: [{{name: p, images: ['**'], authorities: [{{key: a.pub}}]}}]"
+        ))
+    };
+    for upstream in [
+        "registry.internal: {plain_http: true}",
+        "192.0.2.1:5000: {plain_http: true}",
+        "localhost:5000: {endpoint: 'http://192.0.2.1', plain_http: true}",
+    ] {
+        let warnings = with(upstream);
+        assert!(
+            warnings.len() == 1
+                && warnings[0].contains("plain_http: plain HTTP beyond this machine"),
+            "{upstream}: {warnings:?}"
+        );
+    }
+    for upstream in [
+        "127.0.0.1:5000: {plain_http: true}",
+        "'[::1]:5000': {plain_http: true}",
+        "localhost:5000: {plain_http: true}",
+        "quay.io: {endpoint: 'http://127.0.0.1:5000', plain_http: true}",
+        "registry.internal: {plain_http: false}",
+    ] {
+        assert_eq!(with(upstream), [""; 0], "{upstream}");
+    }
+}

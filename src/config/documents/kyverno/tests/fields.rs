@@ -360,7 +360,7 @@ fn a_policy_that_verifies_nothing_says_so() {
             "an empty list of rules verifies no images",
         ),
         (
-            "[{name: r, verifyImages: []}]",
+            "[{name: r, match: {any: []}, verifyImages: []}]",
             "spec.rules[0].verifyImages",
             "an empty list verifies no images",
         ),
