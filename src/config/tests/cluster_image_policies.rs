@@ -90,7 +90,7 @@ fn two_authorities_of_one_name_are_refused() {
 fn a_glob_with_a_scheme_covers_nothing_and_says_so() {
     let text = document(
         "https://ghcr.io/**",
-        &&format!("[{}]", key_authority("ctlog: {}")),
+        &format!("[{}]", key_authority("ctlog: {}")),
         "",
     );
     let said = "`https://ghcr.io/**` covers nothing: names of images have no scheme";
