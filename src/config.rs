@@ -16,6 +16,7 @@ mod file;
 pub mod freshness;
 mod key_providers;
 mod limits;
+mod lookalikes;
 mod members;
 mod policies;
 mod problem;
@@ -41,6 +42,7 @@ pub use crate::server::Compat;
 pub use crate::server::route::RepositoryPrefix;
 pub use problem::{Position, Problem, Problems, Warning};
 pub use server::{Server, TlsFiles};
+pub use trusted_roots::PUBLIC_GOOD;
 pub use upstreams::{Credentials, Upstream};
 pub use yaml::Source;
 
@@ -223,8 +225,7 @@ impl Config {
         }
         let mut reader = Reader {
             problems,
-            warnings: Vec::new(),
-            files: BTreeSet::new(),
+            ..Reader::default()
         };
         let Some(mut root) = merged else {
             return Loaded {
@@ -241,6 +242,7 @@ impl Config {
             problems,
             warnings,
             files,
+            notes: _,
         } = reader;
         let config = if problems.is_empty() {
             Ok(Self { warnings, ..config })

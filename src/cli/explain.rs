@@ -2,6 +2,7 @@
 
 mod advice;
 mod text;
+mod wording;
 
 use serde::Serialize;
 
@@ -14,11 +15,9 @@ use super::{EXIT_UNDECIDED, block_on, chain};
 use crate::config::Config;
 use crate::decision_log::{Record, SourceReport};
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::{
-    Authority, AuthoritySigner, Coverage, Matcher, Mode, Policy, Requirement, SignatureRequirement,
-    SignedName,
-};
+use crate::policy::{Coverage, Mode, Policy};
 use crate::state::EvidenceSource;
+pub(super) use wording::requirements;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -190,150 +189,5 @@ impl From<EvidenceSource> for SourceExplanation {
             repository: source.repository,
             report: source.report,
         }
-    }
-}
-
-/// What a policy requires, a line for each thing.
-pub(super) fn requirements(policy: &Policy) -> Vec<String> {
-    let mut lines = Vec::new();
-    describe_requirement(&policy.requirement, &mut lines);
-    match &policy.signed_name {
-        SignedName::Any => {}
-        SignedName::Repository => {
-            lines.push("the name inside the signature is this repository".to_owned());
-        }
-        SignedName::RepositoryAndTag => lines.push(
-            "the name inside the signature is this repository with the tag that is asked for, or with any tag where \
-             the digest is"
-                .to_owned(),
-        ),
-        SignedName::Renamed(renaming) => lines.push(format!(
-            "the name inside the signature is this repository, with {} in the place of {} where it begins so, and with \
-             the tag that is asked for, or with any tag where the digest is",
-            renaming.signed_prefix, renaming.prefix
-        )),
-        SignedName::OtherRepository(repository) => lines.push(format!(
-            "the name inside the signature is {repository}, with any tag or none"
-        )),
-        SignedName::OtherReference(named) => {
-            lines.push(format!("the name inside the signature is {named}"));
-        }
-    }
-    if let Some(age) = policy.max_signature_age {
-        let age = jiff::SignedDuration::try_from(age).unwrap_or(jiff::SignedDuration::MAX);
-        lines.push(format!("signatures no older than {age:#}"));
-    }
-    lines
-}
-
-/// What is required, a line for each thing that must hold.
-fn describe_requirement(requirement: &Requirement, lines: &mut Vec<String>) {
-    match requirement {
-        Requirement::All(of) => of.iter().for_each(|it| describe_requirement(it, lines)),
-        Requirement::Signature(signature) => lines.push(signed_by(signature)),
-        Requirement::Signers { count, of } => {
-            let by: Vec<_> = of.iter().map(|it| describe(&it.authority)).collect();
-            let by = by.join(", or ");
-            lines.push(match count {
-                1 => format!("a signature by {by}"),
-                count => format!("signatures by {count} distinct of {by}"),
-            });
-            let annotations = of.first().map(|it| &it.annotations);
-            for (key, value) in annotations.into_iter().flatten() {
-                lines.push(format!("the signed annotation {key}={value}"));
-            }
-        }
-        Requirement::Attestation(attestation) => {
-            let mut line = format!(
-                "an attestation {} by {}",
-                attestation.predicate_type,
-                list(&attestation.authorities)
-            );
-            if attestation.condition.is_some() {
-                line.push_str(", meeting its condition");
-            }
-            lines.push(line);
-        }
-        Requirement::Nothing => {
-            lines.push("nothing: whatever is covered is let through".to_owned())
-        }
-        Requirement::Refusal { message } => lines.push(format!("refuses everything: {message}")),
-        Requirement::Any(of) => lines.push(format!("any of: {}", group(of))),
-        Requirement::AtLeast { count, of } => {
-            lines.push(format!(
-                "at least {count}, by distinct signers, of: {}",
-                group(of)
-            ));
-        }
-    }
-}
-
-fn group(members: &[Requirement]) -> String {
-    let described = members.iter().map(|member| {
-        let mut lines = Vec::new();
-        describe_requirement(member, &mut lines);
-        format!("({})", lines.join(", and "))
-    });
-    described.collect::<Vec<_>>().join(" ")
-}
-
-fn signed_by(signature: &SignatureRequirement) -> String {
-    let mut line = format!("a signature by {}", describe(&signature.authority));
-    for (key, value) in &signature.annotations {
-        line.push_str(&format!(", with the annotation {key}={value}"));
-    }
-    line
-}
-
-fn list(authorities: &[std::sync::Arc<Authority>]) -> String {
-    let described: Vec<_> = authorities.iter().map(|it| describe(it)).collect();
-    described.join(", or ")
-}
-
-/// An authority in a phrase.
-fn describe(authority: &Authority) -> String {
-    let mut phrase = match &authority.signer {
-        AuthoritySigner::Key { reference, keys } => {
-            let versions: Vec<_> = keys
-                .versions()
-                .iter()
-                .map(|version| version.key.fingerprint.to_string())
-                .collect();
-            if versions.is_empty() {
-                // Not asked for yet.
-                format!("key {reference}")
-            } else {
-                format!("key {reference} ({})", versions.join(", "))
-            }
-        }
-        AuthoritySigner::Identity(requirement) => format!(
-            "{} certified {}",
-            value(&requirement.identity),
-            requirement.oidc_issuer.as_ref().map_or_else(
-                || "by an authority of its own".to_owned(),
-                |issuer| format!("for {}", value(issuer))
-            )
-        ),
-    };
-    if authority.transparency_log {
-        phrase.push_str(", in a transparency log");
-    }
-    if authority.signed_timestamp {
-        phrase.push_str(", with a signed timestamp");
-    }
-    if authority.root_parts.is_some() {
-        phrase.push_str(", by logs or timestamp authorities that the policy names");
-    }
-    phrase
-}
-
-fn value(matcher: &Matcher) -> String {
-    match matcher {
-        Matcher::Exact(value) => value.clone(),
-        Matcher::Expression { .. }
-        | Matcher::Search { .. }
-        | Matcher::Wildcard { .. }
-        | Matcher::Any(_)
-        | Matcher::All(_) => format!("/{}/", matcher.source()),
     }
 }

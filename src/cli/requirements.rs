@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use identity::Identity;
-use problems::in_terms_of_flags;
+use problems::{in_terms_of_flags, warning_in_terms_of_flags};
 
 use super::output::tell;
 use super::{ConfigFiles, EXIT_USAGE, environment};
@@ -114,10 +114,20 @@ impl Requirements {
             path: PathBuf::new(),
             text: escape(&document.to_string()),
         };
-        Config::from_sources(&[source], &environment).map_err(|problems| {
-            tell(&in_terms_of_flags(problems).to_string());
-            EXIT_USAGE
-        })
+        match Config::from_sources(&[source], &environment) {
+            Ok(config) => Ok(Config {
+                warnings: config
+                    .warnings
+                    .iter()
+                    .map(warning_in_terms_of_flags)
+                    .collect(),
+                ..config
+            }),
+            Err(problems) => {
+                tell(&in_terms_of_flags(problems).to_string());
+                Err(EXIT_USAGE)
+            }
+        }
     }
 
     /// What a person should know who expected cosign's reading of the expressions, about an image that was refused.

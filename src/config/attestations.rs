@@ -123,7 +123,20 @@ pub(super) fn read_predicate_type(
 
 fn read_condition(field: &Field<'_>, reader: &mut Reader) -> Option<Condition> {
     match Condition::new(field.text(reader)?) {
-        Ok(condition) => Some(condition),
+        Ok(condition) => {
+            match condition.constant() {
+                Some(true) => reader.warn(
+                    field,
+                    "the condition looks at nothing signed and is always true: any attestation of the type will do",
+                ),
+                Some(false) => reader.warn(
+                    field,
+                    "the condition looks at nothing signed and is always false: every image is refused",
+                ),
+                None => {}
+            }
+            Some(condition)
+        }
         Err(error) => {
             reader.problem(
                 field,

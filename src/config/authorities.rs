@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::members;
 use super::reader::{Field, Reader, Section, describe};
 use super::trusted_roots::{PUBLIC_GOOD, TrustedRoots};
+use super::{lookalikes, members};
 use crate::keys;
 use crate::policy::{Authority, AuthoritySigner, IdentityRequirement, KeySet, Matcher, Root};
 use crate::trust;
@@ -350,6 +350,11 @@ fn read_extensions(field: &Field<'_>, reader: &mut Reader) -> BTreeMap<String, M
         let Some(text) = value.text(reader) else {
             continue;
         };
+        if text.is_empty() {
+            reader.problem(&value, "empty", "write the whole value");
+            continue;
+        }
+        lookalikes::note_exact(text, &value, reader);
         if extensions
             .insert(known.to_owned(), Matcher::Exact(text.to_owned()))
             .is_some()
@@ -377,9 +382,14 @@ fn read_matcher(
                 reader.problem(&field, "empty", "write the whole value");
                 return None;
             }
+            lookalikes::note_exact(text, &field, reader);
             Some(Matcher::Exact(text.to_owned()))
         }
-        (None, Some(field)) => read_expression(&field, reader),
+        (None, Some(field)) => {
+            let matcher = read_expression(&field, reader)?;
+            lookalikes::note_expression(&matcher, &field, reader);
+            Some(matcher)
+        }
         (Some(_), Some(_)) => {
             reader.problem(
                 section.field(),
@@ -403,15 +413,7 @@ fn read_matcher(
 /// An expression over the whole value.
 pub(super) fn read_expression(field: &Field<'_>, reader: &mut Reader) -> Option<Matcher> {
     match Matcher::expression(field.text(reader)?) {
-        Ok(matcher) => {
-            if matcher.constrains_little() {
-                reader.warn(
-                    field,
-                    format!("`{}` matches almost anybody", field.written()),
-                );
-            }
-            Some(matcher)
-        }
+        Ok(matcher) => Some(matcher),
         Err(error) => {
             reader.problem(
                 field,

@@ -6,17 +6,25 @@ use std::sync::Arc;
 use super::reader::{Field, Reader};
 use super::yaml::{self, Key, Node, Scalar, Source, Value};
 use super::{Position, Problem, Warning, read, read_file};
-use crate::policy::Policy;
+use crate::policy::{DefaultAction, Exception, Policy, Revoked};
 
 /// What there is to say about a set of files.
 #[derive(Debug)]
 pub struct Checked {
     /// The policies that are usable, in order.
     pub policies: Vec<Arc<Policy>>,
+    /// What happens to a name that no policy covers.
+    pub default: DefaultAction,
+    /// What is let through although a policy refuses it.
+    pub exceptions: Vec<Arc<Exception>>,
+    /// What is refused whatever vouches for it.
+    pub revoked: Revoked,
     /// What is wrong.
     pub problems: Vec<Problem>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Warning>,
+    /// What is left out and changes nothing.
+    pub notes: Vec<Warning>,
 }
 
 /// Reads configuration files and documents of policies, in whatever order, and goes on after every problem.
@@ -61,10 +69,15 @@ pub fn check(paths: &[PathBuf], environment: &dyn Fn(&str) -> Option<String>) ->
     reader
         .warnings
         .sort_by_key(|it| place(it.position.as_ref()));
+    reader.notes.sort_by_key(|it| place(it.position.as_ref()));
     Checked {
         policies: config.policies.policies.clone(),
+        default: config.policies.default,
+        exceptions: config.policies.exceptions.clone(),
+        revoked: config.policies.revoked.clone(),
         problems: reader.problems,
         warnings: reader.warnings,
+        notes: reader.notes,
     }
 }
 

@@ -111,6 +111,19 @@ pub(super) fn read_name(document: &Section<'_>, reader: &mut Reader) -> Option<S
     }
 }
 
+/// Whether a pattern has a scheme, which no name of an image has; it has been reported then. `matches` is what it does
+/// not do.
+fn has_scheme(pattern: &str, matches: &str, field: &Field<'_>, reader: &mut Reader) -> bool {
+    let has_scheme = pattern.contains("://");
+    if has_scheme {
+        let message = format!(
+            "`{pattern}` {matches} nothing: names of images have no scheme such as `https://`"
+        );
+        reader.warn(field, message);
+    }
+    has_scheme
+}
+
 /// What becomes of what it covers, if nothing of that is refused: it audits, or requires nothing.
 fn waives(mode: Mode, requirement: &Requirement) -> Option<&'static str> {
     match mode {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::policies::read_patterns;
 use super::reader::{Field, Reader, Section};
+use crate::clock;
 use crate::oci::Digest;
 use crate::policy::exception::{Exception, Scope};
 
@@ -40,13 +41,41 @@ fn read_one(field: &Field<'_>, reader: &mut Reader) -> Option<Exception> {
     let until = section
         .required("until", UNTIL_HELP, reader)
         .and_then(|field| read_until(&field, reader));
-    Some(Exception {
+    let exception = Exception {
         scope: scope?,
         reason: reason?,
         by: by?,
         until: until?,
-    })
+    };
+    note(&exception, field, clock::now(), reader);
+    Some(exception)
 }
+
+/// What its author may have forgotten, or not have considered.
+fn note(exception: &Exception, field: &Field<'_>, now: Timestamp, reader: &mut Reader) {
+    let Exception { scope, until, .. } = exception;
+    if !exception.runs(now) {
+        reader.warn(
+            field,
+            format!("over since {until}: it lets nothing through"),
+        );
+        return;
+    }
+    let patterns = match scope {
+        Scope::Images(patterns) => patterns.as_slice(),
+        Scope::Digests(_) => &[],
+    };
+    let registry = patterns.iter().find(|it| it.covers_registry());
+    if let Some(pattern) = registry.filter(|_| until.duration_since(now) > FOR_A_REGISTRY_MAX) {
+        let days = FOR_A_REGISTRY_MAX.as_hours() / 24;
+        let message =
+            format!("`{pattern}` is a whole registry, excepted for more than {days} days");
+        reader.warn(field, message);
+    }
+}
+
+/// How long a whole registry may be excepted without a warning.
+const FOR_A_REGISTRY_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 fn read_scope(section: &Section<'_>, reader: &mut Reader) -> Option<Scope> {
     let help = "write `images: [host/repository]` or `digests: [sha256:…]`";

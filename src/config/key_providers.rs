@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::reader::{Field, Reader};
+use super::upstreams;
 use crate::keys::Scheme;
 
 pub(super) const KEYS: &[&str] = &["endpoint"];
@@ -38,15 +39,9 @@ pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> BTreeMap<S
 
 fn read_endpoint(field: &Field<'_>, help: &str, reader: &mut Reader) -> Option<Url> {
     let url: Url = field.parse(help, reader)?;
-    let is_loopback = match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
     let usable = match url.scheme() {
         "https" => url.has_host(),
-        "http" => is_loopback,
+        "http" => upstreams::is_loopback(&url),
         _ => false,
     };
     if !usable {

@@ -1,7 +1,11 @@
 //! `policies:`
 
+mod images;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+
+pub(super) use images::read_patterns;
 
 use super::members::{self, Member};
 use super::reader::{Field, Reader, Section};
@@ -9,9 +13,10 @@ use super::trusted_roots::TrustedRoots;
 use super::{Position, attestations};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{
-    Authority, AuthoritySigner, Coverage, DefaultAction, Mode, Pattern, Policy, Requirement,
+    Authority, AuthoritySigner, Coverage, DefaultAction, Mode, Policy, Requirement,
     SignatureRequirement, SignedName,
 };
+use images::{read_exclusions, read_images, refuse_audit_of_everything};
 
 pub(super) const KEYS: &[&str] = &[
     "name",
@@ -97,7 +102,7 @@ fn read_policy(
         .and_then(|field| read_images(&field, surroundings, reader));
     let exclude = section
         .get("exclude")
-        .map(|field| read_patterns(&field, reader))
+        .map(|field| read_exclusions(&field, images.as_deref(), reader))
         .unwrap_or_default();
     let mode = section
         .get("mode")
@@ -112,6 +117,9 @@ fn read_policy(
         refuse_audit_of_everything(images, section, surroundings, reader);
     }
     let requirement = read_requirement(section, surroundings, reader)?;
+    if let Some(field) = section.get("max_signature_age") {
+        warn_of_unproven_times(&field, &requirement, reader);
+    }
     Some(Policy {
         name: name.to_owned(),
         hash: Digest::sha256(b""),
@@ -152,6 +160,23 @@ fn read_policy(
             Some(age)
         }),
     })
+}
+
+/// An age is counted from a proven time.
+fn warn_of_unproven_times(field: &Field<'_>, requirement: &Requirement, reader: &mut Reader) {
+    let authorities = requirement.authorities();
+    let mut authorities = authorities.iter();
+    let unproven = authorities.find(|it| !it.transparency_log && !it.signed_timestamp);
+    if let Some(authority) = unproven {
+        reader.warn(
+            field,
+            format!(
+                "signatures by `{}` need neither a log entry nor a timestamp, and one without either is always too old: \
+                 leave `transparency_log` at required, or set `signed_timestamp: required`",
+                authority.name
+            ),
+        );
+    }
 }
 
 /// What must be there: signatures, attestations or both. A policy that requires nothing is none.
@@ -266,15 +291,15 @@ fn read_threshold(
     threshold
 }
 
+/// Whether there are fewer signers than are needed, which has been reported.
 pub(super) fn warn_of_too_few(
     field: &Field<'_>,
     count: usize,
     authorities: &[Arc<Authority>],
     reader: &mut Reader,
-) {
-    if let Some(distinct) = count_distinct(authorities)
-        && distinct < count
-    {
+) -> bool {
+    let distinct = count_distinct(authorities).filter(|distinct| *distinct < count);
+    if let Some(distinct) = distinct {
         reader.warn(
             field,
             format!(
@@ -282,10 +307,11 @@ pub(super) fn warn_of_too_few(
             ),
         );
     }
+    distinct.is_some()
 }
 
 /// How many signers there can be; `None` when an expression leaves it open.
-fn count_distinct(authorities: &[Arc<Authority>]) -> Option<usize> {
+pub(super) fn count_distinct(authorities: &[Arc<Authority>]) -> Option<usize> {
     let signers: Option<HashSet<_>> = authorities
         .iter()
         .map(|authority| match &authority.signer {
@@ -301,65 +327,6 @@ fn count_distinct(authorities: &[Arc<Authority>]) -> Option<usize> {
         })
         .collect();
     signers.map(|signers| signers.len())
-}
-
-fn read_images(
-    field: &Field<'_>,
-    surroundings: &Surroundings<'_>,
-    reader: &mut Reader,
-) -> Option<Vec<Pattern>> {
-    let images = read_patterns(field, reader);
-    if images.is_empty() {
-        if field.items(&mut Reader::default()).is_empty() {
-            reader.problem(
-                field,
-                "the policy covers no image",
-                "list repositories, such as ghcr.io/org/**",
-            );
-        }
-        return None;
-    }
-    for pattern in &images {
-        if let Some(host) = pattern.literal_host()
-            && !surroundings.hosts.contains(&host)
-        {
-            reader.warn(
-                field,
-                format!("`{pattern}` covers nothing: {host} is not among the upstreams"),
-            );
-        }
-    }
-    Some(images)
-}
-
-/// The patterns that are valid; the others have been reported.
-pub(super) fn read_patterns(field: &Field<'_>, reader: &mut Reader) -> Vec<Pattern> {
-    let help = "`*` stands for part of one path component, `**` for any number of components: ghcr.io/org/*";
-    field
-        .items(reader)
-        .iter()
-        .filter_map(|item| item.parse(help, reader))
-        .collect()
-}
-
-/// An audit policy waives its own refusals, but a name without any policy is refused: auditing everything would undo
-/// `default: deny` without saying so.
-fn refuse_audit_of_everything(
-    images: &[Pattern],
-    section: &Section<'_>,
-    surroundings: &Surroundings<'_>,
-    reader: &mut Reader,
-) {
-    let covering = images.iter().find(|pattern| pattern.covers_everything());
-    if let (Some(pattern), DefaultAction::Deny) = (covering, surroundings.default) {
-        reader.problem(
-            &section
-                .get("images")
-                .unwrap_or_else(|| section.field().clone()),
-            format!("`{pattern}` covers every name and the policy only audits"),
-            "name the repositories, or say `default: audit` as well",
-        );
-    }
 }
 
 fn read_signature_repository(

@@ -55,6 +55,16 @@ impl Position {
     }
 }
 
+impl Warning {
+    pub(super) fn at(position: &Position, key: &str, message: impl Into<String>) -> Self {
+        Self {
+            position: Some(position.clone()),
+            key: key.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
 impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {

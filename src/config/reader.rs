@@ -18,6 +18,8 @@ use crate::trust;
 pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Warning>,
+    /// What is left out and changes nothing.
+    pub(super) notes: Vec<Warning>,
     /// Paths that values refer to.
     pub(super) files: BTreeSet<PathBuf>,
 }
@@ -62,11 +64,14 @@ impl Reader {
     }
 
     pub(super) fn warn(&mut self, field: &Field<'_>, message: impl Into<String>) {
-        self.warnings.push(Warning {
-            position: Some(field.node.position.clone()),
-            key: field.key.clone(),
-            message: message.into(),
-        });
+        self.warnings
+            .push(Warning::at(&field.node.position, &field.key, message));
+    }
+
+    /// Says that something is left out and changes nothing: nobody needs to do anything about it.
+    pub(super) fn note(&mut self, field: &Field<'_>, message: impl Into<String>) {
+        self.notes
+            .push(Warning::at(&field.node.position, &field.key, message));
     }
 
     /// Replaces `${NAME}` in every scalar; `$${` stands for `${`.

@@ -1,6 +1,7 @@
 //! `revoked:`
 
 use super::authorities::{read_expression, read_key};
+use super::lookalikes;
 use super::reader::{Field, Reader};
 use crate::oci::Digest;
 use crate::oci::digest::Algorithm;
@@ -86,10 +87,13 @@ fn read_revoked_identity(field: &Field<'_>, reader: &mut Reader) -> Option<Match
             reader.problem(field, "empty", "write the whole identity");
             return None;
         }
+        lookalikes::note_exact(text, field, reader);
         return Some(Matcher::Exact(text.to_owned()));
     }
     let section = field.section(IDENTITY_KEYS, reader);
     let help = "write the identity itself, or {regexp: EXPRESSION}";
     let expression = section.required("regexp", help, reader)?;
-    read_expression(&expression, reader)
+    let matcher = read_expression(&expression, reader)?;
+    lookalikes::note_revoking(&matcher, &expression, reader);
+    Some(matcher)
 }

@@ -17,6 +17,7 @@ mod reference;
 mod requirements;
 mod schema;
 mod sections;
+mod warnings;
 
 /// Two P-256 keys made for this test with `openssl ecparam -name prime256v1 -genkey`.
 const KEY_A: &str = "-----BEGIN PUBLIC KEY-----

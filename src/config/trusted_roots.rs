@@ -14,7 +14,7 @@ pub(super) const KEYS: &[&str] = &["file", "tuf", "mirror"];
 pub(super) const TUF_KEYS: &[&str] = &["url", "root", "target"];
 
 /// The root that authorities use when they name none.
-pub(super) const PUBLIC_GOOD: &str = "public-good";
+pub const PUBLIC_GOOD: &str = "public-good";
 
 /// The roots by name; one that does not load is known, so that its users are not reported too.
 #[derive(Debug, Default)]

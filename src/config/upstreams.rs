@@ -74,7 +74,7 @@ pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> BTreeMap<S
     let mut upstreams = BTreeMap::new();
     let entries = field.map(|field| field.entries(reader)).unwrap_or_default();
     for (name, field) in entries {
-        let upstream = read_upstream(&field, reader);
+        let upstream = read_upstream(&name.name, &field, reader);
         match canonical_host(&name.name) {
             Ok(host) => {
                 if upstreams.insert(host.to_owned(), upstream).is_some() {
@@ -98,7 +98,7 @@ pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> BTreeMap<S
     upstreams
 }
 
-fn read_upstream(field: &Field<'_>, reader: &mut Reader) -> Upstream {
+fn read_upstream(name: &str, field: &Field<'_>, reader: &mut Reader) -> Upstream {
     let section = field.section(KEYS, reader);
     let plain_http = section
         .get("plain_http")
@@ -115,14 +115,41 @@ fn read_upstream(field: &Field<'_>, reader: &mut Reader) -> Upstream {
     if plain_http && !credentials.is_anonymous() {
         reader.warn(field, "credentials travel in clear over plain HTTP");
     }
+    let endpoint = section
+        .get("endpoint")
+        .and_then(|field| read_endpoint(&field, plain_http, reader));
+    if let Some(field) = section.get("plain_http")
+        && plain_http
+        && credentials.is_anonymous()
+        && !is_on_this_machine(name, endpoint.as_ref())
+    {
+        reader.warn(
+            &field,
+            "plain HTTP beyond this machine: whoever is on the way sees what is pulled, and can withhold signatures",
+        );
+    }
     Upstream {
-        endpoint: section
-            .get("endpoint")
-            .and_then(|field| read_endpoint(&field, plain_http, reader)),
+        endpoint,
         ca: section.get("ca").and_then(|field| read_ca(&field, reader)),
         plain_http,
         credentials,
         token_hosts,
+    }
+}
+
+/// Whether the connection ends on this machine: it goes to the endpoint, or to the name.
+fn is_on_this_machine(name: &str, endpoint: Option<&Url>) -> bool {
+    let of_name = || Url::parse(&format!("http://{name}")).ok();
+    let url = endpoint.cloned().or_else(of_name);
+    url.is_some_and(|url| is_loopback(&url))
+}
+
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Conditions over attestations, in the Common Expression Language.
 
+mod checks;
 mod numbers;
 mod steps;
 
@@ -33,6 +34,8 @@ pub struct Condition {
     /// With its steps counted.
     expression: IdedExpr,
     numbers: Numbers,
+    /// What it says of every statement, if it looks at none.
+    constant: Option<bool>,
 }
 
 /// The expression does not compile, or asks for what there is not.
@@ -47,6 +50,15 @@ pub enum ConditionSyntaxError {
     /// A variable that no attestation has.
     #[error("`{0}` is not known; a condition sees `statement` and `predicate`")]
     UnknownVariable(String),
+    /// A function that the language does not have.
+    #[error("there is no function `{0}`")]
+    UnknownFunction(String),
+    /// Something other than true or false, whatever is signed.
+    #[error("the condition is neither true nor false but {0}")]
+    NotBoolean(&'static str),
+    /// An expression that looks at nothing signed, and has no answer.
+    #[error("the condition never has an answer: {0}")]
+    NeverAnswers(ConditionError),
 }
 
 /// The condition gave no answer for a statement. It is not met.
@@ -77,7 +89,8 @@ impl Condition {
     /// Compiles `source`.
     ///
     /// # Errors
-    /// When it is no expression, is too long, or refers to a variable other than `statement` and `predicate`.
+    /// When it is no expression, is too long, refers to a variable other than `statement` and `predicate` or to a
+    /// function that there is not, or can be neither true nor false.
     pub fn new(source: &str) -> Result<Self, ConditionSyntaxError> {
         if source.len() > Self::SOURCE_BYTES_MAX {
             return Err(ConditionSyntaxError::TooLong);
@@ -86,11 +99,29 @@ impl Condition {
         if let Some(name) = unknown_variable(program.expression(), &mut Vec::new()) {
             return Err(ConditionSyntaxError::UnknownVariable(name.to_owned()));
         }
-        Ok(Self {
+        if let Some(name) = checks::unknown_function(program.expression()) {
+            return Err(ConditionSyntaxError::UnknownFunction(name));
+        }
+        if let Some(other) = checks::never_boolean(program.expression()) {
+            return Err(ConditionSyntaxError::NotBoolean(other));
+        }
+        let mut condition = Self {
             source: source.to_owned(),
             expression: steps::counted(program.expression().clone()),
             numbers: Numbers::Whole,
-        })
+            constant: None,
+        };
+        if checks::is_constant(program.expression()) {
+            let answer = condition.evaluate_within(Self::STEPS_MAX, &serde_json::Value::Null);
+            condition.constant = Some(answer.map_err(ConditionSyntaxError::NeverAnswers)?);
+        }
+        Ok(condition)
+    }
+
+    /// What it says of every statement, if it looks at none.
+    #[must_use]
+    pub fn constant(&self) -> Option<bool> {
+        self.constant
     }
 
     /// An expression over `statement` that was put together from a document of another project, whose numbers are all
@@ -101,6 +132,7 @@ impl Condition {
             source,
             expression: steps::counted(expression),
             numbers: Numbers::Floating,
+            constant: None,
         }
     }
 }
@@ -248,179 +280,4 @@ fn unknown_in_entry<'e>(entry: &'e EntryExpr, bound: &mut Vec<&'e str>) -> Optio
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// No answer here depends on it.
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-    fn statement() -> serde_json::Value {
-        json!({
-            "predicateType": "https://slsa.dev/provenance/v1",
-            "subject": [{"name": "app", "digest": {"sha256": "00"}}],
-            "predicate": {
-                "buildDefinition": {"externalParameters": {"workflow": {"ref": "refs/heads/main"}}, "runs": 3, "load": 0.5},
-                "materials": [{"uri": "git+https://github.com/org/app"}, {"uri": "pkg:docker/base"}],
-            },
-        })
-    }
-
-    fn condition(source: &str) -> Condition {
-        Condition::new(source).unwrap()
-    }
-
-    #[test]
-    fn sees_statement_and_predicate() {
-        for source in [
-            "true",
-            "predicate.buildDefinition.externalParameters.workflow.ref == 'refs/heads/main'",
-            "statement.predicate == predicate",
-            "statement.predicateType.startsWith('https://slsa.dev/')",
-            "predicate.buildDefinition.runs == 3 && predicate.buildDefinition.runs > 2",
-            "predicate.buildDefinition.load < 1.0",
-            "predicate.materials.exists(m, m.uri.startsWith('pkg:docker/'))",
-            "predicate.materials.all(m, m.uri != '')",
-            "size(predicate.materials) == 2",
-            "has(predicate.materials) && !has(predicate.other)",
-            "predicate.materials[0].uri.matches('^git[+]https://github[.]com/')",
-            "statement.subject.map(s, s.name) == ['app']",
-        ] {
-            assert!(
-                condition(source).evaluate(&statement(), NOW).unwrap(),
-                "{source}"
-            );
-        }
-        let false_one = condition("predicate.buildDefinition.runs > 3");
-        assert!(!false_one.evaluate(&statement(), NOW).unwrap());
-    }
-
-    #[test]
-    fn what_is_no_clear_yes_is_an_error() {
-        for source in [
-            "predicate.missing",
-            "predicate.missing == 1",
-            "predicate.materials[7].uri == ''",
-            "unknown_function(predicate)",
-            "'x' + 1 == 'x1'",
-        ] {
-            assert!(
-                matches!(
-                    condition(source).evaluate(&statement(), NOW),
-                    Err(ConditionError::Execution(_))
-                ),
-                "{source}"
-            );
-        }
-        for source in ["'true'", "1", "null", "predicate", "predicate.materials"] {
-            assert!(
-                matches!(
-                    condition(source).evaluate(&statement(), NOW),
-                    Err(ConditionError::NotBoolean(_))
-                ),
-                "{source}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_statement_without_predicate_has_a_null_one() {
-        let condition = Condition::new("predicate == null").unwrap();
-        assert!(condition.evaluate(&json!({}), NOW).unwrap());
-    }
-
-    #[test]
-    fn nonsense_does_not_compile() {
-        assert!(matches!(
-            Condition::new("predicate.("),
-            Err(ConditionSyntaxError::Parse(_))
-        ));
-        assert!(matches!(
-            Condition::new(""),
-            Err(ConditionSyntaxError::Parse(_))
-        ));
-        assert!(matches!(
-            Condition::new("predicat.x == 1"),
-            Err(ConditionSyntaxError::UnknownVariable(name)) if name == "predicat"
-        ));
-        assert!(matches!(
-            Condition::new("predicate.all(m, m > 0) && m == 1"),
-            Err(ConditionSyntaxError::UnknownVariable(name)) if name == "m"
-        ));
-        for inside in [
-            "{'a': x}.a == 1",
-            "{x: 1}.a == 1",
-            "[x] == [1]",
-            "(x ? 1 : 2) == 1",
-        ] {
-            let unknown = Condition::new(inside);
-            assert!(
-                matches!(&unknown, Err(ConditionSyntaxError::UnknownVariable(name)) if name == "x"),
-                "{inside}"
-            );
-        }
-        let long = format!("'{}' == ''", "a".repeat(Condition::SOURCE_BYTES_MAX));
-        assert!(matches!(
-            Condition::new(&long),
-            Err(ConditionSyntaxError::TooLong)
-        ));
-    }
-
-    /// Each of these takes a step for every pair of numbers, or more.
-    const SQUARES: [&str; 8] = [
-        "predicate.all(a, predicate.all(b, a + b >= 0))",
-        "!predicate.exists(a, predicate.exists(b, a + b < 0))",
-        "predicate.all(a, !predicate.exists_one(b, b < 0))",
-        "size(predicate.map(a, predicate.map(b, a + b))) > 0",
-        "size(predicate.map(a, a >= 0, predicate.map(b, b))) > 0",
-        "size(predicate.filter(a, size(predicate.filter(b, a + b < 0)) == 0)) > 0",
-        "predicate.all(a, {'x': predicate.map(b, b)}.x[0] == 0)",
-        // An error that is swallowed is one all the same.
-        "predicate.all(a, predicate.all(b, a + b >= 0)) || true",
-    ];
-
-    #[test]
-    fn steps_are_bounded() {
-        let numbers = |count: u64| json!({ "predicate": (0..count).collect::<Vec<_>>() });
-        for source in SQUARES {
-            let condition = condition(source);
-            assert!(condition.evaluate_within(30 * 31, &numbers(30)).unwrap());
-            assert!(
-                matches!(
-                    condition.evaluate_within(30 * 30 - 1, &numbers(30)),
-                    Err(ConditionError::TooManySteps)
-                ),
-                "{source}"
-            );
-        }
-        // Where one is enough of a list, the others are no steps.
-        let first = condition("predicate.exists(a, a == 0)");
-        assert!(first.evaluate_within(10, &numbers(1000)).unwrap());
-    }
-
-    #[test]
-    fn the_worst_that_fits_into_a_bundle_ends_soon() {
-        let statement = json!({ "predicate": vec![0; 500_000] });
-        let cube =
-            condition("predicate.all(a, predicate.all(b, predicate.all(c, a + b + c == 0)))");
-        let started = std::time::Instant::now();
-        assert!(matches!(
-            cube.evaluate(&statement, NOW),
-            Err(ConditionError::TooManySteps)
-        ));
-        assert!(started.elapsed() < std::time::Duration::from_secs(30));
-        // A list of packages with their licences is no square.
-        let package = json!({ "licences": ["MIT", "Apache-2.0", "BSD-3-Clause"] });
-        let statement = json!({ "predicate": { "packages": vec![package; 20_000] } });
-        let licences =
-            condition("predicate.packages.all(p, !p.licences.exists(l, l == 'AGPL-3.0'))");
-        assert!(licences.evaluate(&statement, NOW).unwrap());
-    }
-
-    #[test]
-    fn can_be_shared_between_threads() {
-        fn shared<T: Send + Sync>() {}
-        shared::<Condition>();
-    }
-}
+mod tests;

@@ -44,12 +44,20 @@ pub trait ImportedCoverage: std::fmt::Debug + Send + Sync {
     /// Whether the reference as a user writes it is covered by the project's own rules, which know nothing of tags that
     /// are not in the reference.
     fn matches(&self, reference: &str) -> bool;
+    /// Whether the project knows the reference as one, also where nothing can be pulled under it here.
+    fn understands(&self, _reference: &str) -> bool {
+        false
+    }
     /// Whether tags can make a difference.
     fn is_about_tags(&self) -> bool;
     /// Everything that decides, for the hash of the policy; the same for the same meaning.
     fn describe(&self) -> Value;
     /// The patterns as written, for messages.
     fn patterns(&self) -> Vec<String>;
+    /// The patterns of what is not covered after all as written, for messages.
+    fn excluded(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What holds of an image of which it is not certain whether it is covered, such as one that was asked for by digest
@@ -130,6 +138,15 @@ impl Coverage {
         match self {
             Self::Names { images, .. } => images.iter().map(ToString::to_string).collect(),
             Self::Imported(imported) => imported.patterns(),
+        }
+    }
+
+    /// The patterns of what is not covered after all as written, for messages.
+    #[must_use]
+    pub fn excluded(&self) -> Vec<String> {
+        match self {
+            Self::Names { exclude, .. } => exclude.iter().map(ToString::to_string).collect(),
+            Self::Imported(imported) => imported.excluded(),
         }
     }
 

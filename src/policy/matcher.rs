@@ -1,5 +1,7 @@
 //! How an identity or issuer is compared: exactly, or by an expression over the whole value.
 
+use std::fmt;
+
 use regex::{Regex, RegexBuilder};
 
 use super::re2;
@@ -132,11 +134,8 @@ impl Matcher {
     pub fn exact(&self) -> Option<&str> {
         match self {
             Self::Exact(value) => Some(value),
-            Self::Expression { .. }
-            | Self::Search { .. }
-            | Self::Wildcard { .. }
-            | Self::Any(_)
-            | Self::All(_) => None,
+            Self::Wildcard { source, .. } => (!source.contains(['*', '?'])).then_some(source),
+            Self::Expression { .. } | Self::Search { .. } | Self::Any(_) | Self::All(_) => None,
         }
     }
 
@@ -154,6 +153,20 @@ impl Matcher {
             | Self::Wildcard { source, .. } => source.clone(),
             Self::Any(matchers) => joined(matchers, " or "),
             Self::All(matchers) => joined(matchers, " and "),
+        }
+    }
+}
+
+/// An exact value as it is, an expression between slashes.
+impl fmt::Display for Matcher {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(value) => formatter.write_str(value),
+            Self::Expression { .. }
+            | Self::Search { .. }
+            | Self::Wildcard { .. }
+            | Self::Any(_)
+            | Self::All(_) => write!(formatter, "/{}/", self.source()),
         }
     }
 }

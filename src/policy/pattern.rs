@@ -75,6 +75,9 @@ enum Token {
 /// As long as a canonical name can be.
 const CHARACTERS_MAX: usize = 255;
 
+/// What `*` and `**` stand for in names of which no honest pattern matches all unless it has wildcards in their place.
+const SOME_NAMES: [(&str, &str); 2] = [("q7-u", "q7-u"), ("k9v.x", "k9v.x/w/3b")];
+
 /// One bit for each place between tokens, the end included.
 type States = [u64; 4];
 
@@ -106,6 +109,22 @@ impl Pattern {
         self.source.contains("**")
             && self.source.bytes().all(|byte| byte == b'*' || byte == b'/')
             && self.source.bytes().filter(|byte| *byte == b'/').count() <= 1
+    }
+
+    /// Whether every repository of a registry matches.
+    #[must_use]
+    pub fn covers_registry(&self) -> bool {
+        let (_, repository) = self.source.split_once('/').unwrap_or(("", &self.source));
+        repository.contains("**") && repository.bytes().all(|byte| b"*/".contains(&byte))
+    }
+
+    /// Whether `other` matches every name that this one does, as far as a few of them can tell.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        SOME_NAMES.into_iter().all(|(within, across)| {
+            let name = self.source.replace("**", across).replace('*', within);
+            other.matches(&name)
+        })
     }
 
     /// The host, if the pattern names one without wildcards.

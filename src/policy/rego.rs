@@ -1,5 +1,6 @@
 //! Conditions over attestations in Rego, as cosign and policy-controller evaluate them: `data.sigstore.isCompliant`.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub enum RegoSyntaxError {
     /// Something whose answer does not depend on the statement alone.
     #[error("`{0}` is not available: an answer depends on the statement alone")]
     Impure(&'static str),
+    /// A function that the language does not have, or not here.
+    #[error("there is no function `{0}`")]
+    UnknownFunction(String),
     /// Nothing there that can be asked.
     #[error("there is no `isCompliant` in `package sigstore`")]
     NoRule,
@@ -79,6 +83,14 @@ impl RegoCondition {
         if !has_rule {
             return Err(RegoSyntaxError::NoRule);
         }
+        let mut checked = engine.clone();
+        checked
+            .compile_with_entrypoint(&RULE.into())
+            .map_err(|error| RegoSyntaxError::Parse(one_line(&error)))?;
+        if let Some(name) = unknown_function(&engine, source)? {
+            return Err(RegoSyntaxError::UnknownFunction(name));
+        }
+        refuse_default(checked)?;
         Ok(Self {
             source: source.to_owned(),
             engine,
@@ -144,6 +156,66 @@ fn parse(source: &str, first_version: bool) -> Result<Engine, String> {
     }
 }
 
+/// The first function called that there is not. The engine finds out when it gets there, which may be at no pull or at
+/// every.
+fn unknown_function(engine: &Engine, source: &str) -> Result<Option<String>, RegoSyntaxError> {
+    let unreadable = |error: &dyn std::fmt::Display| RegoSyntaxError::Parse(one_line(error));
+    let tree = engine
+        .get_ast_as_json()
+        .map_err(|error| unreadable(&error))?;
+    let tree = serde_json::from_str(&tree).map_err(|error| unreadable(&error))?;
+    let mut called = BTreeSet::new();
+    collect_calls(&tree, source, &mut called);
+    let is_unknown = |name: &&str| {
+        // Called without arguments, every function fails, and says why.
+        let mut engine = engine.clone();
+        let call = format!("package sigstore\nprobe := {name}()");
+        let outcome = engine
+            .add_policy("probe.rego".to_owned(), call)
+            .and_then(|_package| engine.eval_rule("data.sigstore.probe".to_owned()));
+        outcome.is_err_and(|error| error.to_string().contains("could not find function"))
+    };
+    Ok(called.into_iter().find(is_unknown).map(str::to_owned))
+}
+
+/// The names of functions, as they are written where they are called.
+fn collect_calls<'s>(tree: &serde_json::Value, source: &'s str, called: &mut BTreeSet<&'s str>) {
+    use serde_json::Value;
+    match tree {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::Array(parts) => parts
+            .iter()
+            .for_each(|it| collect_calls(it, source, called)),
+        Value::Object(parts) => {
+            if let Some(function) = parts.get("Call").and_then(|call| call.get("fcn")) {
+                called.extend(written(function, source));
+            }
+            parts
+                .values()
+                .for_each(|it| collect_calls(it, source, called));
+        }
+    }
+}
+
+/// What stands in the source for a name, which is all there is in its node.
+fn written<'s>(name: &serde_json::Value, source: &'s str) -> Option<&'s str> {
+    let span = name.as_object()?.values().next()?.get("span")?;
+    let place = |key: &str| usize::try_from(span.get(key)?.as_u64()?).ok();
+    source.get(place("start")?..place("end")?)
+}
+
+/// A default that is no value fails every evaluation.
+fn refuse_default(mut engine: Engine) -> Result<(), RegoSyntaxError> {
+    engine.set_input(Value::new_object());
+    match engine.eval_rule(RULE.to_owned()) {
+        Err(error) if error.to_string().contains("default value") => {
+            Err(RegoSyntaxError::Parse(one_line(&error)))
+        }
+        // Anything else may come of there being no statement.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Verdicts have `result`, and may have `warning` and `error`.
 fn all_comply<'v>(verdicts: impl ExactSizeIterator<Item = &'v Value>) -> bool {
     let complies = |verdict: &Value| {
@@ -165,142 +237,4 @@ fn one_line(error: &dyn std::fmt::Display) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// No answer here depends on it.
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-    /// The form of the project's own examples.
-    const MODULE: &str = r#"
-        package sigstore
-        default isCompliant = false
-        isCompliant {
-          input.predicateType == "https://cosign.sigstore.dev/attestation/v1"
-          input.predicate.Data == "foobar e2e test"
-        }"#;
-
-    fn statement(data: &str) -> serde_json::Value {
-        json!({
-            "predicateType": "https://cosign.sigstore.dev/attestation/v1",
-            "predicate": { "Data": data },
-        })
-    }
-
-    fn evaluate(source: &str) -> Result<bool, ConditionError> {
-        let condition = RegoCondition::new(source);
-        condition.map_or_else(
-            |error| panic!("{source}: {error}"),
-            |it| it.evaluate(&statement("x"), NOW),
-        )
-    }
-
-    #[test]
-    fn a_module_of_either_version_is_asked_about_the_statement() {
-        for module in [
-            MODULE,
-            &MODULE
-                .replace("isCompliant {", "isCompliant if {")
-                .replace(" = false", " := false"),
-        ] {
-            let condition = RegoCondition::new(module).unwrap();
-            // What goes into the hash of a policy.
-            assert_eq!(condition.source(), module);
-            assert!(
-                condition
-                    .evaluate(&statement("foobar e2e test"), NOW)
-                    .unwrap()
-            );
-            assert!(!condition.evaluate(&statement("another"), NOW).unwrap());
-            assert!(!condition.evaluate(&json!({}), NOW).unwrap());
-        }
-    }
-
-    #[test]
-    fn only_a_clear_yes_is_one() {
-        for (module, expected) in [
-            ("isCompliant := true", true),
-            ("isCompliant := false", false),
-            ("isCompliant if input.nothing", false),
-            (r#"isCompliant := [{"result": true}]"#, true),
-            (r#"isCompliant := {{"result": true, "warning": ""}}"#, true),
-            (
-                r#"isCompliant := [{"result": true, "warning": "old"}]"#,
-                false,
-            ),
-            (
-                r#"isCompliant := [{"result": true}, {"result": false}]"#,
-                false,
-            ),
-            (r#"isCompliant := [{"result": "true"}]"#, false),
-            ("isCompliant := []", false),
-        ] {
-            let module = format!("package sigstore\n{module}");
-            assert_eq!(evaluate(&module).unwrap(), expected, "{module}");
-        }
-        for value in ["1", "\"true\"", "null", r#"{"result": true}"#] {
-            let module = format!("package sigstore\nisCompliant := {value}");
-            assert!(evaluate(&module).is_err(), "{module}");
-        }
-    }
-
-    #[test]
-    fn nothing_but_the_statement_is_looked_at() {
-        for call in [
-            "http.send({})",
-            "time.now_ns()",
-            "rand.intn(\"a\", 2)",
-            "opa.runtime()",
-        ] {
-            let module = format!("package sigstore\nisCompliant if {call}");
-            assert!(
-                matches!(RegoCondition::new(&module), Err(RegoSyntaxError::Impure(_))),
-                "{call}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_asked_is_refused() {
-        assert!(matches!(
-            RegoCondition::new("package sigstore\nisCompliant {"),
-            Err(RegoSyntaxError::Parse(_))
-        ));
-        assert!(matches!(
-            RegoCondition::new("package other\nisCompliant := true"),
-            Err(RegoSyntaxError::NoRule)
-        ));
-        assert!(matches!(
-            RegoCondition::new("package sigstore\nallow := true"),
-            Err(RegoSyntaxError::NoRule)
-        ));
-        let long = format!(
-            "package sigstore\n# {}",
-            "x".repeat(RegoCondition::SOURCE_BYTES_MAX)
-        );
-        assert!(matches!(
-            RegoCondition::new(&long),
-            Err(RegoSyntaxError::TooLong)
-        ));
-    }
-
-    #[test]
-    fn an_evaluation_that_does_not_end_has_no_answer() {
-        let module = "package sigstore
-            isCompliant if {
-              some a in numbers.range(1, 3000)
-              some b in numbers.range(1, 3000)
-              some c in numbers.range(1, 3000)
-              a + b + c == 0
-            }";
-        assert!(evaluate(module).is_err());
-    }
-
-    #[test]
-    fn can_be_shared_between_threads() {
-        fn shared<T: Send + Sync>() {}
-        shared::<RegoCondition>();
-    }
-}
+mod tests;

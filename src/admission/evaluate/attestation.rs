@@ -247,12 +247,30 @@ impl Judged<'_, '_, '_> {
         })?;
         match self.attempts.ask(condition.as_ref(), &statement) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(rejected(format!("`{}` is false", condition.source()))),
+            Ok(false) => Err(rejected(format!(
+                "{} is false",
+                shortened(condition.source())
+            ))),
             Err(error) => Err(rejected(format!(
-                "`{}` cannot be evaluated: {error}",
-                condition.source()
+                "{} cannot be evaluated: {error}",
+                shortened(condition.source())
             ))),
         }
+    }
+}
+
+/// The most characters of a condition that a message repeats.
+const CONDITION_MAX: usize = 300;
+
+/// A condition in a message: its first line, if there are more.
+fn shortened(source: &str) -> String {
+    let source = source.trim();
+    let first = source.lines().next().unwrap_or_default().trim_end();
+    let shown: String = first.chars().take(CONDITION_MAX).collect();
+    if shown == source {
+        format!("`{shown}`")
+    } else {
+        format!("the condition `{shown}…`")
     }
 }
 

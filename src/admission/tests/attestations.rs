@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 use super::forge::{Key, Layer};
 use super::question::{Question, SCAN, World, attested_by, authority, signed_by, signers};
+use crate::admission::evaluate::Finding;
 use crate::limits::Limits;
 use crate::oci::Digest;
 use crate::policy::{
     AttestationRequirement, Condition, Policy, Quantifier, Requirement, Revoked, Rule,
+    rego::RegoCondition,
 };
 use crate::signature::{Artifact, Blob, Candidate, Source, candidates};
 
@@ -203,10 +205,13 @@ fn a_condition_must_be_true() {
         (Some("predicate.absent"), "attestation_rejected"),
         (Some("predicate.absent.deeper == 1"), "attestation_rejected"),
         (Some("predicate.clean > 1"), "attestation_rejected"),
-        (Some("unknown(predicate)"), "attestation_rejected"),
+        (
+            Some("predicate.count.startsWith('3')"),
+            "attestation_rejected",
+        ),
         // Neither is what is neither.
         (Some("predicate.count"), "attestation_rejected"),
-        (Some("'true'"), "attestation_rejected"),
+        (Some("statement.predicateType"), "attestation_rejected"),
     ] {
         for quantifier in EACH {
             let policy = attested_by(with_condition(&world, quantifier, condition));
@@ -214,6 +219,43 @@ fn a_condition_must_be_true() {
             let question = Question::new(vec![policy], candidates);
             assert_eq!(question.answer(), answer, "{quantifier:?} {condition:?}");
         }
+    }
+}
+
+#[test]
+fn of_a_long_condition_only_the_beginning_is_told() {
+    let world = World::new();
+    let module = "package sigstore\nisCompliant if input.predicate.clean == 1";
+    let module: Arc<dyn Rule> = Arc::new(RegoCondition::new(module).unwrap());
+    let long = format!(
+        "predicate.count == 1 && predicate.name != '{}'",
+        "x".repeat(5000)
+    );
+    let long: Arc<dyn Rule> = Arc::new(Condition::new(&long).unwrap());
+    for (condition, said) in [
+        (module, "the condition `package sigstore…` is false"),
+        (
+            long,
+            "the condition `predicate.count == 1 && predicate.name != 'xxx",
+        ),
+    ] {
+        let requirement = AttestationRequirement {
+            condition: Some(condition),
+            ..clean(&world, Quantifier::Any)
+        };
+        let mut policy = attested_by(requirement);
+        policy.name = "scans".to_owned();
+        let candidates = vec![world.attestation(&json!({"count": 3}), LATE)];
+        let evaluation = Question::new(vec![policy], candidates).ask();
+        let Finding::Refused(denial) = &evaluation.finding else {
+            panic!("{evaluation:?}");
+        };
+        let message = &denial.message;
+        assert!(
+            message.contains(said) && message.contains("scans"),
+            "{message}"
+        );
+        assert!(message.len() < 700, "{message}");
     }
 }
 

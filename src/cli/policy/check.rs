@@ -1,5 +1,7 @@
 //! `countersign policy check`.
 
+mod beside;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -10,6 +12,7 @@ use crate::cli::{EXIT_NO, EXIT_USAGE, environment};
 use crate::config::check::{Checked, check};
 use crate::config::{Position, Problem, Warning};
 use crate::policy::{Mode, Policy};
+use beside::Beside;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -19,6 +22,8 @@ use crate::policy::{Mode, Policy};
 
 Configuration files are merged, later ones over earlier ones. Documents are Kyverno's, policy-controller's and
 containers'; with a configuration they are read as if it named them under `policy_files`.
+
+What is left out of a document and changes nothing at a pull is a note, and never a reason to refuse it.
 
 Exit status: 0 usable, 1 problems (with --strict, warnings too), 64 bad usage.")]
 pub(super) struct Arguments {
@@ -36,8 +41,12 @@ pub(super) struct Arguments {
 #[derive(Debug, Serialize)]
 struct Report {
     policies: Vec<PolicyReport>,
+    #[serde(flatten)]
+    beside: Beside,
     problems: Vec<Finding>,
     warnings: Vec<Finding>,
+    /// What is left out and changes nothing; no warning, however strict.
+    notes: Vec<Finding>,
 }
 
 /// What is understood of a policy.
@@ -48,9 +57,12 @@ pub(super) struct PolicyReport {
     line: Option<usize>,
     mode: &'static str,
     covers: Vec<String>,
+    excludes: Vec<String>,
     /// Whether tags can make a difference.
     is_about_tags: bool,
     requires: Vec<String>,
+    /// Where signatures are looked for besides.
+    signature_repositories: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,9 +108,19 @@ fn render(checked: &Checked) -> String {
         }
         text.push_str(&format!("policy {} ({})\n", policy.name, policy.mode));
         text.push_str(&format!("  covers {}\n", policy.covers.join(", ")));
+        if !policy.excludes.is_empty() {
+            text.push_str(&format!("  excludes {}\n", policy.excludes.join(", ")));
+        }
         for line in &policy.requires {
             text.push_str(&format!("  requires {line}\n"));
         }
+        for repository in &policy.signature_repositories {
+            text.push_str(&format!("  looks for signatures in {repository} too\n"));
+        }
+    }
+    text.push_str(&Beside::new(checked).render());
+    for note in &checked.notes {
+        text.push_str(&format!("note: {note}\n"));
     }
     for warning in &checked.warnings {
         text.push_str(&format!("warning: {warning}\n"));
@@ -110,8 +132,12 @@ fn render(checked: &Checked) -> String {
         1 => format!("1 {one}"),
         number => format!("{number} {many}"),
     };
+    let notes = match checked.notes.len() {
+        0 => String::new(),
+        number => format!(", {}", count(number, "note", "notes")),
+    };
     text.push_str(&format!(
-        "{}, {}, {}\n",
+        "{}, {}, {}{notes}\n",
         count(checked.policies.len(), "policy", "policies"),
         count(checked.problems.len(), "problem", "problems"),
         count(checked.warnings.len(), "warning", "warnings"),
@@ -127,8 +153,10 @@ impl Report {
                 .iter()
                 .map(|policy| PolicyReport::new(policy))
                 .collect(),
+            beside: Beside::new(checked),
             problems: checked.problems.iter().map(Finding::from).collect(),
             warnings: checked.warnings.iter().map(Finding::from).collect(),
+            notes: checked.notes.iter().map(Finding::from).collect(),
         }
     }
 }
@@ -144,8 +172,14 @@ impl PolicyReport {
                 Mode::Audit => "audit",
             },
             covers: policy.coverage.patterns(),
+            excludes: policy.coverage.excluded(),
             is_about_tags: policy.coverage.is_about_tags(),
             requires: requirements(policy),
+            signature_repositories: policy
+                .signature_repositories
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 }
@@ -185,3 +219,6 @@ impl From<&Warning> for Finding {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,19 +39,20 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         ));
         return EXIT_USAGE;
     }
-    let reference: ImageReference = match image.parse() {
-        Ok(reference) => reference,
-        Err(error) => {
-            tell(&format!("`{image}` is no image: {error}"));
-            return EXIT_USAGE;
-        }
-    };
     let checked = check(&files, &environment);
     if !checked.problems.is_empty() {
         tell(&Problems(checked.problems).to_string());
         return EXIT_USAGE;
     }
-    let applying = applying(&checked.policies, image, &reference);
+    let reference = match image.parse::<ImageReference>() {
+        Ok(reference) => Some(reference),
+        Err(error) if !checked.policies.iter().any(|it| understands(it, image)) => {
+            tell(&format!("`{image}` is no image: {error}"));
+            return EXIT_USAGE;
+        }
+        Err(_known_to_a_project) => None,
+    };
+    let applying = applying(&checked.policies, image, reference.as_ref());
     if applying.is_empty() {
         return EXIT_NO;
     }
@@ -64,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 fn applying<'p>(
     policies: &'p [Arc<Policy>],
     image: &str,
-    reference: &ImageReference,
+    reference: Option<&ImageReference>,
 ) -> Vec<&'p Policy> {
     let applying = policies
         .iter()
@@ -72,17 +73,28 @@ fn applying<'p>(
     applying.map(Arc::as_ref).collect()
 }
 
-/// By canonical name, or by the rules of the policy's own project for what is written.
-fn applies(policy: &Policy, image: &str, reference: &ImageReference) -> bool {
+/// Whether the policy's own project takes what is written for an image, whatever that is here.
+fn understands(policy: &Policy, image: &str) -> bool {
     match &policy.coverage {
-        Coverage::Names { .. } => {
+        Coverage::Names { .. } => false,
+        Coverage::Imported(imported) => imported.understands(image),
+    }
+}
+
+/// By canonical name, or by the rules of the policy's own project for what is written. Without a reference that can be
+/// pulled here, only a project that knows it as one can say so.
+fn applies(policy: &Policy, image: &str, reference: Option<&ImageReference>) -> bool {
+    match &policy.coverage {
+        Coverage::Names { .. } => reference.is_some_and(|reference| {
             let tags = match &reference.reference {
                 Reference::Tag(tag) => Tags::new([tag.to_string()]),
                 Reference::Digest(_) => Tags::default(),
             };
             policy.coverage.covers(&reference.repository, &tags)
+        }),
+        Coverage::Imported(imported) => {
+            (reference.is_some() || imported.understands(image)) && imported.matches(image)
         }
-        Coverage::Imported(imported) => imported.matches(image),
     }
 }
 

@@ -256,6 +256,21 @@ fn the_registry_is_reached_as_told() {
 }
 
 #[test]
+fn warnings_are_about_flags() {
+    let identity = "--certificate-identity=https://github.com/org/*";
+    let config = config(&[&[identity][..], &ISSUER].concat()).unwrap();
+    let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:?}");
+    };
+    assert!(
+        warning
+            .starts_with("--certificate-identity: `https://github.com/org/*` is compared as it is"),
+        "{warning}"
+    );
+}
+
+#[test]
 fn an_attestation_is_demanded_instead_of_a_signature() {
     let demand = |condition| Demand::Attestation {
         predicate_type: "slsaprovenance",

@@ -8,6 +8,7 @@ mod authority;
 mod identities;
 mod keys;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) use identities::read_search;
@@ -109,7 +110,7 @@ fn read_glob(field: &Field<'_>, reader: &mut Reader) -> Option<Glob> {
     let field = section.required("glob", help, reader)?;
     match Glob::new(field.text(reader)?) {
         Ok(glob) => {
-            if glob.is_about_tags() {
+            if !super::has_scheme(glob.source(), "covers", &field, reader) && glob.is_about_tags() {
                 reader.warn(
                     &field,
                     format!(
@@ -126,6 +127,26 @@ fn read_glob(field: &Field<'_>, reader: &mut Reader) -> Option<Glob> {
             None
         }
     }
+}
+
+/// Messages and the log tell authorities by their names; nothing where two have the same, which has been reported.
+fn check_names(authorities: &[Field<'_>], reader: &mut Reader) -> Option<()> {
+    let mut names = BTreeMap::new();
+    let mut distinct = Some(());
+    for field in authorities {
+        let Some(name) = super::text_under(field, "name") else {
+            continue;
+        };
+        if let Some(first) = names.insert(name, field.key.as_str()) {
+            distinct = None;
+            reader.problem(
+                field,
+                format!("`{name}` is the name of two authorities"),
+                format!("rename this one or {first}"),
+            );
+        }
+    }
+    distinct
 }
 
 fn read_authorities(
@@ -146,12 +167,14 @@ fn read_authorities(
         );
         return None;
     }
+    let named = check_names(&items, reader);
     let read: Vec<_> = items
         .iter()
         .enumerate()
         .map(|(index, item)| authority::read(item, index, roots, surroundings, reader))
         .collect();
     let read = read.into_iter().collect::<Option<Vec<_>>>()?;
+    named?;
     let mut requirements = Vec::new();
     let mut signature_repositories = Vec::new();
     for vouching in read {

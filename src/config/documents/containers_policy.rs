@@ -20,9 +20,10 @@ use crate::policy::{Coverage, Mode, Policy, Requirement, SignedName};
 const KEYS: &[&str] = &["default", "transports"];
 const DOCKER: &str = "docker";
 
-/// Whether the document is one: it has no kind, and its default is a list.
+/// Whether the document is one: it has no kind, and a default or transports.
 pub(super) fn is_one(document: &Field<'_>) -> bool {
-    !document.has("kind") && !document.has("apiVersion") && document.has("default")
+    let is_of_kubernetes = document.has("kind") || document.has("apiVersion");
+    !is_of_kubernetes && (document.has("default") || document.has("transports"))
 }
 
 /// The policies of the document.

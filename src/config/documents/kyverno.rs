@@ -51,17 +51,25 @@ const NAMESPACED_KINDS: [&str; 2] = ["Policy", "NamespacedImageValidatingPolicy"
 const OVERRIDE_KEYS: &[&str] = &["action", "namespaces", "namespaceSelector"];
 
 /// What is about Kyverno's webhook and controllers, and decides nothing.
-const WITHOUT_MEANING: [&str; 9] = [
-    "emitWarning",
-    "background",
-    "schemaValidation",
-    "webhookTimeoutSeconds",
-    "webhookConfiguration",
-    "mutateExistingOnPolicyUpdate",
-    "generateExisting",
-    "generateExistingOnPolicyUpdate",
-    "useServerSideApply",
+const WITHOUT_MEANING: [(&str, Kind); 9] = [
+    ("emitWarning", Kind::Boolean),
+    ("background", Kind::Boolean),
+    ("schemaValidation", Kind::Boolean),
+    ("webhookTimeoutSeconds", Kind::Number),
+    ("webhookConfiguration", Kind::Mapping),
+    ("mutateExistingOnPolicyUpdate", Kind::Boolean),
+    ("generateExisting", Kind::Boolean),
+    ("generateExistingOnPolicyUpdate", Kind::Boolean),
+    ("useServerSideApply", Kind::Boolean),
 ];
+
+/// What must stand there, although it decides nothing: Kyverno takes nothing else.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Boolean,
+    Number,
+    Mapping,
+}
 
 /// What a rule takes from its policy.
 #[derive(Debug)]
@@ -177,12 +185,14 @@ fn note_namespace(
 }
 
 fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
-    for key in WITHOUT_MEANING {
+    for (key, kind) in WITHOUT_MEANING {
         if let Some(field) = spec.get(key) {
-            reader.warn(
-                &field,
-                format!("`{key}` is about Kyverno's own work and changes nothing at a pull"),
-            );
+            note_own_work(key, &field, reader);
+            match kind {
+                Kind::Boolean => drop(plain::boolean(&field, reader)),
+                Kind::Number => drop(field.parse::<u32>("write a number of seconds", reader)),
+                Kind::Mapping => drop(field.entries(reader)),
+            }
         }
     }
     note_failure_policy(spec, reader);
@@ -203,6 +213,14 @@ fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
             "Kyverno would only report in the background; here the policy decides about pulls",
         );
     }
+}
+
+/// Says that it decides nothing, with or without a pull.
+fn note_own_work(key: &str, field: &Field<'_>, reader: &mut Reader) {
+    reader.note(
+        field,
+        format!("`{key}` is about Kyverno's own work and changes nothing at a pull"),
+    );
 }
 
 fn note_failure_policy(spec: &Section<'_>, reader: &mut Reader) {

@@ -76,6 +76,13 @@ fn extensions_are_known_by_name() {
         problems[0].contains("no certificate extension of this name"),
         "{problems:?}"
     );
+    let problems = directory.problems(&authority(&format!(
+        "{IDENTITY}, certificate_extensions: {{source_repository_ref: ''}}"
+    )));
+    assert!(
+        problems.len() == 1 && problems[0].ends_with("source_repository_ref: empty"),
+        "{problems:?}"
+    );
 }
 
 #[test]

@@ -72,6 +72,32 @@ fn covers(policy: &Policy, name: &str, tags: &[&str]) -> bool {
 }
 
 #[test]
+fn two_authorities_of_one_name_are_refused() {
+    let same = format!(
+        "[{}, {}]",
+        key_authority("name: a, ctlog: {}"),
+        key_authority("name: a, ctlog: {}")
+    );
+    assert_eq!(
+        refused(&document("ghcr.io/**", &same, "")),
+        ["spec.authorities[1]"]
+    );
+    let other = same.replacen("name: a", "name: b", 1);
+    policy(&document("ghcr.io/**", &other, ""));
+}
+
+#[test]
+fn a_glob_with_a_scheme_covers_nothing_and_says_so() {
+    let text = document(
+        "https://ghcr.io/**",
+        &format!("[{}]", key_authority("ctlog: {}")),
+        "",
+    );
+    let said = "`https://ghcr.io/**` covers nothing: names of images have no scheme";
+    assert!(warnings(&text).contains(said), "{}", warnings(&text));
+}
+
+#[test]
 fn published_documents_are_usable_or_refused_by_the_name_of_a_field() {
     let mut listed = 0;
     for row in OUTCOMES.lines() {

@@ -518,3 +518,32 @@ fn a_scope_that_matches_something_else_shows_what_would() {
         );
     }
 }
+
+#[test]
+fn what_is_missing_or_misspelt_is_named() {
+    let said = |text: &str| -> Vec<String> {
+        let problems = checked(text).problems.into_iter();
+        problems
+            .map(|it| format!("{}: {}", it.key, it.message))
+            .collect()
+    };
+    for (text, expected) in [
+        (
+            r#"{"default": [{"typ": "reject"}]}"#,
+            &[
+                "default[0]: `type` is missing",
+                "default[0].typ: unknown key",
+            ][..],
+        ),
+        (
+            r#"{"default": [{"type": ""}]}"#,
+            &["default[0].type: no type is written here"],
+        ),
+        (
+            r#"{"transports": {"docker": {"ghcr.io": [{"type": "reject"}]}}}"#,
+            &[": `default` is missing"],
+        ),
+    ] {
+        assert_eq!(said(text), expected, "{text}");
+    }
+}

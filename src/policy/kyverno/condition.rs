@@ -86,6 +86,21 @@ impl Operand {
         matches!((&self.form, &self.written), (Form::Constant, Value::String(text)) if operator::is_range(text))
     }
 
+    /// The value, if no expression is in it.
+    #[must_use]
+    pub fn constant(&self) -> Option<&Value> {
+        match &self.form {
+            Form::Constant => Some(&self.written),
+            Form::List(items) => {
+                let mut items = items.iter();
+                items
+                    .all(|it| it.constant().is_some())
+                    .then_some(&self.written)
+            }
+            Form::Text(_) => None,
+        }
+    }
+
     fn depends_on_time(&self) -> bool {
         match &self.form {
             Form::Constant => false,
@@ -103,6 +118,15 @@ impl Operand {
                 items.collect::<Result<Vec<_>, _>>().map(Value::Array)
             }
         }
+    }
+}
+
+impl Comparison {
+    /// What comes of it, if no expression is in it.
+    #[must_use]
+    pub fn constant(&self) -> Option<bool> {
+        let (key, value) = (self.key.constant()?, self.value.constant()?);
+        Some(self.operator.holds(key, value))
     }
 }
 

@@ -49,6 +49,19 @@ impl ImageCoverage {
         before == last || before.contains([':', '@', '*', '?'])
     }
 
+    /// Whether `skip` takes away every image that `pattern` names, as far as a few of them can tell.
+    #[must_use]
+    pub fn skips_all_of(skip: &str, pattern: &str) -> bool {
+        let texts = SOME_TEXTS.iter();
+        let names = texts.map(|text| pattern.replace('*', text).replace('?', "q"));
+        let mut names = names.filter(|name| last_component(name).contains([':', '@']));
+        let mut some = false;
+        names.all(|name| {
+            some = true;
+            wildcard::matches(skip, &name)
+        }) && some
+    }
+
     /// Whether an image may be covered that is asked for under this name.
     fn may_cover(&self, name: &str, tags: &Tags) -> bool {
         let known = tags.known();
@@ -131,6 +144,10 @@ impl ImportedCoverage for ImageCoverage {
         any_matches(&self.images, &text) && !any_matches(&self.skip, &text)
     }
 
+    fn understands(&self, reference: &str) -> bool {
+        Image::parse(reference).is_some()
+    }
+
     fn is_about_tags(&self) -> bool {
         // Every tag is as good as none for what covers all of them, but not for what skips them.
         let is_about_some =
@@ -146,7 +163,21 @@ impl ImportedCoverage for ImageCoverage {
     fn patterns(&self) -> Vec<String> {
         self.images.clone()
     }
+
+    fn excluded(&self) -> Vec<String> {
+        self.skip.clone()
+    }
 }
+
+/// What a wildcard may stand for; of names with these in its place, no honest pattern matches all unless it has wildcards
+/// there too.
+const SOME_TEXTS: [&str; 5] = [
+    "",
+    "q7-u",
+    "k9v.x/w/3b",
+    "k9v.x/w/3b:v7-u",
+    "q7-u@sha256:0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+];
 
 /// The names under which Pods may ask for a repository whose canonical name this is.
 pub(super) fn spellings(canonical: &str) -> Vec<String> {

@@ -115,6 +115,23 @@ impl Operator {
         }
     }
 
+    /// Whether nothing can hold of `side`, whatever it is compared with: it is to be a duration and is none.
+    #[must_use]
+    pub fn needs_other(self, side: &Value) -> bool {
+        match self {
+            Self::DurationOrder(_) => nanoseconds(side).is_none(),
+            Self::Equals
+            | Self::NotEquals
+            | Self::In
+            | Self::NotIn
+            | Self::AnyIn
+            | Self::AllIn
+            | Self::AnyNotIn
+            | Self::AllNotIn
+            | Self::Order(_) => false,
+        }
+    }
+
     /// Whether the condition holds. Of types that cannot be compared nothing holds but [`Operator::NotEquals`].
     #[must_use]
     pub(super) fn holds(self, key: &Value, value: &Value) -> bool {
@@ -227,12 +244,16 @@ fn compare_numbers(key: f64, value: &Value) -> Option<Ordering> {
 }
 
 fn compare_durations(key: &Value, value: &Value) -> Option<Ordering> {
-    let nanoseconds = |it: &Value| match it {
-        Value::String(text) => scalar::go_duration(text).map(i128::from),
-        Value::Number(_) => scalar::seconds(it),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    };
     Some(nanoseconds(key)?.cmp(&nanoseconds(value)?))
+}
+
+/// A duration, or a number of seconds.
+fn nanoseconds(value: &Value) -> Option<i128> {
+    match value {
+        Value::String(text) => scalar::go_duration(text).map(i128::from),
+        Value::Number(_) => scalar::seconds(value),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 /// How the older and the newer operators look up lists in lists.

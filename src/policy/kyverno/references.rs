@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::Image;
 use super::coverage::spellings;
 use super::glob::Glob;
 use super::places::{DIGESTS, DigestForm};
@@ -96,6 +97,10 @@ impl ReferenceMatcher {
 }
 
 impl ImportedCoverage for ReferenceCoverage {
+    fn understands(&self, reference: &str) -> bool {
+        Image::parse(reference).is_some()
+    }
+
     fn covers(&self, repository: &RepositoryName, tags: &Tags) -> bool {
         let names = written_names(repository.as_str());
         names.iter().any(|name| {

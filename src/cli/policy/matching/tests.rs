@@ -33,10 +33,8 @@ fn checked(files: &[(String, String)]) -> Checked {
 
 /// The names of the policies that the command prints; none where it says that this is no image.
 fn printed(policies: &[Arc<Policy>], image: &str) -> BTreeSet<String> {
-    let Ok(reference) = image.parse() else {
-        return BTreeSet::new();
-    };
-    let applying = applying(policies, image, &reference);
+    let reference = image.parse().ok();
+    let applying = applying(policies, image, reference.as_ref());
     applying.iter().map(|policy| policy.name.clone()).collect()
 }
 
@@ -212,5 +210,26 @@ fn containers_own_tables_of_scopes_hold() {
             BTreeSet::from([expected]),
             "{row:?}"
         );
+    }
+}
+
+#[test]
+fn a_registry_in_capitals_is_one_to_kyverno() {
+    let documents = [
+        kyverno("any", &["*"]),
+        kyverno("written", &["Foo/*"]),
+        kyverno("lower", &["foo/*", "ghcr.io/*"]),
+    ];
+    let checked = checked(&[("kyverno.yaml".to_owned(), documents.join("---\n"))]);
+    assert_eq!(checked.problems, []);
+    for (image, names) in [
+        ("Foo/x", &["any/r", "written/r"][..]),
+        ("GHCR.io/org/x", &["any/r"]),
+        ("foo/X", &[]),
+    ] {
+        let names: BTreeSet<_> = names.iter().map(|it| (*it).to_owned()).collect();
+        assert_eq!(printed(&checked.policies, image), names, "{image}");
+        let known = checked.policies.iter().any(|it| understands(it, image));
+        assert_eq!(known, image != "foo/X", "{image}");
     }
 }

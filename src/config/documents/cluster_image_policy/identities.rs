@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::lookalikes;
 use crate::config::reader::{Field, Reader, Section};
 use crate::config::trusted_roots::PUBLIC_GOOD;
 use crate::policy::{AuthoritySigner, IdentityRequirement, Matcher};
@@ -106,7 +107,10 @@ fn read_matcher(
                 reader.problem(&field, "empty", "write the whole value");
                 None
             }
-            text => Some(Matcher::Exact(text.to_owned())),
+            text => {
+                lookalikes::note_exact(text, &field, reader);
+                Some(Matcher::Exact(text.to_owned()))
+            }
         },
         (None, Some(field)) => read_search(&field, reader),
         (Some(_), Some(_)) => {

@@ -65,16 +65,22 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<(Requiremen
             );
             None
         }
+        "" => {
+            let section = field.section(SIGNED_KEYS, reader);
+            if let Some(field) = section.required("type", KNOWN_TYPES, reader) {
+                reader.problem(&field, "no type is written here", KNOWN_TYPES);
+            }
+            None
+        }
         _ => {
-            reader.problem(
-                field,
-                format!("the type `{kind}` is not known here"),
-                "write insecureAcceptAnything, reject or sigstoreSigned",
-            );
+            let message = format!("the type `{kind}` is not known here");
+            reader.problem(field, message, KNOWN_TYPES);
             None
         }
     }
 }
+
+const KNOWN_TYPES: &str = "write insecureAcceptAnything, reject or sigstoreSigned";
 
 fn read_signed(field: &Field<'_>, reader: &mut Reader) -> Option<(Requirement, SignedName)> {
     let section = field.section(SIGNED_KEYS, reader);

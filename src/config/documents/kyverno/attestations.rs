@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use url::Url;
+
+use super::super::super::attestations::type_of_short_name;
 use super::super::super::reader::{Field, Reader, Section, describe};
 use super::attestors::{self, Target};
 use super::entry::Scope;
@@ -77,7 +80,9 @@ fn read_attestation(
 fn read_type(section: &Section<'_>, reader: &mut Reader) -> Option<String> {
     let mut read = |key: &'static str| {
         let field = section.get(key)?;
-        Some((plain::non_empty(&field, reader)?.to_owned(), field))
+        let text = plain::non_empty(&field, reader)?;
+        note_type(text, &field, reader);
+        Some((text.to_owned(), field))
     };
     match (read("type"), read("predicateType")) {
         (Some((name, _)), None) | (None, Some((name, _))) => Some(name),
@@ -98,6 +103,26 @@ fn read_type(section: &Section<'_>, reader: &mut Reader) -> Option<String> {
             );
             None
         }
+    }
+}
+
+/// Warns of a type that no attestation has: types are URIs, for some of which cosign has short names.
+fn note_type(text: &str, field: &Field<'_>, reader: &mut Reader) {
+    if let Some(uri) = type_of_short_name(text) {
+        let message = format!(
+            "Kyverno compares the type as it is written, and attestations do not have cosign's short names in them: write \
+             `{uri}`"
+        );
+        reader.warn(field, message);
+        return;
+    }
+    // Before its version 2 cosign wrote types without a scheme.
+    let host = text.split_once('/').map(|(host, _)| host);
+    if Url::parse(text).is_err() && !host.is_some_and(|host| host.contains('.')) {
+        let message = format!(
+            "`{text}` is no URI: the type is compared as it is written, and those of attestations are URIs"
+        );
+        reader.warn(field, message);
     }
 }
 
@@ -165,9 +190,10 @@ fn read_comparison(
     let section = field.section(CONDITION_KEYS, reader);
     let help = "a condition is {key, operator, value}";
     let names: Vec<_> = Operator::names().collect();
-    let key = section
-        .required("key", help, reader)
-        .and_then(|field| read_operand(&field, scope, reader));
+    let key_field = section.required("key", help, reader);
+    let key = key_field
+        .as_ref()
+        .and_then(|field| read_operand(field, scope, reader));
     let operator = section
         .required("operator", help, reader)
         .and_then(|field| field.parse::<Operator>(&format!("known: {}", names.join(", ")), reader));
@@ -187,6 +213,30 @@ fn read_comparison(
             "write two conditions, with GreaterThanOrEquals and LessThanOrEquals",
         );
         return None;
+    }
+    let sides = [
+        (&comparison.key, &key_field),
+        (&comparison.value, &value_field),
+    ];
+    for (side, field) in sides {
+        if let (Some(side), Some(field)) = (side.constant(), field)
+            && comparison.operator.needs_other(side)
+        {
+            let message = format!("{side} is no duration: the condition never holds");
+            reader.problem(field, message, "write a duration such as 24h");
+            return None;
+        }
+    }
+    if let (Some(holds), Some(field)) = (comparison.constant(), &key_field) {
+        let never_or_always = if holds { "always" } else { "never" };
+        let written = field.written();
+        reader.warn(
+            field,
+            format!(
+                "`{written}` is a text and no expression, so the condition {never_or_always} holds; for the field of the \
+                 predicate write `{{{{ {written} }}}}`"
+            ),
+        );
     }
     Some(comparison)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::super::super::policies;
 use super::super::super::reader::{Field, Reader, Section};
 use super::entry::Scope;
 use super::{certificates, plain, signers};
@@ -194,9 +195,34 @@ fn read_set(
             );
             None
         }
-        Some((count, _)) if count == members.len() => Some(Requirement::all(members)),
+        Some((1, _)) if members.len() == 1 => Some(Requirement::all(members)),
         Some((1, _)) => Some(Requirement::Any(members)),
-        Some((count, _)) => Some(Requirement::AtLeast { count, of: members }),
+        // Not `all` where all are needed: who is listed twice would be counted twice.
+        Some((count, field)) => {
+            note_repeated(&field, count, &members, reader);
+            Some(Requirement::AtLeast { count, of: members })
+        }
+    }
+}
+
+/// Warns of a signer who is listed more than once.
+fn note_repeated(field: &Field<'_>, count: usize, members: &[Requirement], reader: &mut Reader) {
+    let authorities = members.iter().map(Requirement::authorities);
+    let Ok(authorities) = authorities
+        .map(|of| <[&Arc<Authority>; 1]>::try_from(of).map(|[only]| Arc::clone(only)))
+        .collect::<Result<Vec<_>, _>>()
+    else {
+        // A nested set is satisfied in more than one way.
+        return;
+    };
+    if policies::warn_of_too_few(field, count, &authorities, reader) {
+        return;
+    }
+    if policies::count_distinct(&authorities).is_some_and(|it| it < authorities.len()) {
+        reader.warn(
+            field,
+            "a signer who is listed more than once counts once here, and in Kyverno as often as listed",
+        );
     }
 }
 

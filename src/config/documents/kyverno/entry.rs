@@ -1,5 +1,7 @@
 //! One entry of `verifyImages`: which images, and what they need.
 
+mod coverage;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::policies::Surroundings;
@@ -7,8 +9,7 @@ use super::super::super::reader::{Field, Reader, Section};
 use super::attestors::{self, Target};
 use super::{Document, attestations, plain, read_action};
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::kyverno::ImageCoverage;
-use crate::policy::{Coverage, Doubt, Mode, Policy, Requirement, SignedName};
+use crate::policy::{Coverage, Mode, Policy, Requirement, SignedName};
 
 const KEYS: &[&str] = &[
     "failureAction",
@@ -74,7 +75,7 @@ pub(super) fn read(
     let mode = read_mode(&section, rule, document, reader);
     let waives = (mode == Mode::Audit).then_some("only audits");
     let doubt = super::super::doubt(waives);
-    let coverage = read_coverage(&section, doubt, document.surroundings, reader);
+    let coverage = coverage::read(&section, doubt, document.surroundings, reader);
     if let Some(coverage) = &coverage {
         super::super::undoes_default(
             coverage,
@@ -148,16 +149,20 @@ fn note_what_has_no_meaning(section: &Section<'_>, reader: &mut Reader) {
     let notes = [
         (
             "useCache",
-            false,
             "a decision is kept per digest until anything that it depends on changes",
         ),
         (
             "cosignOCI11",
-            false,
             "signatures are found wherever cosign puts them",
         ),
     ];
-    note_booleans(section, notes, reader);
+    for (key, note) in notes {
+        if let Some(field) = section.get(key)
+            && plain::boolean(&field, reader) == Some(false)
+        {
+            reader.note(&field, format!("`{key}`: {note}"));
+        }
+    }
     if let Some(field) = section.get("imageRegistryCredentials") {
         reader.warn(
             &field,
@@ -282,112 +287,6 @@ fn read_mode(
         );
         Mode::Audit
     })
-}
-
-fn read_coverage(
-    section: &Section<'_>,
-    doubt: Doubt,
-    surroundings: &Surroundings<'_>,
-    reader: &mut Reader,
-) -> Option<ImageCoverage> {
-    let mut fields: Vec<Field<'_>> = Vec::new();
-    for key in ["imageReferences", "skipImageReferences"] {
-        let list = section.get(key);
-        let items = list.map(|it| it.items(reader)).unwrap_or_default();
-        let patterns: Option<Vec<_>> = items
-            .iter()
-            .map(|it| plain::non_empty(it, reader))
-            .collect();
-        patterns?;
-        if key == "imageReferences" {
-            fields = items;
-        }
-    }
-    fields.extend(section.get("image"));
-    if fields.is_empty() {
-        reader.problem(
-            section.field(),
-            "the entry covers no image",
-            "list patterns under `imageReferences`, such as ghcr.io/org/*",
-        );
-        return None;
-    }
-    let mut images = Vec::new();
-    for field in &fields {
-        let pattern = plain::non_empty(field, reader)?;
-        note_pattern(pattern, field, doubt, surroundings, reader);
-        images.push(pattern.to_owned());
-    }
-    let list = section.get("skipImageReferences");
-    let mut skip = Vec::new();
-    for field in list.map(|it| it.items(reader)).unwrap_or_default() {
-        let pattern = field.text(reader)?;
-        note_skipped(pattern, &field, reader);
-        skip.push(pattern.to_owned());
-    }
-    Some(ImageCoverage::new(images, skip, doubt))
-}
-
-/// What its author may not expect of a pattern.
-fn note_pattern(
-    pattern: &str,
-    field: &Field<'_>,
-    doubt: Doubt,
-    surroundings: &Surroundings<'_>,
-    reader: &mut Reader,
-) {
-    let last = pattern.rsplit('/').next().unwrap_or(pattern);
-    let mut hosts = surroundings.hosts.iter();
-    if !surroundings.are_of_documents() && !hosts.any(|host| ImageCoverage::can_name(pattern, host))
-    {
-        reader.warn(
-            field,
-            format!("`{pattern}` covers nothing: it begins with no registry among the upstreams"),
-        );
-    }
-    if !can_end_with_tag(pattern) {
-        reader.warn(
-            field,
-            format!("`{pattern}` covers nothing: it is compared with names that end with a tag or a digest"),
-        );
-    } else if last.contains(':') && !last.contains('@') || ImageCoverage::compares_tags(pattern) {
-        let unknown = match doubt {
-            Doubt::DoesNotCover if !last.ends_with(":*") => {
-                "is not covered, and neither is one with another tag besides"
-            }
-            Doubt::Covers | Doubt::DoesNotCover => "is covered, which Kyverno does not do",
-        };
-        reader.warn(
-            field,
-            format!(
-                "`{pattern}` is compared with the tags through which a digest was asked for; a digest without a known \
-                 tag {unknown}"
-            ),
-        );
-    }
-}
-
-/// The same of a pattern that takes images away.
-fn note_skipped(pattern: &str, field: &Field<'_>, reader: &mut Reader) {
-    if !can_end_with_tag(pattern) {
-        reader.warn(
-            field,
-            format!("`{pattern}` skips nothing: it is compared with names that end with a tag or a digest"),
-        );
-    } else if ImageCoverage::compares_tags(pattern) && !pattern.contains('@') {
-        reader.warn(
-            field,
-            format!(
-                "`{pattern}` is compared with the tags through which a digest was asked for; a digest that was only ever \
-                 asked for through skipped tags is not covered, and one without a known tag is"
-            ),
-        );
-    }
-}
-
-fn can_end_with_tag(pattern: &str) -> bool {
-    let last = pattern.rsplit('/').next().unwrap_or(pattern);
-    last.contains(['*', '?', ':', '@'])
 }
 
 fn read_requirement(

@@ -209,10 +209,7 @@ fn read_mode(spec: &Section<'_>, reader: &mut Reader) -> Mode {
 fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
     for key in ["webhookConfiguration", "autogen", "auditAnnotations"] {
         if let Some(field) = spec.get(key) {
-            reader.warn(
-                &field,
-                format!("`{key}` is about Kyverno's own work and changes nothing at a pull"),
-            );
+            super::note_own_work(key, &field, reader);
         }
     }
     super::note_failure_policy(spec, reader);

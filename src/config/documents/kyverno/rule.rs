@@ -34,6 +34,8 @@ pub(super) fn read(field: &Field<'_>, document: &Document<'_>, reader: &mut Read
         return Vec::new();
     };
     let known_problems = reader.problems.len();
+    let help = "Kyverno takes no rule without it: write {any: [{resources: {kinds: [Pod]}}]}";
+    section.required("match", help, reader);
     note_conditions(&section, document, reader);
     let is_usable = reader.problems.len() == known_problems;
     let context = read_context(&section, reader);

@@ -111,6 +111,17 @@ pub(super) fn read_keyless(
     let section = field.section(KEYLESS_KEYS, reader);
     let own = certificates::read_roots(&section, reader);
     let proofs = proofs::read(&section, scope, reader);
+    // Certificates of one's own authorities are in no certificate-transparency log.
+    if matches!(
+        (&own, &proofs),
+        (Some(None), Some(Proofs { sct: false, .. }))
+    ) && let Some(field) = section.get("ctlog")
+    {
+        reader.warn(
+            &field,
+            "certificates that were never published are accepted",
+        );
+    }
     let identity = identity::read(&section, Some(("subjectRegExp", "issuerRegExp")), reader)?;
     let signer = AuthoritySigner::Identity(IdentityRequirement {
         certificate_authorities: own?,

@@ -9,6 +9,7 @@ mod actions;
 mod attestors;
 mod examples;
 mod fields;
+mod never;
 mod warnings;
 
 pub(super) const FIXTURES: &str = concat!(
@@ -106,14 +107,15 @@ fn problems(entry: &str) -> Vec<String> {
         .collect()
 }
 
-/// The warnings that contain all of these words are exactly one.
+/// The warnings and notes that contain all of these words are exactly one.
 fn assert_warns(entry: &str, words: &[&str]) {
     let (policies, reader) = load(&policy_with(entry));
     assert!(reader.problems.is_empty(), "{:#?}", reader.problems);
     assert_eq!(policies.len(), 1);
     let said = |message: &str| words.iter().all(|word| message.contains(word));
-    let found = reader.warnings.iter().filter(|it| said(&it.message));
-    assert_eq!(found.count(), 1, "{words:?} in {:#?}", reader.warnings);
+    let told = reader.warnings.iter().chain(&reader.notes);
+    let found = told.filter(|it| said(&it.message));
+    assert_eq!(found.count(), 1, "{words:?} in {reader:#?}");
 }
 
 /// The requirement in one line: `all(…)`, `any(…)`, `2 of (…)`, `key`, `identity`, `… by …` for every attestation of a type, `any … by …` for one.

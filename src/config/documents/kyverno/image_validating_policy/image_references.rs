@@ -80,6 +80,9 @@ fn read_glob(
 /// What its author may not expect of a glob.
 fn note_glob(glob: &Glob, field: &Field<'_>, surroundings: &Surroundings<'_>, reader: &mut Reader) {
     let source = glob.source();
+    if super::super::super::has_scheme(source, "covers", field, reader) {
+        return;
+    }
     let first = source.split('/').next().unwrap_or(source);
     let names_no_registry =
         !source.contains('/') || !first.contains(['.', ':', '*', '?', '[', '{']);

@@ -108,7 +108,7 @@ fn outcome(text: &str) -> (Vec<Arc<Policy>>, Vec<String>, Vec<String>) {
         assert!(!problem.help.is_empty(), "{problem}");
         format!("{}: {}", problem.key, problem.message)
     });
-    let warnings = reader.warnings.iter();
+    let warnings = reader.warnings.iter().chain(&reader.notes);
     let warnings = warnings.map(|warning| format!("{}: {}", warning.key, warning.message));
     (policies, problems.collect(), warnings.collect())
 }

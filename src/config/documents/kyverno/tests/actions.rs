@@ -13,6 +13,7 @@ spec:
   {overrides}
   rules:
     - name: r
+      match: {{any: [{{resources: {{kinds: [Pod]}}}}]}}
       verifyImages:
         - imageReferences: ['ghcr.io/org/*']
           attestors: [{{entries: [{{keyless: {{subject: a@b.example, issuer: 'https://i.example'}}}}]}}]
@@ -101,6 +102,7 @@ spec:
   validationFailureAction: {policy}
   rules:
     - name: r
+      match: {{any: [{{resources: {{kinds: [Pod]}}}}]}}
       verifyImages:{}
 ",
         entries.collect::<String>()

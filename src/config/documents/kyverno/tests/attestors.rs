@@ -32,7 +32,7 @@ fn sets_are_anded_and_count_their_entries() {
         ),
         (
             format!("[{{count: 2, entries: [{A}, {B}]}}]"),
-            "all(a@i b@i)",
+            "2 of (a@i b@i)",
         ),
         (
             format!("[{{count: 2, entries: [{A}, {B}, {C}]}}]"),

@@ -294,6 +294,14 @@ fn conditions_that_a_pull_cannot_evaluate_are_refused() {
             "[0].any[0].value: ranges are not supported",
         ),
         (
+            "[{any: [{key: '{{ x }}', operator: DurationGreaterThan, value: abc}]}]",
+            "[0].any[0].value: \"abc\" is no duration: the condition never holds",
+        ),
+        (
+            "[{any: [{key: true, operator: DurationLessThan, value: 1h}]}]",
+            "[0].any[0].key: true is no duration: the condition never holds",
+        ),
+        (
             "[{any: [{key: '{{ x }}', operator: Equals, value: on}]}]",
             "[0].any[0].value: `on` is not the same in every version of YAML",
         ),
@@ -352,7 +360,7 @@ fn a_policy_that_verifies_nothing_says_so() {
             "an empty list of rules verifies no images",
         ),
         (
-            "[{name: r, verifyImages: []}]",
+            "[{name: r, match: {any: []}, verifyImages: []}]",
             "spec.rules[0].verifyImages",
             "an empty list verifies no images",
         ),

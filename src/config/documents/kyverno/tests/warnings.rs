@@ -27,8 +27,28 @@ fn says_what_its_author_may_not_expect() {
             &["`ghcr.io/org/app` skips nothing"],
         ),
         (
+            "imageReferences: ['ghcr.io/org/*']\nskipImageReferences: ['*']",
+            &["`ghcr.io/org/*` covers nothing: `*` skips all of it"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/org/a*', 'ghcr.io/org/b*']\nskipImageReferences: ['ghcr.io/org/b*']",
+            &["`ghcr.io/org/b*` covers nothing"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/org/app:v1']\nskipImageReferences: ['ghcr.io/*:*']",
+            &["`ghcr.io/org/app:v1` covers nothing"],
+        ),
+        (
             "imageReferences: ['ghcr.io/org/app']",
             &["covers nothing", "end with a tag"],
+        ),
+        (
+            "imageReferences: ['https://ghcr.io/org/*']",
+            &["`https://ghcr.io/org/*` covers nothing: names of images have no scheme"],
+        ),
+        (
+            "imageReferences: ['ghcr.io/org/*']\nskipImageReferences: ['https://ghcr.io/org/*']",
+            &["`https://ghcr.io/org/*` skips nothing"],
         ),
         (
             "imageReferences: ['nginx:*']",
@@ -133,6 +153,10 @@ fn shows_an_identity_that_is_also_accepted() {
             "subject: s, rekor: {ignoreTlog: true}",
             &["a signed timestamp is required"],
         ),
+        (
+            "subject: s, ctlog: {ignoreSCT: true}",
+            &["certificates that were never published are accepted"],
+        ),
     ] {
         let entry = format!(
             "imageReferences: ['ghcr.io/org/*']\nattestors: [{{entries: [{{keyless: {{issuer: i, {keyless}}}}}]}}]"
@@ -175,12 +199,12 @@ spec:
     let (policies, reader) = load(text);
     assert!(reader.problems.is_empty(), "{:#?}", reader.problems);
     assert_eq!(policies.len(), 1);
+    let noted: Vec<_> = reader.notes.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(noted, ["spec.background", "spec.webhookTimeoutSeconds"]);
     let warned: Vec<_> = reader.warnings.iter().map(|it| it.key.as_str()).collect();
     assert_eq!(
         warned,
         [
-            "spec.background",
-            "spec.webhookTimeoutSeconds",
             "spec.failurePolicy",
             "spec.applyRules",
             "spec.admission",

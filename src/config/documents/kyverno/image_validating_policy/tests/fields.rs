@@ -294,6 +294,10 @@ const REFERENCES: &[(&str, &[&str])] = &[
         "{glob: 'quay.io/org/*'}",
         &["begins with no registry among the upstreams"],
     ),
+    (
+        "{glob: 'https://ghcr.io/org/*'}",
+        &["names of images have no scheme"],
+    ),
     ("{glob: 'nginx*'}", &[]),
     ("{glob: 'docker.io/org/*'}", &[]),
     ("{expression: 'ref.startsWith(\"ghcr.io/org/\")'}", &[]),

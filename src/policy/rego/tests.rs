@@ -1,0 +1,180 @@
+use serde_json::json;
+
+use super::*;
+
+/// No answer here depends on it.
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// The form of the project's own examples.
+const MODULE: &str = r#"
+        package sigstore
+        default isCompliant = false
+        isCompliant {
+          input.predicateType == "https://cosign.sigstore.dev/attestation/v1"
+          input.predicate.Data == "foobar e2e test"
+        }"#;
+
+fn statement(data: &str) -> serde_json::Value {
+    json!({
+        "predicateType": "https://cosign.sigstore.dev/attestation/v1",
+        "predicate": { "Data": data },
+    })
+}
+
+fn evaluate(source: &str) -> Result<bool, ConditionError> {
+    let condition = RegoCondition::new(source);
+    condition.map_or_else(
+        |error| panic!("{source}: {error}"),
+        |it| it.evaluate(&statement("x"), NOW),
+    )
+}
+
+#[test]
+fn a_module_of_either_version_is_asked_about_the_statement() {
+    for module in [
+        MODULE,
+        &MODULE
+            .replace("isCompliant {", "isCompliant if {")
+            .replace(" = false", " := false"),
+    ] {
+        let condition = RegoCondition::new(module).unwrap();
+        // What goes into the hash of a policy.
+        assert_eq!(condition.source(), module);
+        assert!(
+            condition
+                .evaluate(&statement("foobar e2e test"), NOW)
+                .unwrap()
+        );
+        assert!(!condition.evaluate(&statement("another"), NOW).unwrap());
+        assert!(!condition.evaluate(&json!({}), NOW).unwrap());
+    }
+}
+
+#[test]
+fn only_a_clear_yes_is_one() {
+    for (module, expected) in [
+        ("isCompliant := true", true),
+        ("isCompliant := false", false),
+        ("isCompliant if input.nothing", false),
+        (r#"isCompliant := [{"result": true}]"#, true),
+        (r#"isCompliant := {{"result": true, "warning": ""}}"#, true),
+        (
+            r#"isCompliant := [{"result": true, "warning": "old"}]"#,
+            false,
+        ),
+        (
+            r#"isCompliant := [{"result": true}, {"result": false}]"#,
+            false,
+        ),
+        (r#"isCompliant := [{"result": "true"}]"#, false),
+        ("isCompliant := []", false),
+    ] {
+        let module = format!("package sigstore\n{module}");
+        assert_eq!(evaluate(&module).unwrap(), expected, "{module}");
+    }
+    for value in ["1", "\"true\"", "null", r#"{"result": true}"#] {
+        let module = format!("package sigstore\nisCompliant := {value}");
+        assert!(evaluate(&module).is_err(), "{module}");
+    }
+}
+
+#[test]
+fn nothing_but_the_statement_is_looked_at() {
+    for call in [
+        "http.send({})",
+        "time.now_ns()",
+        "rand.intn(\"a\", 2)",
+        "opa.runtime()",
+    ] {
+        let module = format!("package sigstore\nisCompliant if {call}");
+        assert!(
+            matches!(RegoCondition::new(&module), Err(RegoSyntaxError::Impure(_))),
+            "{call}"
+        );
+    }
+}
+
+#[test]
+fn what_there_is_not_is_refused() {
+    for (module, part) in [
+        ("default isCompliant = fals", "default value"),
+        ("isCompliant if input.x == tru", "undefined variable `tru`"),
+        ("isCompliant if nofunc(input)", "no function `nofunc`"),
+        (
+            "isCompliant if { false; nofunc(1) }",
+            "no function `nofunc`",
+        ),
+        (
+            "isCompliant if io.jwt.decode(input)",
+            "no function `io.jwt.decode`",
+        ),
+        (
+            "isCompliant if every x in input.l { nofunc(x) }",
+            "no function `nofunc`",
+        ),
+        (
+            "import data.lib\nisCompliant if lib.check(input)",
+            "no function `lib.check`",
+        ),
+        (
+            "check(x) if nofunc(x)\nisCompliant if check(input)",
+            "no function `nofunc`",
+        ),
+    ] {
+        let error = RegoCondition::new(&format!("package sigstore\n{module}")).unwrap_err();
+        assert!(error.to_string().contains(part), "{module}: {error}");
+    }
+    for module in [
+        "check(x) if x.a == 1\nisCompliant if check(input)",
+        "check(x) if x.a == 1\nisCompliant if data.sigstore.check(input)",
+        "default check(_) := false\nisCompliant if check(input)",
+        "isCompliant if 10 / object.get(input, \"n\", 0) == 2",
+        "isCompliant if { print(input); json.unmarshal(input.text).a == 1 }",
+        "isCompliant if { x := input.a with input as {\"a\": 1}; count(sprintf(\"%d\", [x])) == 1 }",
+    ] {
+        let condition = RegoCondition::new(&format!("package sigstore\n{module}"));
+        assert!(condition.is_ok(), "{module}: {condition:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused() {
+    assert!(matches!(
+        RegoCondition::new("package sigstore\nisCompliant {"),
+        Err(RegoSyntaxError::Parse(_))
+    ));
+    assert!(matches!(
+        RegoCondition::new("package other\nisCompliant := true"),
+        Err(RegoSyntaxError::NoRule)
+    ));
+    assert!(matches!(
+        RegoCondition::new("package sigstore\nallow := true"),
+        Err(RegoSyntaxError::NoRule)
+    ));
+    let long = format!(
+        "package sigstore\n# {}",
+        "x".repeat(RegoCondition::SOURCE_BYTES_MAX)
+    );
+    assert!(matches!(
+        RegoCondition::new(&long),
+        Err(RegoSyntaxError::TooLong)
+    ));
+}
+
+#[test]
+fn an_evaluation_that_does_not_end_has_no_answer() {
+    let module = "package sigstore
+            isCompliant if {
+              some a in numbers.range(1, 3000)
+              some b in numbers.range(1, 3000)
+              some c in numbers.range(1, 3000)
+              a + b + c == 0
+            }";
+    assert!(evaluate(module).is_err());
+}
+
+#[test]
+fn can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<RegoCondition>();
+}
