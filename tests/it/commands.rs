@@ -163,11 +163,18 @@ async fn verify_answers_by_its_exit_code() {
 }
 
 #[tokio::test]
-async fn verify_speaks_https_unless_told_otherwise() {
+async fn verify_speaks_plain_http_to_loopback_alone_unless_told_otherwise() {
     let place = Workplace::new().await;
     place.signed("apps/web");
     let (key, web) = (place.path("key.pub"), place.image("apps/web:v1"));
-    let output = countersign(&["verify", "--key", &key, "--insecure-ignore-tlog", &web]).await;
+    let plain = ["verify", "--key", &key, "--insecure-ignore-tlog", &web];
+    let output = countersign(&plain).await;
+    assert_eq!(code(&output), ADMITTED, "{}", text(&output));
+    // Whoever names an authority for the registry expects TLS.
+    place.registry.forget_requests();
+    let authority = crate::support::corpus::directory().join("trust/fulcio-root.pem");
+    let authority = ["--registry-cacert", authority.to_str().unwrap()];
+    let output = countersign(&[&plain[..], &authority].concat()).await;
     assert_eq!(code(&output), UNDECIDED, "{}", text(&output));
     assert_eq!(place.registry.requests().len(), 0);
 }
