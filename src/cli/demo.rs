@@ -13,7 +13,7 @@ use include_dir::{Dir, include_dir};
 use tempfile::TempDir;
 
 use super::output::{print, tell};
-use super::{EXIT_NO, EXIT_UNDECIDED, block_on, chain, environment, told_to_stop};
+use super::{EXIT_NO, EXIT_UNDECIDED, Stopping, block_on, chain, environment};
 use crate::app::{self, App, Lines};
 use crate::config::{Config, Problems};
 use crate::decision_log::Destination;
@@ -91,8 +91,9 @@ async fn show(once: bool) -> Result<u8, Error> {
     let as_it_should_be = stops.iter().all(tour::Stop::is_as_expected);
     if !once {
         print(&report::what_next(&demo));
-        if let Err(error) = told_to_stop().await {
-            tell(&format!("cannot wait for signals: {}", chain(&error)));
+        match Stopping::catch() {
+            Ok(mut stopping) => stopping.told().await,
+            Err(error) => tell(&format!("cannot wait for signals: {}", chain(&error))),
         }
     }
     demo.stop().await;

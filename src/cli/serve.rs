@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{ConfigFiles, EXIT_USAGE, block_on, chain, output::tell, told_to_stop};
+use super::{ConfigFiles, EXIT_USAGE, Stopping, block_on, chain, output::tell};
 use crate::app::{App, Files, Lines};
 use crate::config::Config;
 use crate::decision_log::Destination;
@@ -43,15 +43,20 @@ async fn serve(config: Config, files: Files) -> u8 {
         decisions: Destination::Stdout,
         pulls: Destination::Stdout,
     };
-    // Before anybody is told that it serves: uncaught, the signal ends the process.
-    let hangups = match signal(SignalKind::hangup()) {
-        Ok(hangups) => hangups,
+    // Before anybody is told that it serves: uncaught, each of these signals ends the process at once.
+    let caught = signal(SignalKind::hangup()).and_then(|it| Ok((it, Stopping::catch()?)));
+    let (hangups, mut stopping) = match caught {
+        Ok(caught) => caught,
         Err(error) => {
-            tell(&format!("cannot wait for SIGHUP: {}", chain(&error)));
+            tell(&format!("cannot wait for signals: {}", chain(&error)));
             return EXIT_USAGE;
         }
     };
-    let app = match App::start(&config, &lines).await {
+    let started = tokio::select! {
+        started = App::start(&config, &lines) => started,
+        () = stopping.told() => return 0,
+    };
+    let app = match started {
         Ok(app) => app,
         Err(error) => {
             tell(&chain(&error));
@@ -59,9 +64,7 @@ async fn serve(config: Config, files: Files) -> u8 {
         }
     };
     app.reload(config, files, hangups);
-    if let Err(error) = told_to_stop().await {
-        tell(&format!("cannot wait for signals: {}", chain(&error)));
-    }
+    stopping.told().await;
     app.stop().await;
     0
 }

@@ -172,7 +172,7 @@ async fn verify_speaks_plain_http_to_loopback_alone_unless_told_otherwise() {
     assert_eq!(code(&output), ADMITTED, "{}", text(&output));
     // Whoever names an authority for the registry expects TLS.
     place.registry.forget_requests();
-    let authority = crate::support::corpus::directory().join("trust/fulcio-root.pem");
+    let authority = corpus::directory().join("trust/fulcio-root.pem");
     let authority = ["--registry-cacert", authority.to_str().unwrap()];
     let output = countersign(&[&plain[..], &authority].concat()).await;
     assert_eq!(code(&output), UNDECIDED, "{}", text(&output));
