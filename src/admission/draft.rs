@@ -44,9 +44,9 @@ pub(super) struct Draft {
     pub(super) unfinished: Option<Unfinished>,
     /// The parents that state hinted at.
     pub(super) hints: Vec<Digest>,
-    /// See [`Decision`].
+    /// See [`Decision`](super::decision::Decision).
     pub(super) tags: Vec<(Subject, Option<Tags>)>,
-    /// See [`Decision`].
+    /// See [`Decision`](super::decision::Decision).
     pub(super) judged_by: Vec<Digest>,
     pub(super) timing: Spent,
     policies: Vec<PolicyReport>,

@@ -15,7 +15,7 @@ pub enum TimestampChainError {
     /// Not PEM.
     #[error("not PEM certificates")]
     NotPem(#[source] rustls_pki_types::pem::Error),
-    /// More certificates than [`CERTIFICATES_MAX`].
+    /// More certificates than an authority may have.
     #[error("more than {CERTIFICATES_MAX} certificates")]
     TooMany,
     /// One of them cannot be read.
