@@ -212,7 +212,10 @@ impl Admission {
                 witnessed: moka::sync::Cache::new(WITNESSED_MAX),
                 grants,
                 asked_tags: asked_tags::cache(),
-                excepted_tags: moka::sync::Cache::new(EXCEPTED_TAGS_MAX),
+                excepted_tags: moka::sync::Cache::builder()
+                    .max_capacity(EXCEPTED_TAGS_MAX)
+                    .time_to_live(REFUSAL_MEMORY)
+                    .build(),
                 flights: Flights::default(),
             }),
         }

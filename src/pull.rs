@@ -48,6 +48,7 @@ struct Inner {
     small_blobs: moka::sync::Cache<crate::oci::Digest, bytes::Bytes>,
     refusals: moka::sync::Cache<(String, Kind), ulid::Ulid>,
     undecided: moka::sync::Cache<String, ()>,
+    recalled: moka::sync::Cache<Subject, ()>,
     lookups: Flights<(RepositoryName, crate::oci::Tag), Result<tag::Lookup, Arc<manifests::Error>>>,
     leaders: Mutex<HashMap<crate::oci::Digest, RepositoryName>>,
 }
@@ -169,6 +170,10 @@ impl Pull {
                 small_blobs,
                 lookups: Flights::default(),
                 leaders: Mutex::default(),
+                recalled: moka::sync::Cache::builder()
+                    .max_capacity(REMEMBERED_MAX)
+                    .time_to_live(REFUSAL_RECORDED_EVERY)
+                    .build(),
                 undecided: moka::sync::Cache::builder()
                     .max_capacity(REMEMBERED_MAX)
                     .time_to_live(REFUSAL_RECORDED_EVERY)

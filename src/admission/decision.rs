@@ -188,6 +188,16 @@ impl Decision {
         policies.find_map(|signed| signed.unsigned(&self.subject, tag))
     }
 
+    /// Whether an exception may let through what becomes of a pull by `tag`, whichever policy refuses it.
+    pub(super) fn is_waivable_for(&self, tag: &Tag) -> bool {
+        let policies = self.signed_tags.iter();
+        let mut unsigned = policies.filter_map(|signed| signed.unsigned(&self.subject, tag));
+        unsigned.all(|unsigned| match unsigned {
+            UnsignedTag::Refused(denial) => denial.kind.is_waivable(),
+            UnsignedTag::Undecided(_) => false,
+        })
+    }
+
     /// Whether it is time to look whether a tag has been signed since.
     pub(super) fn may_look_again(&self, now: Timestamp) -> bool {
         let memory = i64::try_from(REFUSAL_MEMORY.as_millis()).unwrap_or(i64::MAX);

@@ -79,9 +79,12 @@ impl Admission {
         let Some(exception) = policies.exception(repository, digest, asked.now) else {
             return Ok(None);
         };
-        let Some(document) = decision.document().filter(|_| denial.kind.is_waivable()) else {
+        let Some(document) = decision.document() else {
             return Ok(None);
         };
+        if !decision.is_waivable_for(tag) {
+            return Ok(None);
+        }
         let key = (decision.subject.clone(), tag.clone());
         let kept = self.inner.excepted_tags.get(&key);
         if let Some(kept) = kept.filter(|kept| kept.holds(policies.hash, asked.now)) {
@@ -154,6 +157,12 @@ impl Excepted {
 }
 
 impl Kind {
+    /// Whether it could have been otherwise under other tags: what is revoked, broken or too much is so under all.
+    #[must_use]
+    pub fn depends_on_tags(self) -> bool {
+        self.is_waivable() || matches!(self, Self::NoPolicy | Self::NotEndorsed)
+    }
+
     /// Whether a person may waive it for a while: what a policy finds missing or wrong about signatures. Not what is
     /// revoked, broken or too much, and not what no policy has been asked about.
     pub(super) fn is_waivable(self) -> bool {

@@ -141,7 +141,8 @@ impl Admission {
             }
         }
         let mut until_max = Timestamp::MAX;
-        if !parents.audited.is_empty() && matches!(terms.own_tags, OwnTags::None) {
+        let has_no_tags = matches!(terms.own_tags, OwnTags::None);
+        if terms.policies.are_about_tags() && has_no_tags && !parents.audited.is_empty() {
             let document = match self.arrived(subject, &arriving, draft).await? {
                 Err(denial) => return Ok(refuse_for(denial, UNAVAILABLE_MEMORY, terms.now)),
                 Ok(document) => document,

@@ -9,7 +9,7 @@ use crate::oci::RepositoryName;
 
 /// The tags through which a digest was asked for in its repository; none are known for one that was only ever asked for
 /// by digest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, Eq)]
 pub struct Tags(Arc<[String]>);
 
 /// Which images a policy covers.
@@ -86,6 +86,13 @@ const UNRELATED: [&str; 4] = [
     "10.20.30.41/b6/y/w/h",
     "m-9.test/p4/rq",
 ];
+
+impl PartialEq for Tags {
+    /// Usually it is the very same list, which may be long.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
 
 impl Tags {
     /// These tags.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::tag::Recalled;
 use super::{CacheState, Caller, Missing, Pull, Refusal};
 use crate::admission::{Admitted, Asked, BlobGrant};
 use crate::decision_log::Subject;
@@ -103,9 +104,17 @@ impl Pull {
         asked: &Asked,
     ) -> Result<Admitted<Arc<BlobGrant>>, Refusal> {
         let repository = &subject.repository;
+        let recalled = self.recall_tags(subject, asked).await?;
         match self.inner.admission.grant_blob(subject, asked).await {
             Ok(Ok(grant)) => Ok(grant),
-            Ok(Err(denial)) => Err(self.refuse(repository.as_str(), denial, asked).await),
+            Ok(Err(denial)) => match &recalled {
+                Recalled::Unreachable(message) if denial.kind.depends_on_tags() => {
+                    Err(Recalled::undecided(subject, message))
+                }
+                Recalled::AllThereIs | Recalled::Unreachable(_) => {
+                    Err(self.refuse(repository.as_str(), denial, asked).await)
+                }
+            },
             Err(error) => {
                 let refusal = self.refusal_for(&error, repository, Missing::Blob, asked);
                 Err(refusal.await)

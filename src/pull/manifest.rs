@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::tag::Recalled;
 use super::{Caller, Missing, Pull, RETRY_AFTER, Refusal};
-use crate::admission::{Admitted, Asked, Decision, Denial, UnsignedTag};
+use crate::admission::{Admitted, Asked, Decision, Denial, Outcome, UnsignedTag};
 use crate::decision_log::Subject;
 use crate::manifests::Document;
 use crate::oci::{Reference, RepositoryName, Tag};
@@ -72,7 +72,11 @@ impl Pull {
             return None;
         }
         // Its tags may yet show that less is demanded of it.
-        if decision.admitted().is_none() && self.forgot_tags(&subject) {
+        let refused = match &decision.outcome {
+            Outcome::Deny(denial) => denial.kind.depends_on_tags(),
+            Outcome::Admit { .. } | Outcome::Unavailable { .. } => false,
+        };
+        if refused && self.forgot_tags(&subject) {
             return None;
         }
         decision.count_reuse();
@@ -102,6 +106,9 @@ impl Pull {
         };
         let recalled = match reference {
             Reference::Digest(_) => self.recall_tags(&subject, &asked).await?,
+            Reference::Tag(_) if asked.stale_tag && self.forgot_tags(&subject) => {
+                Recalled::not_answering(&subject)
+            }
             Reference::Tag(_) => Recalled::AllThereIs,
         };
         if let Some(decision) = self.inner.admission.remembered(&subject, asked.now) {
@@ -211,13 +218,11 @@ fn served_as_far_as(
     recalled: &Recalled,
 ) -> Result<ServedManifest, Refusal> {
     match (served(decision, cache), recalled) {
-        (Err(Refusal::Denied(_)), Recalled::Unreachable(message)) => Err(Refusal::Unavailable {
-            message: format!(
-                "{} cannot be decided: by which tags it goes is not known: {message}",
-                decision.subject
-            ),
-            retry_after: RETRY_AFTER,
-        }),
+        (Err(Refusal::Denied(refused)), Recalled::Unreachable(message))
+            if refused.denial.kind.depends_on_tags() =>
+        {
+            Err(Recalled::undecided(&decision.subject, message))
+        }
         (answer, Recalled::AllThereIs | Recalled::Unreachable(_)) => answer,
     }
 }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Missing, Pull, Refusal};
+use super::{Missing, Pull, RETRY_AFTER, Refusal};
 use crate::admission::{Asked, Error};
 use crate::decision_log::Subject;
 use crate::manifests::{self, Document};
@@ -41,6 +41,22 @@ pub(super) enum Recalled {
     AllThereIs,
     /// The upstream could not be asked; why, in words.
     Unreachable(String),
+}
+
+impl Recalled {
+    pub(super) fn not_answering(subject: &Subject) -> Self {
+        Self::Unreachable(format!("{} is not answering", subject.repository.host()))
+    }
+
+    /// What a refusal becomes that tags may have made.
+    pub(super) fn undecided(subject: &Subject, message: &str) -> Refusal {
+        Refusal::Unavailable {
+            message: format!(
+                "{subject} cannot be decided: by which tags it goes is not known: {message}"
+            ),
+            retry_after: RETRY_AFTER,
+        }
+    }
 }
 
 /// The tags of one digest that are asked about again after a start.
@@ -137,12 +153,15 @@ impl Pull {
     /// Whether tags of the subject may be known to the state that this process has not seen, where tags count.
     pub(super) fn forgot_tags(&self, subject: &Subject) -> bool {
         let admission = &self.inner.admission;
-        admission.counts_tags() && !admission.has_seen_tags(subject)
+        admission.counts_tags()
+            && !admission.has_seen_tags(subject)
+            && !self.inner.recalled.contains_key(subject)
     }
 
-    /// Asks about the tags again by which a digest went before this process started: until one of them is known to lead
-    /// to it still, every policy for its repository counts, and an image that was admitted would be refused. From then on
-    /// all that the state has of it count, which can only add policies.
+    /// Asks about the tags again by which a digest, and what may vouch for it, went before this process started: until one
+    /// of them is known to lead to it still, every policy for its repository counts, and an image that was admitted would
+    /// be refused. From then on all that the state has of it count, which can only add policies. What came of it holds for
+    /// a while.
     pub(super) async fn recall_tags(
         &self,
         subject: &Subject,
@@ -151,22 +170,67 @@ impl Pull {
         if !self.forgot_tags(subject) {
             return Ok(Recalled::AllThereIs);
         }
+        // The rest of the time is for deciding.
+        let time_max = self.inner.limits.decision_time_max / 2;
+        let recalling = tokio::time::timeout(time_max, self.recall_with_parents(subject, asked));
+        let recalled = recalling
+            .await
+            .unwrap_or_else(|_late| Ok(Recalled::not_answering(subject)))?;
+        if let Recalled::AllThereIs = recalled {
+            self.inner.recalled.insert(subject.clone(), ());
+        }
+        Ok(recalled)
+    }
+
+    /// A blob is listed by a manifest, and that by an index, which has the tags.
+    async fn recall_with_parents(
+        &self,
+        subject: &Subject,
+        asked: &Asked,
+    ) -> Result<Recalled, Refusal> {
+        let limits = &self.inner.limits;
+        let mut level = vec![subject.clone()];
+        for _ in 0..=limits.endorsement_depth_max {
+            let mut parents = Vec::new();
+            for subject in &level {
+                if let unreachable @ Recalled::Unreachable(_) =
+                    self.recall_own_tags(subject, asked).await?
+                {
+                    return Ok(unreachable);
+                }
+                let listing = self
+                    .inner
+                    .state
+                    .parents(subject, limits.endorsement_parents_max);
+                match listing.await {
+                    Ok(digests) => parents.extend(digests.into_iter().map(|digest| Subject {
+                        repository: subject.repository.clone(),
+                        digest,
+                    })),
+                    Err(error) => return Err(self.unreadable(subject, error, asked).await),
+                }
+            }
+            parents.retain(|parent| self.forgot_tags(parent));
+            parents.truncate(limits.endorsement_parents_max);
+            if parents.is_empty() {
+                break;
+            }
+            level = parents;
+        }
+        Ok(Recalled::AllThereIs)
+    }
+
+    async fn recall_own_tags(&self, subject: &Subject, asked: &Asked) -> Result<Recalled, Refusal> {
         let tags = match self.inner.state.asked_tags(subject).await {
             Ok(tags) => tags.unwrap_or_default(),
-            Err(error) => {
-                let error = Arc::new(manifests::Error::State(error));
-                return Err(self
-                    .unusable(&subject.repository, &error, asked.clone())
-                    .await);
-            }
+            Err(error) => return Err(self.unreadable(subject, error, asked).await),
         };
         // From the end of the alphabet: `latest` is the first to lead somewhere else.
         let tags = tags.iter().rev().filter_map(|tag| tag.parse::<Tag>().ok());
         for tag in tags.take(TAGS_RECALLED_MAX) {
             match self.resolve(&subject.repository, &tag, asked.clone()).await {
                 Ok((_, _, asked)) if asked.stale_tag => {
-                    let message = format!("{} is not answering", subject.repository.host());
-                    return Ok(Recalled::Unreachable(message));
+                    return Ok(Recalled::not_answering(subject));
                 }
                 Ok((found, _, _)) if found == *subject => break,
                 Err(Refusal::Unavailable { message, .. }) => {
@@ -177,6 +241,17 @@ impl Pull {
             }
         }
         Ok(Recalled::AllThereIs)
+    }
+
+    async fn unreadable(
+        &self,
+        subject: &Subject,
+        error: crate::state::Error,
+        asked: &Asked,
+    ) -> Refusal {
+        let error = Arc::new(manifests::Error::State(error));
+        self.unusable(&subject.repository, &error, asked.clone())
+            .await
     }
 
     async fn look_up(

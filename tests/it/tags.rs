@@ -95,6 +95,47 @@ async fn a_digest_goes_by_the_tag_it_still_has_after_a_restart() {
 }
 
 #[tokio::test]
+async fn what_is_listed_goes_by_the_tags_of_what_lists_it_after_a_restart() {
+    let bench = Bench::start().await;
+    let child = Image::new("a child");
+    let index = Image::index(&[&child]);
+    bench.registry.push("apps/web", &child);
+    bench.registry.push_tagged("apps/web", "dev-1", &index);
+    bench.registry.sign_legacy("apps/web", &index, &bench.key);
+    assert_serves(&bench.manifest("dev-1").await, &index);
+    assert_serves(&bench.manifest(&child.digest).await, &child);
+    let layer = child.layer(0);
+    let blob = format!("/v2/{}/apps/web/blobs/{layer}", bench.registry.name());
+    assert_serves_blob(&bench.proxy.get(&blob).await, &layer);
+    // Whoever unpacks layers one by one asks for a blob first.
+    bench.proxy.restart().await;
+    assert_serves_blob(&bench.proxy.get(&blob).await, &layer);
+    bench.proxy.restart().await;
+    assert_serves(&bench.manifest(&child.digest).await, &child);
+    // Nothing is refused for want of tags that cannot be asked about.
+    bench.proxy.restart().await;
+    bench.registry.fault("/manifests/dev-1", Fault::Reset);
+    assert_eq!(bench.proxy.get(&blob).await.status, 503);
+    assert_eq!(bench.manifest(&child.digest).await.status, 503);
+}
+
+#[tokio::test]
+async fn a_digest_without_tags_is_looked_up_once_in_a_while() {
+    let bench = Bench::start().await;
+    let image = bench.signed("dev-1");
+    assert_serves(&bench.manifest("dev-1").await, &image);
+    bench
+        .registry
+        .push_tagged("apps/web", "dev-1", &Image::new("another"));
+    bench.proxy.restart().await;
+    bench.registry.forget_requests();
+    for _ in 0..5 {
+        assert_denied(&bench.manifest(&image.digest).await, "untrusted_key");
+    }
+    assert_eq!(bench.registry.count("^HEAD .*/manifests/dev-1$"), 1);
+}
+
+#[tokio::test]
 async fn a_digest_whose_tags_cannot_be_asked_about_is_undecided() {
     let bench = Bench::start().await;
     let image = bench.signed("dev-1");
@@ -132,6 +173,9 @@ async fn a_tag_that_only_the_state_knows_adds_its_policies() {
     let answer = bench.manifest("prod-1").await;
     assert!(matches!(answer.status, 403 | 503), "{answer}");
     assert_withheld(&answer, &image.digest);
+    // Where no tag of it was seen, nothing definite is known.
+    bench.proxy.restart().await;
+    assert_unavailable(&bench.manifest("dev-1").await);
 }
 
 #[tokio::test]

@@ -155,6 +155,7 @@ impl<'a> Attempts<'a> {
                 version: policy.signed_name.version(),
             }),
         };
+        let made = self.made;
         let verified = match &authority.signer {
             AuthoritySigner::Identity(_) => self
                 .verified(index, candidate, &demand)
@@ -172,6 +173,10 @@ impl<'a> Attempts<'a> {
             Attempt::Proven(proof) => self.judge(policy, authority, proof),
             Attempt::Failed(failure) => Err(refusal(failure.check, failure.reason.clone())),
         };
+        // Whoever is trusted may sign as many tags as they like.
+        if self.only_tag.is_some() && judged.is_ok() {
+            self.made = made;
+        }
         self.note_root(trusted_root, until);
         self.reports.push(report::attempt(
             candidate,
@@ -226,11 +231,8 @@ impl<'a> Attempts<'a> {
         self.valid_until = Some(self.valid_until.map_or(until, |earlier| earlier.min(until)));
     }
 
-    /// Counts what an attempt cost. What counts for a tag was made by whoever is trusted, who may sign as many as they
-    /// like.
     fn count(&mut self, attempt: &Attempt) {
-        let is_free = self.only_tag.is_some() && matches!(attempt, Attempt::Proven(_));
-        if costs_crypto(attempt) && !is_free {
+        if costs_crypto(attempt) {
             self.made += 1;
         }
     }

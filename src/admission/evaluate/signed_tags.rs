@@ -109,9 +109,12 @@ impl SignedTags {
         tag: &Tag,
     ) -> Option<UnsignedTag> {
         let Subject { repository, digest } = subject;
-        let asked_for = Tags::new([tag.as_str().to_owned()]);
+        if self.tags.contains(tag) {
+            return None;
+        }
         // It may cover the digest on account of another tag.
-        if self.tags.contains(tag) || !self.policy.coverage.covers(repository, &asked_for) {
+        let asked_for = Tags::new([tag.as_str().to_owned()]);
+        if !self.policy.coverage.covers(repository, &asked_for) {
             return None;
         }
         let policy = &self.policy.name;
