@@ -128,8 +128,13 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Runs `future` on a runtime with as many threads as there are cores.
+/// As the first thread has it: a configuration that `policy check` could read, which nests as deep as people write, must
+/// be read by a reload too, and its conditions be evaluated. Only what is used of it takes memory.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+
 fn block_on(future: impl Future<Output = u8>) -> u8 {
     match tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
     {

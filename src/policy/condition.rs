@@ -47,6 +47,9 @@ pub enum ConditionSyntaxError {
     /// Longer than [`Condition::SOURCE_BYTES_MAX`].
     #[error("longer than {} bytes", Condition::SOURCE_BYTES_MAX)]
     TooLong,
+    /// Brackets inside brackets, more than [`Condition::DEPTH_MAX`] deep.
+    #[error("brackets are nested more than {} deep", Condition::DEPTH_MAX)]
+    TooDeep,
     /// A variable that no attestation has.
     #[error("`{0}` is not known; a condition sees `statement` and `predicate`")]
     UnknownVariable(String),
@@ -82,6 +85,9 @@ impl Condition {
     /// The most bytes of an expression.
     pub const SOURCE_BYTES_MAX: usize = 16 * 1024;
 
+    /// The most brackets inside each other: reading takes stack for each.
+    pub const DEPTH_MAX: usize = 32;
+
     /// The most steps of all loops of one evaluation together: an element of a list at each, in every round of the loop
     /// around it.
     pub const STEPS_MAX: u64 = 250_000;
@@ -94,6 +100,9 @@ impl Condition {
     pub fn new(source: &str) -> Result<Self, ConditionSyntaxError> {
         if source.len() > Self::SOURCE_BYTES_MAX {
             return Err(ConditionSyntaxError::TooLong);
+        }
+        if depth(source) > Self::DEPTH_MAX {
+            return Err(ConditionSyntaxError::TooDeep);
         }
         let program = Program::compile(source).map_err(ConditionSyntaxError::Parse)?;
         if let Some(name) = unknown_variable(program.expression(), &mut Vec::new()) {
@@ -214,6 +223,28 @@ const KNOWN_NAMES: [&str; 16] = [
     "uint",
     "optional_type",
 ];
+
+/// How deep brackets are nested, but for those in texts.
+fn depth(source: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut quote = None;
+    let mut characters = source.chars();
+    while let Some(character) = characters.next() {
+        match (quote, character) {
+            (Some(_), '\\') => drop(characters.next()),
+            (Some(open), _) if open == character => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(character),
+            (None, '(' | '[' | '{') => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+    }
+    deepest
+}
 
 /// The first name that neither is known nor bound by a macro such as `all(m, …)` around it.
 fn unknown_variable<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>) -> Option<&'e str> {

@@ -159,11 +159,13 @@ fn parse(source: &str, first_version: bool) -> Result<Engine, String> {
 /// The first function called that there is not. The engine finds out when it gets there, which may be at no pull or at
 /// every.
 fn unknown_function(engine: &Engine, source: &str) -> Result<Option<String>, RegoSyntaxError> {
-    let unreadable = |error: &dyn std::fmt::Display| RegoSyntaxError::Parse(one_line(error));
     let tree = engine
         .get_ast_as_json()
-        .map_err(|error| unreadable(&error))?;
-    let tree = serde_json::from_str(&tree).map_err(|error| unreadable(&error))?;
+        .map_err(|error| RegoSyntaxError::Parse(one_line(&error)))?;
+    // What is nested too deep to be looked through is left to its evaluation.
+    let Ok(tree) = serde_json::from_str(&tree) else {
+        return Ok(None);
+    };
     let mut called = BTreeSet::new();
     collect_calls(&tree, source, &mut called);
     let is_unknown = |name: &&str| {
@@ -173,7 +175,7 @@ fn unknown_function(engine: &Engine, source: &str) -> Result<Option<String>, Reg
         let outcome = engine
             .add_policy("probe.rego".to_owned(), call)
             .and_then(|_package| engine.eval_rule("data.sigstore.probe".to_owned()));
-        outcome.is_err_and(|error| error.to_string().contains("could not find function"))
+        outcome.is_err_and(|error| one_line(&error).contains("could not find function"))
     };
     Ok(called.into_iter().find(is_unknown).map(str::to_owned))
 }
@@ -208,7 +210,8 @@ fn written<'s>(name: &serde_json::Value, source: &'s str) -> Option<&'s str> {
 fn refuse_default(mut engine: Engine) -> Result<(), RegoSyntaxError> {
     engine.set_input(Value::new_object());
     match engine.eval_rule(RULE.to_owned()) {
-        Err(error) if error.to_string().contains("default value") => {
+        // Of what is wrong, not of the source that is drawn beside it.
+        Err(error) if one_line(&error).contains("default value") => {
             Err(RegoSyntaxError::Parse(one_line(&error)))
         }
         // Anything else may come of there being no statement.

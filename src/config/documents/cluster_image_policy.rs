@@ -134,7 +134,9 @@ fn check_names(authorities: &[Field<'_>], reader: &mut Reader) -> Option<()> {
     let mut names = BTreeMap::new();
     let mut distinct = Some(());
     for field in authorities {
-        let Some(name) = super::text_under(field, "name") else {
+        // An empty name is none, to policy-controller too, which then numbers them.
+        let name = super::text_under(field, "name").filter(|name| !name.is_empty());
+        let Some(name) = name else {
             continue;
         };
         if let Some(first) = names.insert(name, field.key.as_str()) {

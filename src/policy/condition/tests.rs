@@ -121,6 +121,29 @@ fn nonsense_does_not_compile() {
 }
 
 #[test]
+fn what_nests_too_deep_does_not_compile() {
+    let nested = |open: &str, close: &str, times| {
+        format!(
+            "{}predicate.a{} == 1",
+            open.repeat(times),
+            close.repeat(times)
+        )
+    };
+    for (open, close) in [("(", ")"), ("[", "]"), ("{1: [", "]}")] {
+        let deep = Condition::new(&nested(open, close, Condition::DEPTH_MAX + 1));
+        assert!(matches!(deep, Err(ConditionSyntaxError::TooDeep)), "{open}");
+    }
+    let many = vec!["(predicate.a == '((((((((')"; Condition::DEPTH_MAX + 1];
+    assert!(Condition::new(&many.join(" || ")).is_ok());
+    // Neither is one in a text, nor what an escaped quote ends.
+    let text = format!(
+        r#"predicate.a == "\"{}""#,
+        "(".repeat(Condition::DEPTH_MAX + 1)
+    );
+    assert!(Condition::new(&text).is_ok());
+}
+
+#[test]
 fn what_can_never_be_true_or_false_does_not_compile() {
     for (source, other) in [
         ("1 + 1", "a sum"),

@@ -130,6 +130,9 @@ fn what_there_is_not_is_refused() {
         "default check(_) := false\nisCompliant if check(input)",
         "isCompliant if 10 / object.get(input, \"n\", 0) == 2",
         "isCompliant if { print(input); json.unmarshal(input.text).a == 1 }",
+        // Comments are not what is wrong with it.
+        "isCompliant if json.unmarshal(object.get(input, \"a\", \"\")).a > 3 # default value",
+        &format!("isCompliant if {}input.a == 1", "input.a + ".repeat(60)),
         "isCompliant if { x := input.a with input as {\"a\": 1}; count(sprintf(\"%d\", [x])) == 1 }",
     ] {
         let condition = RegoCondition::new(&format!("package sigstore\n{module}"));

@@ -47,7 +47,11 @@ pub(super) fn read(
     let section = field.section(KEYS, reader);
     let name = match section.get("name") {
         Some(field) => field.text(reader)?.to_owned(),
-        None => format!("authority-{index}"),
+        None => String::new(),
+    };
+    let name = match name.as_str() {
+        "" => format!("authority-{index}"),
+        _ => name,
     };
     let ways = [
         section.get("key"),
