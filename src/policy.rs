@@ -25,7 +25,7 @@ pub use condition::{Condition, ConditionError, Rule};
 pub use coverage::{Coverage, Doubt, ImportedCoverage, Tags};
 pub use exception::Exception;
 pub use matcher::Matcher;
-pub use material::{KeySet, KeyVersion, Material, Root};
+pub use material::{KeySet, KeyVersion, Material, Root, RootAt};
 pub use pattern::Pattern;
 pub use signed_name::SignedName;
 

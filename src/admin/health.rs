@@ -105,13 +105,25 @@ pub(super) async fn readyz(Extract(admin): Extract<Admin>) -> Response {
         "ready": missing.is_empty(),
         "missing": missing,
         "configuration": admin.configuration(),
-        "trusted_roots": admin.roots().iter().map(brief_root).collect::<Vec<_>>(),
+        "trusted_roots": admin.roots().iter().map(|root| admin.brief_root(root)).collect::<Vec<_>>(),
         "keys": admin.keys().iter().map(brief_key).collect::<Vec<_>>(),
     });
     (status, Json(body)).into_response()
 }
 
 impl Admin {
+    fn brief_root(&self, root: &RootStatus) -> serde_json::Value {
+        json!({
+            "name": root.name,
+            "usable": root.usable,
+            "needed": self.inner.in_force.policies().need_root(&root.name),
+            "age_seconds": root.age_seconds,
+            "stale_at": root.stale_at,
+            "metadata_expires": root.metadata.as_ref().map(|metadata| metadata.expires),
+            "warnings": root.warnings,
+        })
+    }
+
     fn configuration(&self) -> serde_json::Value {
         let loading = self.inner.readiness.loading().clone();
         json!({
@@ -121,17 +133,6 @@ impl Admin {
             "problems": loading.problems,
         })
     }
-}
-
-fn brief_root(root: &RootStatus) -> serde_json::Value {
-    json!({
-        "name": root.name,
-        "usable": root.usable,
-        "age_seconds": root.age_seconds,
-        "stale_at": root.stale_at,
-        "metadata_expires": root.metadata.as_ref().map(|metadata| metadata.expires),
-        "warnings": root.warnings,
-    })
 }
 
 fn brief_key(key: &KeyStatus) -> serde_json::Value {

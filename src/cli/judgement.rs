@@ -133,6 +133,7 @@ pub(super) async fn fetch_roots(engine: &Engine, image: &ImageReference) {
         .concerning(&image.repository)
         .flat_map(|policy| policy.requirement.authorities())
         .filter(|authority| matches!(authority.trusted_root, Root::Unusable { .. }))
+        .filter(|authority| authority.needs_shared_root())
         .map(|authority| authority.trusted_root_name.clone())
         .collect();
     let now = clock::now();

@@ -139,6 +139,70 @@ impl Root {
     }
 }
 
+/// The trusted root of an authority at one time.
+#[derive(Debug, Clone)]
+pub struct RootAt {
+    /// The root; only the authority's own parts while the shared root is unusable.
+    pub root: Arc<TrustedRoot>,
+    /// The first moment at which it no longer counts; absent when only a change ends it.
+    pub until: Option<Timestamp>,
+    /// Why the shared root is unusable, and which setting helps; absent while it is usable.
+    pub unusable: Option<String>,
+}
+
+impl Authority {
+    /// Returns the trusted root for an attempt at `now`.
+    ///
+    /// A shared root that is unusable decides nothing for an attempt that does not use it. Such an attempt gets a root
+    /// of the authority's own parts, and only what it proves without the shared root counts.
+    #[must_use]
+    pub fn root_at(&self, now: Timestamp) -> Option<RootAt> {
+        let reason = match self.trusted_root.at(now) {
+            Ok((root, until)) => {
+                return Some(RootAt {
+                    root: Arc::clone(root),
+                    until,
+                    unusable: None,
+                });
+            }
+            Err(reason) => reason,
+        };
+        let certificate_authorities = match &self.signer {
+            AuthoritySigner::Key { .. } => None,
+            AuthoritySigner::Identity(requirement) => {
+                requirement.certificate_authorities.as_deref()
+            }
+        };
+        let own =
+            TrustedRoot::of_parts(self.root_parts.as_deref(), certificate_authorities).ok()?;
+        let name = &self.trusted_root_name;
+        Some(RootAt {
+            root: Arc::new(own),
+            until: None,
+            unusable: Some(format!(
+                "{reason}; without access to the network, name a copy of it as `trusted_roots: {{{name}: {{file: trusted_root.json}}}}`, or let it count for longer with `freshness: {{root_max_stale: …}}`"
+            )),
+        })
+    }
+
+    /// Whether a decision may need the shared trusted root: for what the authority demands and does not have itself.
+    #[must_use]
+    pub fn needs_shared_root(&self) -> bool {
+        let parts = self.root_parts.as_deref();
+        let lacks_logs = self.transparency_log && !parts.is_some_and(RootParts::has_logs);
+        let lacks_clocks =
+            self.signed_timestamp && !parts.is_some_and(RootParts::has_timestamp_authorities);
+        let lacks_certificates = match &self.signer {
+            AuthoritySigner::Key { .. } => false,
+            AuthoritySigner::Identity(requirement) => {
+                requirement.certificate_authorities.is_none()
+                    || (self.sct && !parts.is_some_and(RootParts::has_certificate_logs))
+            }
+        };
+        lacks_logs || lacks_clocks || lacks_certificates
+    }
+}
+
 /// What is known now of keys and roots that may change.
 pub trait Material: std::fmt::Debug + Send + Sync {
     /// The keys behind the reference; nothing if it names no key service.
@@ -148,6 +212,16 @@ pub trait Material: std::fmt::Debug + Send + Sync {
 }
 
 impl Policies {
+    /// Whether any authority may need the shared trusted root of this name.
+    #[must_use]
+    pub fn need_root(&self, name: &str) -> bool {
+        let mut authorities = self
+            .policies
+            .iter()
+            .flat_map(|policy| policy.requirement.authorities());
+        authorities.any(|it| it.trusted_root_name == name && it.needs_shared_root())
+    }
+
     /// The same policies with keys and trusted roots as they are known now.
     #[must_use]
     pub fn with_material(&self, material: &dyn Material, limits: &Limits) -> Self {

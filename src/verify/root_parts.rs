@@ -25,6 +25,24 @@ impl RootParts {
         })
     }
 
+    /// Whether it names transparency logs.
+    #[must_use]
+    pub fn has_logs(&self) -> bool {
+        !self.source.tlogs.is_empty()
+    }
+
+    /// Whether it names certificate-transparency logs.
+    #[must_use]
+    pub fn has_certificate_logs(&self) -> bool {
+        !self.source.ctlogs.is_empty()
+    }
+
+    /// Whether it names timestamp authorities.
+    #[must_use]
+    pub fn has_timestamp_authorities(&self) -> bool {
+        !self.source.timestamp_authorities.is_empty()
+    }
+
     /// Puts what is there in the place of the root's own.
     pub(super) fn replace_in(&self, root: &mut sigstore_trust_root::TrustedRoot) {
         let parts = &self.source;

@@ -28,6 +28,10 @@ pub struct TrustedRoot {
     has_own_authorities: bool,
 }
 
+/// A trusted root that believes nobody.
+const NOBODY: &str =
+    r#"{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
+
 /// What a trusted root believes somebody about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,6 +109,24 @@ impl TrustedRoot {
         parts.replace_in(&mut root);
         let digest = both(self.digest, parts.digest);
         Self::prepared(root, digest, self.has_own_authorities)
+    }
+
+    /// A root of an authority's own parts only. Everything that the parts do not name is believed of nobody.
+    ///
+    /// # Errors
+    /// When a key or certificate is unusable.
+    pub fn of_parts(
+        parts: Option<&RootParts>,
+        authorities: Option<&CertificateAuthorities>,
+    ) -> Result<Self, TrustedRootError> {
+        let mut root = Self::from_json(NOBODY)?;
+        if let Some(parts) = parts {
+            root = root.with_parts(parts)?;
+        }
+        if let Some(authorities) = authorities {
+            root = root.with_certificate_authorities(authorities)?;
+        }
+        Ok(root)
     }
 
     fn prepared(

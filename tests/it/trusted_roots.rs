@@ -274,6 +274,11 @@ async fn a_root_that_nobody_confirms_stops_admitting_with_warnings_before() {
         message.contains("could not be refreshed in time"),
         "{message}"
     );
+    for setting in ["trusted_roots: {private: {file:", "root_max_stale"] {
+        assert!(message.contains(setting), "{message}");
+    }
+    let ready = root_in(&bench.proxy.admin("/readyz").await.json());
+    assert_eq!(ready["needed"], true, "{ready}");
     let metrics = bench.proxy.admin("/metrics").await;
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
     let usable = "countersign_trusted_root_usable{trusted_root=\"private\"} 0";
@@ -282,6 +287,44 @@ async fn a_root_that_nobody_confirms_stops_admitting_with_warnings_before() {
     repository.service.resume().await;
     bench.refresh().await;
     bench.answers_within(200, Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn key_without_a_log_decides_although_its_root_was_never_fetched() {
+    let repository = TufRepository::away(&corpus_root());
+    let registry = FakeRegistry::start().await;
+    let key = SigningKey::generate();
+    let authority = |log: &str| {
+        json!([{
+            "key": key.public_pem(), "trusted_root": "private", "transparency_log": log,
+        }])
+    };
+    let policy = |name: &str, log: &str| {
+        let images = [format!("{}/{name}/**", registry.name())];
+        json!({"name": name, "images": images, "authorities": authority(log)})
+    };
+    let root = json!({"tuf": {"url": repository.service.url(), "root": "root.json"}});
+    let configuration = Configuration::new(&[&registry])
+        .policy(policy("plain", "not_required"))
+        .set(
+            "trusted_roots",
+            json!({"private": root, "public-good": {"mirror": "http://127.0.0.1:9"}}),
+        );
+    let proxy = Proxy::new(configuration);
+    proxy.write_file("root.json", &repository.root);
+    proxy.run().await;
+    let (signed, unsigned) = (Image::new("signed"), Image::new("unsigned"));
+    registry.push_tagged("plain/web", "signed", &signed);
+    registry.sign_legacy("plain/web", &signed, &key);
+    registry.push_tagged("plain/web", "unsigned", &unsigned);
+    let path = |tag: &str| format!("/v2/{}/plain/web/manifests/{tag}", registry.name());
+    assert_eq!(proxy.get(&path("signed")).await.status, 200);
+    assert_denied(&proxy.get(&path("unsigned")).await, "unsigned");
+    let ready = root_in(&proxy.admin("/readyz").await.json());
+    assert_eq!(
+        (&ready["usable"], &ready["needed"]),
+        (&json!(false), &json!(false))
+    );
 }
 
 #[tokio::test]

@@ -14,11 +14,12 @@ use crate::decision_log::{AttemptReport, Subject};
 use crate::limits::Limits;
 use crate::oci::{Digest, Tag};
 use crate::policy::{
-    Authority, AuthoritySigner, ConditionError, KeySet, KeyVersion, Policies, Policy, Rule,
+    Authority, AuthoritySigner, ConditionError, KeySet, KeyVersion, Policies, Policy, RootAt, Rule,
 };
 use crate::signature::Candidate;
 use crate::verify::{
-    self, Attempt, Demand, Examined, FailedCheck, NameDemand, Proof, Purpose, Signer, TrustedRoot,
+    self, Attempt, Demand, Examined, FailedCheck, Failure, NameDemand, Proof, Purpose, Signer,
+    TrustedRoot,
 };
 pub(super) use proven::{Voucher, annotations};
 
@@ -27,6 +28,9 @@ pub(super) use proven::{Voucher, annotations};
 pub(super) struct Vouched {
     pub(super) voucher: Voucher,
     pub(super) proof: Box<Proof>,
+    /// Why the shared trusted root is unusable, where the proof was made without it: a log or a timestamp authority of
+    /// that root may prove an earlier time of signing.
+    pub(super) undated: Option<String>,
 }
 
 /// Why a candidate does not count, ranked by how far it got.
@@ -132,16 +136,18 @@ impl<'a> Attempts<'a> {
         let Some(candidate) = self.candidates.get(index) else {
             return Tried::NotApplicable;
         };
-        let counts = self.only_tag.as_ref().is_none_or(|tag| {
-            verify::claimed_tag(candidate, &self.subject.digest).as_ref() == Some(tag)
-        });
-        if !counts {
+        if !self.counts(candidate) {
             return Tried::NotApplicable;
         }
-        let (trusted_root, until) = match authority.trusted_root.at(self.now) {
-            Ok(usable) => usable,
-            Err(reason) => return unusable(candidate, purpose, &reason),
+        let Some(RootAt {
+            root,
+            until,
+            unusable: root_unusable,
+        }) = authority.root_at(self.now)
+        else {
+            return unusable(candidate, purpose, "the trusted root is not usable");
         };
+        let trusted_root = root.as_ref();
         let name = policy.signed_name.repository(&self.subject.repository);
         let demand = Demand {
             signer: Signer::Certificate,
@@ -161,6 +167,9 @@ impl<'a> Attempts<'a> {
                 .verified(index, candidate, &demand)
                 .map(|it| (it, None)),
             AuthoritySigner::Key { reference, keys } => match keys.as_ref() {
+                KeySet::Unusable { .. } if claims_known_key(policy, candidate) => {
+                    return by_another(candidate, purpose, authority);
+                }
                 KeySet::Unusable { reason } => return unusable(candidate, purpose, reason),
                 KeySet::Known(versions) => self.by_any(reference, versions, candidate, &demand),
             },
@@ -168,6 +177,11 @@ impl<'a> Attempts<'a> {
         let Some((attempt, version)) = verified else {
             return Tried::Exhausted;
         };
+        if let Some(reason) = &root_unusable
+            && needs_root(policy, &attempt)
+        {
+            return unusable(candidate, purpose, reason);
+        }
         let judged = match &attempt {
             Attempt::NotApplicable => return Tried::NotApplicable,
             Attempt::Proven(proof) => self.judge(policy, authority, proof),
@@ -177,7 +191,9 @@ impl<'a> Attempts<'a> {
         if self.only_tag.is_some() && judged.is_ok() {
             self.made = made;
         }
-        self.note_root(trusted_root, until);
+        if root_unusable.is_none() {
+            self.note_root(trusted_root, until);
+        }
         self.reports.push(report::attempt(
             candidate,
             authority,
@@ -185,16 +201,14 @@ impl<'a> Attempts<'a> {
             &attempt,
             judged.as_ref().err(),
         ));
-        match (judged, attempt) {
-            (Ok(voucher), Attempt::Proven(proof)) => Tried::Vouched(Vouched { voucher, proof }),
-            (Err(refusal), Attempt::Failed(failure)) => match failure.examined {
-                Examined::Absent => Tried::Absent(refusal),
-                Examined::Cut => Tried::Cut(refusal),
-                Examined::Shape | Examined::Content => Tried::Refused(refusal),
-            },
-            (Err(refusal), Attempt::Proven(_) | Attempt::NotApplicable) => Tried::Refused(refusal),
-            (Ok(_), Attempt::Failed(_) | Attempt::NotApplicable) => Tried::NotApplicable,
-        }
+        tried(attempt, judged, root_unusable)
+    }
+
+    /// Whether a candidate names the tag that is tried, where it is a single one.
+    fn counts(&self, candidate: &Candidate) -> bool {
+        self.only_tag.as_ref().is_none_or(|tag| {
+            verify::claimed_tag(candidate, &self.subject.digest).as_ref() == Some(tag)
+        })
     }
 
     pub(super) fn valid_until(&self) -> Option<Timestamp> {
@@ -338,6 +352,34 @@ impl<'a> Attempts<'a> {
     }
 }
 
+/// What an attempt and policy's judgement of it amount to. `undated` says why the time of a proof may be incomplete.
+fn tried(attempt: Attempt, judged: Result<Voucher, Refusal>, undated: Option<String>) -> Tried {
+    match (judged, attempt) {
+        (Ok(voucher), Attempt::Proven(proof)) => Tried::Vouched(Vouched {
+            voucher,
+            proof,
+            undated,
+        }),
+        (Err(refusal), Attempt::Failed(failure)) => match failure.examined {
+            Examined::Absent => Tried::Absent(refusal),
+            Examined::Cut => Tried::Cut(refusal),
+            Examined::Shape | Examined::Content => Tried::Refused(refusal),
+        },
+        (Err(refusal), Attempt::Proven(_) | Attempt::NotApplicable) => Tried::Refused(refusal),
+        (Ok(_), Attempt::Failed(_) | Attempt::NotApplicable) => Tried::NotApplicable,
+    }
+}
+
+/// Whether an attempt that was made without the shared root says nothing: the root could prove what failed, or an earlier
+/// time of signing where the age counts.
+fn needs_root(policy: &Policy, attempt: &Attempt) -> bool {
+    match attempt {
+        Attempt::NotApplicable => false,
+        Attempt::Proven(_) => policy.max_signature_age.is_some(),
+        Attempt::Failed(failure) => uses_root(failure),
+    }
+}
+
 /// Whether anything was verified: what is refused by its shape costs nothing, and must not use up the limit.
 fn costs_crypto(attempt: &Attempt) -> bool {
     match attempt {
@@ -377,6 +419,52 @@ fn unusable(candidate: &Candidate, purpose: Purpose<'_>, reason: &str) -> Tried 
     } else {
         Tried::NotApplicable
     }
+}
+
+/// Whether the failed check asks the trusted root. The others fail whatever the root says.
+fn uses_root(failure: &Failure) -> bool {
+    match failure.check {
+        // A missing entry is missing whichever logs are trusted.
+        FailedCheck::TransparencyLog => failure.transparency_log.is_some(),
+        FailedCheck::Malformed
+        | FailedCheck::LimitExceeded
+        | FailedCheck::UntrustedKey
+        | FailedCheck::InvalidSignature
+        | FailedCheck::WrongSubject
+        | FailedCheck::WrongName => false,
+        FailedCheck::Timestamp
+        | FailedCheck::InvalidCertificate
+        | FailedCheck::WrongIdentity
+        | FailedCheck::WrongIssuer
+        | FailedCheck::AnnotationMismatch => true,
+    }
+}
+
+/// Whether the candidate says that it was made with a key of the policy that is known. Then it needs no other key.
+fn claims_known_key(policy: &Policy, candidate: &Candidate) -> bool {
+    let authorities = policy.requirement.authorities().into_iter();
+    let mut known = authorities.filter_map(|authority| match &authority.signer {
+        AuthoritySigner::Key { keys, .. } => Some(keys.versions()),
+        AuthoritySigner::Identity(_) => None,
+    });
+    known.any(|versions| {
+        let mut versions = versions.iter();
+        versions.any(|version| verify::claims_key(candidate, &version.key))
+    })
+}
+
+/// Refuses a candidate that says it was made with a key of another authority.
+fn by_another(candidate: &Candidate, purpose: Purpose<'_>, authority: &Authority) -> Tried {
+    if !verify::may_prove(candidate, purpose) {
+        return Tried::NotApplicable;
+    }
+    Tried::Refused(refusal(
+        FailedCheck::UntrustedKey,
+        format!(
+            "the signature says it was made with another key than that of `{}`",
+            authority.name
+        ),
+    ))
 }
 
 impl Certified {

@@ -113,7 +113,13 @@ fn collect<'p>(
                     collected.exhausted = true;
                     return collected;
                 }
-                Tried::Vouched(Vouched { voucher, proof }) => {
+                Tried::Vouched(Vouched {
+                    undated: Some(reason),
+                    ..
+                }) if requirement.quantifier == Quantifier::Newest => {
+                    collected.unusable.get_or_insert(reason);
+                }
+                Tried::Vouched(Vouched { voucher, proof, .. }) => {
                     judged.names.insert(authority.name.as_str());
                     let verdict = judged.holds(requirement, &proof);
                     collected.any_holds |= verdict.is_ok();

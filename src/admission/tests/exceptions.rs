@@ -288,6 +288,7 @@ fn an_exception_does_not_answer_what_cannot_be_decided() {
             trusted_root: Root::Unusable {
                 reason: "refreshed 40 days ago".to_owned(),
             },
+            signed_timestamp: true,
             ..world.authority.as_ref().clone()
         };
         Policy {

@@ -9,6 +9,7 @@ use super::question::{
     Question, SCAN, World, attested_by, authority, policy, signature, signed_by, signers,
 };
 use crate::admission::evaluate::Finding;
+use crate::oci::Digest;
 use crate::policy::material::Material;
 use crate::policy::{
     AttestationRequirement, Authority, AuthoritySigner, DefaultAction, KeySet, KeyVersion, Mode,
@@ -52,14 +53,18 @@ pub(super) fn without_key(world: &World) -> Arc<Authority> {
     with_keys(world, "remote", "kms://remote", missing())
 }
 
-fn without_root(world: &World) -> Arc<Authority> {
+pub(super) fn without_root(world: &World) -> Arc<Authority> {
     Arc::new(Authority {
+        transparency_log: true,
         trusted_root: Root::Unusable {
             reason: "refreshed 40 days ago".to_owned(),
         },
         ..world.authority.as_ref().clone()
     })
 }
+
+/// When the log saw a signature.
+const LOGGED: &str = "2026-11-20T00:00:00Z";
 
 fn by(authority: &Arc<Authority>) -> Requirement {
     Requirement::Signature(signature(authority))
@@ -210,7 +215,7 @@ fn a_revoked_version_does_not_count_and_the_others_do() {
 fn what_cannot_be_had_leaves_a_signed_image_undecided() {
     let world = World::new();
     let second = &world.other_authority;
-    for unusable in [without_key(&world), without_root(&world)] {
+    for unusable in [without_key(&world)] {
         let any = |of: &[&Arc<Authority>]| Requirement::Any(of.iter().map(|it| by(it)).collect());
         let all = |of: &[&Arc<Authority>]| Requirement::All(of.iter().map(|it| by(it)).collect());
         let at_least = |count, of: &[&Arc<Authority>]| Requirement::AtLeast {
@@ -284,6 +289,191 @@ fn what_cannot_be_had_leaves_a_signed_image_undecided() {
     }
 }
 
+/// An authority whose root is unusable, changed.
+fn rootless(world: &World, change: impl FnOnce(&mut Authority)) -> Arc<Authority> {
+    let mut authority = without_root(world).as_ref().clone();
+    authority.transparency_log = false;
+    change(&mut authority);
+    Arc::new(authority)
+}
+
+#[test]
+fn unusable_root_leaves_only_attempts_that_use_it_undecided() {
+    let world = World::new();
+    let stranger = Key::generate();
+    let plain = rootless(&world, |_| {});
+    let logged = rootless(&world, |it| it.transparency_log = true);
+    let stamped = rootless(&world, |it| it.signed_timestamp = true);
+    let two = |first: &Arc<Authority>| signers(&[first, &world.other_authority], 2);
+    let one = |of: &Arc<Authority>| signers(&[of], 1);
+    let rows = [
+        // No log and no timestamp are demanded, so the root decides nothing.
+        (one(&plain), world.signature(), "satisfied"),
+        (one(&plain), world.signed_at(LOGGED), "satisfied"),
+        (one(&plain), world.by(&stranger), "untrusted_key"),
+        (two(&plain), world.signature(), "threshold_not_met"),
+        // The key decides before the log does.
+        (one(&logged), world.by(&stranger), "untrusted_key"),
+        (one(&logged), world.signed_at(LOGGED), "undecided"),
+        // Without an entry the log need not be known.
+        (one(&logged), world.signature(), "transparency_log"),
+        (one(&stamped), world.signature(), "undecided"),
+        (one(&stamped), world.by(&stranger), "untrusted_key"),
+    ];
+    for (position, (requirement, candidate, answer)) in rows.into_iter().enumerate() {
+        let question = Question::new(vec![requiring(requirement)], vec![candidate]);
+        assert_eq!(question.answer(), answer, "row {position}");
+    }
+    let another = Digest::sha256(b"another image");
+    let of_another = Signature::default().by(&world.key, &another).candidate();
+    let question = Question::new(vec![requiring(one(&logged))], vec![of_another]);
+    assert_eq!(question.answer(), "wrong_subject");
+}
+
+#[test]
+fn age_is_undecided_without_the_root_that_proves_it() {
+    let world = World::new();
+    for candidate in [world.signature(), world.signed_at(LOGGED)] {
+        let policy = Policy {
+            max_signature_age: Some(std::time::Duration::from_secs(30 * 24 * 3600)),
+            ..requiring(signers(&[&rootless(&world, |_| {})], 1))
+        };
+        assert_eq!(
+            Question::new(vec![policy], vec![candidate]).answer(),
+            "undecided"
+        );
+    }
+}
+
+#[test]
+fn newest_attestation_is_undecided_without_the_root_that_dates_it() {
+    let world = World::new();
+    for (quantifier, answer) in [
+        (Quantifier::Any, "satisfied"),
+        (Quantifier::All, "satisfied"),
+        (Quantifier::Newest, "undecided"),
+    ] {
+        let policy = attested_by(AttestationRequirement {
+            predicate_type: SCAN.to_owned(),
+            authorities: vec![rootless(&world, |_| {})],
+            quantifier,
+            condition: None,
+        });
+        let found = vec![world.attestation(&json!({}), Some(LOGGED))];
+        assert_eq!(Question::new(vec![policy], found).answer(), answer);
+    }
+}
+
+#[test]
+fn own_logs_suffice_without_the_shared_root() {
+    let world = World::new();
+    let other = super::forge::Log::new();
+    for (log, answer) in [(&world.log, "satisfied"), (&other, "undecided")] {
+        let document = json!({
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "tlogs": [log.trusted()],
+        });
+        let parts = crate::verify::RootParts::from_json(&document.to_string()).unwrap();
+        let own = rootless(&world, |it| {
+            it.transparency_log = true;
+            it.root_parts = Some(Arc::new(parts));
+        });
+        assert!(!own.needs_shared_root());
+        let policy = signed_by(&[&own], 1);
+        let question = Question::new(vec![policy], vec![world.signed_at(LOGGED)]);
+        assert_eq!(question.answer(), answer);
+    }
+}
+
+#[test]
+fn undecided_answer_names_the_settings_that_help() {
+    let world = World::new();
+    let policy = signed_by(&[&without_root(&world)], 1);
+    let finding = Question::new(vec![policy], vec![world.signed_at(LOGGED)])
+        .ask()
+        .finding;
+    let Finding::Undecided { missing } = finding else {
+        panic!("{finding:?}");
+    };
+    for named in [
+        "refreshed 40 days ago",
+        "trusted_roots: {private: {file:",
+        "root_max_stale",
+    ] {
+        assert!(missing.contains(named), "{missing}");
+    }
+}
+
+#[test]
+fn unusable_key_decides_nothing_about_a_signature_that_names_another_key() {
+    let world = World::new();
+    let unusable = without_key(&world);
+    let first = &world.authority;
+    let two = || requiring(signers(&[first, &unusable], 2));
+    // The log entry names the key that signed.
+    let named = Question::new(vec![two()], vec![world.signed_at(LOGGED)]);
+    assert_eq!(named.answer(), "threshold_not_met");
+    let unnamed = Question::new(vec![two()], vec![world.signature()]);
+    assert_eq!(unnamed.answer(), "undecided");
+    let unknown = Question::new(
+        vec![requiring(signers(&[&world.other_authority, &unusable], 1))],
+        vec![world.signed_at(LOGGED)],
+    );
+    assert_eq!(unknown.answer(), "undecided");
+}
+
+#[test]
+fn policies_know_which_shared_roots_they_need() {
+    let world = World::new();
+    let need = |authority: Arc<Authority>| {
+        let policy = Arc::new(signed_by(&[&authority], 1).with_hash());
+        let limits = crate::limits::Limits::default();
+        let policies = Policies::new(
+            vec![policy],
+            DefaultAction::Deny,
+            Revoked::default(),
+            &limits,
+        );
+        [
+            policies.need_root("private"),
+            policies.need_root("public-good"),
+        ]
+    };
+    assert_eq!(need(rootless(&world, |_| {})), [false, false]);
+    assert_eq!(
+        need(rootless(&world, |it| it.transparency_log = true)),
+        [true, false]
+    );
+    assert_eq!(
+        need(rootless(&world, |it| it.signed_timestamp = true)),
+        [true, false]
+    );
+    let identity = |certificate_authorities| {
+        AuthoritySigner::Identity(crate::policy::IdentityRequirement {
+            identity: super::corpus::exact("x"),
+            oidc_issuer: Some(super::corpus::exact("y")),
+            extensions: std::collections::BTreeMap::new(),
+            certificate_authorities,
+        })
+    };
+    assert_eq!(
+        need(rootless(&world, |it| it.signer = identity(None))),
+        [true, false]
+    );
+    let pem = include_str!("../../config/tests/own_authority.pem");
+    let own = Arc::new(crate::verify::CertificateAuthorities::from_pem(pem).unwrap());
+    let signer = || identity(Some(Arc::clone(&own)));
+    assert_eq!(
+        need(rootless(&world, |it| it.signer = signer())),
+        [false, false]
+    );
+    let stamped = rootless(&world, |it| {
+        it.signer = signer();
+        it.signed_timestamp = true;
+    });
+    assert_eq!(need(stamped), [true, false]);
+}
+
 #[test]
 fn what_is_undecided_and_revoked_is_waived_by_no_mode() {
     let world = World::new();
@@ -321,7 +511,7 @@ fn attestations_by_authorities_that_cannot_be_had() {
     let scan = |clean: bool| world.attestation(&json!({ "clean": clean }), None);
     let condition = crate::policy::Condition::new("predicate.clean").unwrap();
     let condition: Arc<dyn crate::policy::Rule> = Arc::new(condition);
-    for unusable in [without_key(&world), without_root(&world)] {
+    for unusable in [without_key(&world)] {
         for (quantifier, both, one_bad) in [
             (Quantifier::Any, "satisfied", "undecided"),
             (Quantifier::All, "undecided", "undecided"),
@@ -516,7 +706,6 @@ fn a_new_trusted_root_keeps_an_authoritys_own_logs() {
     ] {
         let own = Arc::new(Authority {
             root_parts: parts.cloned(),
-            transparency_log: true,
             // As after a start without the root: nothing of the parts is in it.
             ..without_root(&world).as_ref().clone()
         });
@@ -549,10 +738,11 @@ fn a_root_ends_by_itself_and_the_decision_with_it() {
                 root: Arc::clone(&world.root),
                 until: Some(until),
             },
+            transparency_log: true,
             ..world.authority.as_ref().clone()
         });
         let policy = signed_by(&[&authority], 1);
-        Question::new(vec![policy], vec![world.by(&world.key)]).ask()
+        Question::new(vec![policy], vec![world.signed_at(LOGGED)]).ask()
     };
     let now = super::question::now();
     let moment = jiff::SignedDuration::from_nanos(1);

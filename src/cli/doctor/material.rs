@@ -45,6 +45,7 @@ pub(super) async fn examine(
             };
         }
     };
+    let policies = &configured.policies;
     let roots = async {
         let Some(roots) = &configured.roots else {
             return Vec::new();
@@ -65,7 +66,10 @@ pub(super) async fn examine(
             .collect();
         let status = roots.status(clock::now()).into_iter().zip(in_time);
         status
-            .map(|(root, in_time)| judge_root(&root, in_time, clock::now()))
+            .map(|(root, in_time)| {
+                let is_needed = policies.need_root(&root.name);
+                judge_root(&root, in_time, is_needed, clock::now())
+            })
             .collect()
     };
     let keys = async {
@@ -84,7 +88,7 @@ pub(super) async fn examine(
     }
 }
 
-fn judge_root(root: &RootStatus, in_time: bool, now: Timestamp) -> Check {
+fn judge_root(root: &RootStatus, in_time: bool, is_needed: bool, now: Timestamp) -> Check {
     let mut words = vec![root.source.clone()];
     words.extend(root.digest.map(|digest| digest.to_string()));
     if let Some(refreshed) = root.refreshed {
@@ -117,6 +121,10 @@ fn judge_root(root: &RootStatus, in_time: bool, now: Timestamp) -> Check {
             "not in force, nothing that needs it can be decided: {reason}; look at the network, HTTPS_PROXY and `trusted_roots.{}`",
             root.name
         ));
+    }
+    if !is_needed {
+        outcome = Outcome::Ok;
+        words.push("no authority of a policy needs it".to_owned());
     }
     Check::new("trusted_root", Some(&root.name), outcome, words.join("; "))
 }
