@@ -26,10 +26,10 @@ use crate::admin::{self, Admin};
 use crate::admission::Admission;
 use crate::clock;
 use crate::config::{Config, TlsFiles};
-use crate::decision_log::{AccessLog, Destination, OpenError};
+use crate::decision_log::{AccessLog, Destination, OpenError, RefusedClients};
 use crate::keys;
 use crate::server::{self, Listener, RulesInForce, Server};
-use crate::state;
+use crate::state::{self, Batch, State};
 use crate::store;
 use crate::trust;
 use crate::upstream::config::BuildError;
@@ -43,6 +43,9 @@ pub(crate) use replay::{Replay, Snapshot};
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(25);
 /// How often the pulls that reused decisions are written to their records.
 const COUNTS_WRITTEN_EVERY: Duration = Duration::from_secs(10);
+
+/// Interval at which the clients of refused pulls are written to their records.
+const REFUSED_CLIENTS_WRITTEN_EVERY: Duration = Duration::from_secs(1);
 
 /// Where the lines that are logged for every decision and every pull go.
 #[derive(Debug, Clone)]
@@ -62,6 +65,7 @@ pub struct App {
     pub admin_address: SocketAddr,
     engine: Engine,
     access_log: AccessLog,
+    refused_clients: RefusedClients,
     readiness: admin::Readiness,
     rules: RulesInForce,
     certificate: Option<Certificate>,
@@ -161,11 +165,13 @@ impl App {
         let readiness = admin::Readiness::new(clock::now());
         engine.metrics.configuration_loaded(clock::now());
         let rules = RulesInForce::new(reload::rules(config));
+        let refused_clients = RefusedClients::default();
         let server = Server::new(server::Parts {
             pull: engine.pull.clone(),
             rules: rules.clone(),
             limits: Arc::clone(&config.limits),
             access_log: access_log.clone(),
+            refused_clients: refused_clients.clone(),
             metrics: Arc::clone(&engine.metrics),
         });
         let admin = Admin::new(admin::Parts {
@@ -189,9 +195,7 @@ impl App {
             replica: replica(),
         };
         engine.tasks.spawn(watch.run(stop.clone()));
-        engine
-            .tasks
-            .spawn(keep_writing_counts(engine.admission.clone(), stop.clone()));
+        keep_writing(&engine, &refused_clients, &stop);
         let serving =
             engine
                 .tasks
@@ -203,6 +207,7 @@ impl App {
             admin_address,
             engine,
             access_log,
+            refused_clients,
             readiness,
             rules,
             certificate,
@@ -246,9 +251,18 @@ impl App {
         }
         self.stop_admin.cancel();
         self.access_log.flush().await;
+        write_refused_clients(&self.refused_clients, &self.engine.state).await;
         self.engine.settle().await;
         tracing::info!("Stopped");
     }
+}
+
+/// Writes what is counted in memory to the log from time to time.
+fn keep_writing(engine: &Engine, refused: &RefusedClients, stop: &CancellationToken) {
+    let counts = keep_writing_counts(engine.admission.clone(), stop.clone());
+    engine.tasks.spawn(counts);
+    let refused = keep_writing_refused_clients(refused.clone(), engine.state.clone(), stop.clone());
+    engine.tasks.spawn(refused);
 }
 
 async fn keep_writing_counts(admission: Admission, stop: CancellationToken) {
@@ -258,6 +272,37 @@ async fn keep_writing_counts(admission: Admission, stop: CancellationToken) {
             return;
         }
         write_counts(&admission).await;
+    }
+}
+
+async fn keep_writing_refused_clients(
+    refused: RefusedClients,
+    state: State,
+    stop: CancellationToken,
+) {
+    loop {
+        let pause = tokio::time::sleep(REFUSED_CLIENTS_WRITTEN_EVERY);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+        write_refused_clients(&refused, &state).await;
+    }
+}
+
+async fn write_refused_clients(refused: &RefusedClients, state: &State) {
+    let refused_clients = refused.take();
+    if refused_clients.is_empty() {
+        return;
+    }
+    let batch = Batch {
+        refused_clients,
+        ..Batch::default()
+    };
+    if let Err(error) = state.write(batch).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "Could not write the clients of refused pulls"
+        );
     }
 }
 

@@ -2,8 +2,11 @@
 
 mod access;
 mod change;
+mod clients;
 mod json_lines;
+mod kind;
 mod output;
+mod past;
 #[cfg(test)]
 mod tests;
 
@@ -13,17 +16,20 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, DigestPrefix, RepositoryName};
 use crate::signature::{Format, Source};
 use crate::verify::TransparencyLog;
 
 pub use access::{AccessLine, AccessLog};
 pub use change::{Change, ChangeKind, ChangeQuery};
+pub use clients::{CLIENTS_MAX, RefusedClient, RefusedClients};
 pub use json_lines::{Closed, JsonLines};
+pub use kind::{KINDS, KindName, UnknownKind};
 pub use output::{Destination, OpenError};
+pub use past::{PastError, parse_past};
 
-/// One decision with its evidence, in the one spelling used in files, the admin API and the command line
-///. Every key is always present.
+/// One decision with its evidence. Files, the admin API and the command line spell it alike, and every key is always
+/// present.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// Sorts by time.
@@ -66,8 +72,12 @@ pub struct Record {
     pub configuration: Digest,
     /// The program's version.
     pub verifier: String,
-    /// Who asked first.
+    /// The client that asked first.
     pub client: Client,
+    /// The clients that a refusal reached, at most [`CLIENTS_MAX`] and one entry for all others; absent for everything
+    /// that is no refusal.
+    #[serde(default)]
+    pub clients: Option<Vec<RefusedClient>>,
     /// Where the time went.
     pub timing_ms: Timing,
     /// Pulls that reused the decision, as last written.
@@ -264,16 +274,18 @@ pub struct Timing {
 pub struct Query {
     /// Canonical name, or a prefix ending in `*`.
     pub repository: Option<String>,
-    /// Exactly this digest.
-    pub digest: Option<Digest>,
+    /// A digest, or its beginning.
+    pub digest: Option<DigestPrefix>,
     /// Exactly this outcome.
     pub decision: Option<Outcome>,
-    /// Exactly this kind of denial.
-    pub kind: Option<String>,
+    /// Exactly this kind.
+    pub kind: Option<KindName>,
     /// A policy that covered the name.
     pub policy: Option<String>,
-    /// A certificate identity or a key fingerprint that verified.
+    /// The certificate identity, key reference or key fingerprint of a signature that verified.
     pub signer: Option<String>,
+    /// The address or identity of a client that asked for it first or was refused.
+    pub client: Option<String>,
     /// Not before.
     pub since: Option<Timestamp>,
     /// Before.
@@ -282,6 +294,30 @@ pub struct Query {
     pub limit: usize,
     /// Older than this record.
     pub after: Option<Ulid>,
+}
+
+impl Record {
+    /// Pulls that this decision answered: the one it was made for, and those that reused it.
+    #[must_use]
+    pub fn pulls(&self) -> u64 {
+        self.count.saturating_add(1)
+    }
+
+    /// The clients of a decision that was just made: the one that asked, if the decision refuses it.
+    #[must_use]
+    pub fn first_client(
+        decision: Outcome,
+        client: &Client,
+        now: Timestamp,
+    ) -> Option<Vec<RefusedClient>> {
+        (decision == Outcome::Deny).then(|| {
+            vec![RefusedClient {
+                client: client.clone(),
+                count: 1,
+                last: now,
+            }]
+        })
+    }
 }
 
 impl Query {
@@ -301,6 +337,7 @@ impl Default for Query {
             kind: None,
             policy: None,
             signer: None,
+            client: None,
             since: None,
             until: None,
             limit: Self::LIMIT_DEFAULT,

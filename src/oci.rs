@@ -5,6 +5,7 @@
 
 pub mod descriptor;
 pub mod digest;
+pub mod digest_prefix;
 pub mod error_code;
 pub mod manifest;
 pub mod media_type;
@@ -13,6 +14,7 @@ pub mod repository;
 
 pub use descriptor::Descriptor;
 pub use digest::Digest;
+pub use digest_prefix::{DigestPrefix, DigestPrefixError};
 pub use error_code::ErrorCode;
 pub use manifest::Manifest;
 pub use reference::{Reference, Tag};

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use connection::{Listener, serve};
 pub use rules::{Rules, RulesInForce};
 
-use crate::decision_log::AccessLog;
+use crate::decision_log::{AccessLog, RefusedClients};
 use crate::limits::Limits;
 use crate::pull::Pull;
 use crate::telemetry::Metrics;
@@ -37,6 +37,8 @@ pub struct Parts {
     pub limits: Arc<Limits>,
     /// One line for every pull.
     pub access_log: AccessLog,
+    /// Counts the clients of each refusal.
+    pub refused_clients: RefusedClients,
     /// The numbers.
     pub metrics: Arc<Metrics>,
 }

@@ -4,6 +4,7 @@
 //! that is read again from the parent's verified bytes.
 
 mod changes;
+mod clients;
 mod copy;
 mod database;
 mod decisions;
@@ -18,7 +19,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::decision_log::{Change, ChangeQuery, Query, Record, SourceReport, Subject};
+use crate::decision_log::{
+    Change, ChangeQuery, Query, Record, RefusedClient, SourceReport, Subject,
+};
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::signature::Source;
 
@@ -165,6 +168,8 @@ pub struct Batch {
     pub confirmed_blobs: Vec<Subject>,
     /// Pulls that reused decisions: added to their `count`.
     pub counts: Vec<(Ulid, u64)>,
+    /// Clients that decisions refused: added to the clients of their records, and to their `count`.
+    pub refused_clients: Vec<(Ulid, RefusedClient)>,
 }
 
 /// Decisions that are kept when nothing else is asked for; the oldest go first.

@@ -11,8 +11,11 @@ use serde_json::json;
 use ulid::Ulid;
 
 use super::Admin;
-use crate::decision_log::{ChangeKind, ChangeQuery, Outcome, Query};
-use crate::oci::Digest;
+use crate::clock;
+use crate::decision_log::{
+    ChangeKind, ChangeQuery, KindName, Outcome, PastError, Query, parse_past,
+};
+use crate::oci::DigestPrefix;
 use crate::state;
 
 /// The query of `/api/v1/decisions`; a key that is not here is an error, so that a misspelt filter does not show
@@ -21,15 +24,29 @@ use crate::state;
 #[serde(deny_unknown_fields)]
 pub(super) struct Filters {
     repository: Option<String>,
-    digest: Option<Digest>,
+    digest: Option<DigestPrefix>,
     decision: Option<Outcome>,
-    kind: Option<String>,
+    kind: Option<KindName>,
     policy: Option<String>,
     signer: Option<String>,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
+    client: Option<String>,
+    since: Option<Past>,
+    until: Option<Past>,
     limit: Option<usize>,
     after: Option<Ulid>,
+}
+
+/// RFC 3339, a date, or how long ago, measured from the request.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Past(Timestamp);
+
+impl TryFrom<String> for Past {
+    type Error = PastError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        parse_past(&text, clock::now()).map(Self)
+    }
 }
 
 pub(super) async fn decisions(
@@ -110,8 +127,9 @@ impl Filters {
             kind: self.kind,
             policy: self.policy,
             signer: self.signer,
-            since: self.since,
-            until: self.until,
+            client: self.client,
+            since: self.since.map(|past| past.0),
+            until: self.until.map(|past| past.0),
             limit: limit(self.limit),
             after: self.after,
         }

@@ -68,10 +68,20 @@ pub struct Denial {
 }
 
 impl Denial {
-    /// Ends the sentence with the decision under which it is recorded, for whoever reads it on a terminal.
+    /// Ends the sentence with the decision under which it is recorded, for people who read it on a terminal.
     pub fn name_decision(&mut self, id: ulid::Ulid) {
-        self.message.push_str(&format!(" (decision {id})"));
+        self.message.push_str(&naming(id));
     }
+
+    /// The message without the decision, for commands that keep no log in which the id could be found.
+    #[must_use]
+    pub fn unnamed(message: &str, id: ulid::Ulid) -> &str {
+        message.strip_suffix(&naming(id)).unwrap_or(message)
+    }
+}
+
+fn naming(id: ulid::Ulid) -> String {
+    format!(" (decision {id})")
 }
 
 impl Kind {

@@ -183,6 +183,7 @@ impl Draft {
             configuration: self.configuration,
             verifier: env!("CARGO_PKG_VERSION").to_owned(),
             client: self.asked.client.clone(),
+            clients: Record::first_client(decision, &self.asked.client, self.asked.now),
             timing_ms: self.timing.in_milliseconds(),
             count: 0,
         }

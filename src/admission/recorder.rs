@@ -277,6 +277,7 @@ impl Admission {
             configuration: self.inner.in_force.policies().hash,
             verifier: env!("CARGO_PKG_VERSION").to_owned(),
             client: asked.client.clone(),
+            clients: Record::first_client(decision, &asked.client, asked.now),
             timing_ms: Timing::default(),
             count: 0,
         };

@@ -1,13 +1,13 @@
 //! `countersign explain`: how a decision comes about, step by step.
 
 mod advice;
-mod text;
+pub(super) mod text;
 mod wording;
 
 use serde::Serialize;
 
 use super::image::ImageReference;
-use super::judgement::Answer;
+use super::judgement::{Answer, UnloggedRecord};
 use super::output::{Format, print, print_json, tell};
 use super::question::Question;
 use super::requirements::Demand;
@@ -57,7 +57,15 @@ struct Explanation {
     /// What would change the outcome.
     advice: Vec<String>,
     /// The record of the decision, with every attempt.
+    #[serde(serialize_with = "unlogged")]
     record: Option<Record>,
+}
+
+fn unlogged<S: serde::Serializer>(
+    record: &Option<Record>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    record.as_ref().map(UnloggedRecord).serialize(serializer)
 }
 
 #[derive(Debug, Serialize)]

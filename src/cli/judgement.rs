@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use tempfile::TempDir;
 use ulid::Ulid;
 
 use super::chain;
 use super::image::ImageReference;
-use crate::admission::Kind;
+use crate::admission::{Denial, Kind};
 use crate::app::Engine;
 use crate::clock;
 use crate::config::Config;
@@ -52,7 +54,7 @@ pub(super) enum Answer {
         kind: Kind,
         /// The policy that refuses it.
         policy: Option<String>,
-        /// The sentence that the client sees.
+        /// The sentence that the client sees, without the decision's id: no log contains it.
         message: String,
     },
     /// Say that it does not know.
@@ -62,6 +64,24 @@ pub(super) enum Answer {
         /// What is missing.
         message: String,
     },
+}
+
+/// A record as commands print it that keep no log: its id is null, because no log contains it.
+#[derive(Debug)]
+pub(super) struct UnloggedRecord<'record>(pub(super) &'record Record);
+
+impl Serialize for UnloggedRecord<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut record = self.0.clone();
+        if let Some(denial) = &mut record.denial {
+            denial.message = Denial::unnamed(&denial.message, record.id).to_owned();
+        }
+        let mut value = serde_json::to_value(&record).map_err(S::Error::custom)?;
+        if let Some(id) = value.get_mut("id") {
+            *id = serde_json::Value::Null;
+        }
+        value.serialize(serializer)
+    }
 }
 
 /// The program was not able to ask; the text says why.
@@ -201,12 +221,18 @@ impl Answer {
         match served {
             Ok(served) => Self::Admit {
                 digest: served.manifest.content().subject.digest,
-                warning: served.manifest.warning().map(|it| it.message.clone()),
+                warning: served.manifest.warning().map(|warning| {
+                    let id = served.manifest.decision().id;
+                    Denial::unnamed(&warning.message, id).to_owned()
+                }),
             },
             Err(Refusal::Denied(refused)) => Self::Deny {
                 kind: refused.denial.kind,
                 policy: refused.denial.policy.clone(),
-                message: refused.denial.message.clone(),
+                message: match refused.decision {
+                    Some(id) => Denial::unnamed(&refused.denial.message, id).to_owned(),
+                    None => refused.denial.message.clone(),
+                },
             },
             Err(Refusal::NotFound(missing)) => Self::Undecided {
                 kind: "not_found",

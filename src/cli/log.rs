@@ -1,7 +1,7 @@
 //! `countersign log`: the verification log, from a running proxy or from its data directory.
 
+mod record;
 mod source;
-mod time;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -15,29 +15,35 @@ use url::Url;
 use super::output::{Format, log_table, print, print_json, tell};
 use super::{block_on, chain};
 use crate::clock;
-use crate::decision_log::{AttemptOutcome, Basis, Outcome, Query, Record};
-use crate::oci::Digest;
+use crate::decision_log::{
+    AttemptOutcome, Basis, Client, KindName, Outcome, PastError, Query, Record, parse_past,
+};
+use crate::oci::{Digest, DigestPrefix};
 use source::Page;
 pub(super) use source::{Error as SourceError, Source};
-pub(super) use time::Error as TimeError;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   countersign log                                         # the newest decisions of the proxy on this machine
+  countersign log 01KCX5Y3Q0ZZZZZZZZZZZZZZZZ               # one decision, with every attempt
   countersign log --decision deny --since 2h
+  countersign log --client 10.0.3.7                       # what this node asked for or was refused
   countersign log --repository 'ghcr.io/org/*' --limit 1000 --output json | jq .denial.kind
   countersign log --admin https://countersign.internal:5081 --token \"$ADMIN_TOKEN\" --follow
   countersign log --data-dir ./countersign-data           # without a running proxy")]
 pub(super) struct Arguments {
+    /// Show this decision in full. Refusals name their id.
+    #[arg(value_name = "ID", conflicts_with_all = ["follow", "limit", "Filters"])]
+    id: Option<Ulid>,
     #[command(flatten)]
     place: Place,
-    /// At most so many, the newest.
+    /// Show at most this many decisions, the newest.
     #[arg(long, default_value_t = Query::LIMIT_DEFAULT)]
     limit: usize,
-    /// Go on with what is decided from now on.
+    /// Keep showing new decisions.
     #[arg(long)]
     follow: bool,
-    /// How to answer: a table, or one JSON object a line.
+    /// Output format: text, or one JSON object a line.
     #[arg(long, value_enum, default_value = "text")]
     output: Format,
     #[command(flatten)]
@@ -65,21 +71,24 @@ struct Filters {
     /// The repository, or the beginning of names followed by `*`.
     #[arg(long, value_name = "NAME")]
     repository: Option<String>,
-    /// The digest.
+    /// The digest, or its beginning as the table shows it.
     #[arg(long)]
-    digest: Option<Digest>,
+    digest: Option<DigestPrefix>,
     /// The outcome: admit, deny or unavailable.
     #[arg(long, value_parser = outcome)]
     decision: Option<Outcome>,
     /// The kind of a refusal, such as unsigned.
     #[arg(long)]
-    kind: Option<String>,
+    kind: Option<KindName>,
     /// A policy that covers the name.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// The identity, or the fingerprint of the key, that signed.
+    /// The signer: an identity, or the reference or fingerprint of a key.
     #[arg(long)]
     signer: Option<String>,
+    /// A client that asked for it or was refused: its address or its user name.
+    #[arg(long)]
+    client: Option<String>,
     /// Not before this time: RFC 3339, a date, or how long ago (2h, 30m, 7d).
     #[arg(long, value_name = "TIME", value_parser = past)]
     since: Option<Timestamp>,
@@ -107,6 +116,14 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 
 async fn show(arguments: &Arguments) -> Result<(), source::Error> {
     let source = arguments.place.open()?;
+    if let Some(id) = arguments.id {
+        let record = source.record(id).await?;
+        match arguments.output {
+            Format::Json => print_json(&record),
+            Format::Text => print(&record::render(&record)),
+        };
+        return Ok(());
+    }
     let query = arguments.filters.to_query();
     if arguments.follow {
         return follow(&source, &query, arguments).await;
@@ -209,7 +226,7 @@ fn table(records: &[Record], with_header: bool) -> String {
     let mut table = log_table();
     if with_header {
         table.set_header([
-            "TIME", "DECISION", "WHY", "IMAGE", "DIGEST", "SIGNER", "PULLS", "MS",
+            "TIME", "DECISION", "WHY", "IMAGE", "DIGEST", "SIGNER", "CLIENT", "PULLS", "MS",
         ]);
     }
     for record in records {
@@ -224,8 +241,8 @@ fn table(records: &[Record], with_header: bool) -> String {
                     .map_or_else(|| "-".to_owned(), |it| short(&it)),
             ),
             Cell::new(signer(record)),
-            // The pull that was decided about, and those that reused the decision.
-            Cell::new(record.count.saturating_add(1)).set_alignment(CellAlignment::Right),
+            Cell::new(client(record)),
+            Cell::new(record.pulls()).set_alignment(CellAlignment::Right),
             Cell::new(format!("{:.1}", record.timing_ms.total)).set_alignment(CellAlignment::Right),
         ]);
     }
@@ -265,12 +282,12 @@ fn image(record: &Record) -> String {
     format!("{}:{}", record.repository, record.reference)
 }
 
-/// Enough of a digest to recognise it.
+/// The beginning of a digest; `--digest` takes it.
 fn short(digest: &Digest) -> String {
     digest.to_hex().chars().take(12).collect()
 }
 
-/// The first who signed: an identity, or the name of a key.
+/// The first signer: an identity, or the reference of a key.
 fn signer(record: &Record) -> String {
     let verified = record
         .attempts
@@ -282,6 +299,24 @@ fn signer(record: &Record) -> String {
         (None, None) => None,
     });
     signers.next().unwrap_or_else(|| "-".to_owned())
+}
+
+/// The client that asked first, by its user name if it has one, and the number of others.
+fn client(record: &Record) -> String {
+    let first = client_name(&record.client).unwrap_or("-");
+    let others = record.clients.iter().flatten().filter(|refused| {
+        (&refused.client.address, &refused.client.identity)
+            != (&record.client.address, &record.client.identity)
+    });
+    match others.count() {
+        0 => first.to_owned(),
+        more => format!("{first} +{more}"),
+    }
+}
+
+/// The user name of a client, else its address.
+fn client_name(client: &Client) -> Option<&str> {
+    client.identity.as_deref().or(client.address.as_deref())
 }
 
 impl Place {
@@ -297,11 +332,12 @@ impl Filters {
     fn to_query(&self) -> Query {
         Query {
             repository: self.repository.clone(),
-            digest: self.digest,
+            digest: self.digest.clone(),
             decision: self.decision,
-            kind: self.kind.clone(),
+            kind: self.kind,
             policy: self.policy.clone(),
             signer: self.signer.clone(),
+            client: self.client.clone(),
             since: self.since,
             until: self.until,
             ..Query::default()
@@ -318,7 +354,7 @@ fn outcome(text: &str) -> Result<Outcome, String> {
     }
 }
 
-/// A time that somebody wrote, or how long ago.
-pub(super) fn past(text: &str) -> Result<Timestamp, TimeError> {
-    time::parse(text, clock::now())
+/// Reads a point in time, or how long ago it was.
+pub(super) fn past(text: &str) -> Result<Timestamp, PastError> {
+    parse_past(text, clock::now())
 }

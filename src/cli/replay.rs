@@ -162,13 +162,6 @@ impl Replay {
                     .map(|policy| Named::new(&policy.name, &self.config))
                     .collect();
             }
-            // It is recorded nowhere that anybody could look.
-            let decision = format!(" (decision {})", record.id);
-            let message = verdict.message.take();
-            verdict.message = message.map(|message| match message.strip_suffix(&decision) {
-                Some(message) => message.to_owned(),
-                None => message,
-            });
         }
         if verdict.decision == UNAVAILABLE {
             let lacking = engine.admission.lacking(subject).await?;

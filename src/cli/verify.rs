@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::image::ImageReference;
-use super::judgement::{Answer, Judgement};
+use super::judgement::{Answer, Judgement, UnloggedRecord};
 use super::output::{Format, print, print_json};
 use super::question::Question;
 use super::requirements::Demand;
@@ -75,7 +75,7 @@ async fn verify(image: &ImageReference, question: &Question, demand: Demand<'_>)
 
 fn print_record(image: &ImageReference, judgement: &Judgement) -> bool {
     match (&judgement.record, &judgement.answer) {
-        (Some(record), _) => print_json(record),
+        (Some(record), _) => print_json(&UnloggedRecord(record)),
         (None, Answer::Admit { .. }) => print_json(&json!(null)),
         (None, Answer::Deny { kind, message, .. }) => {
             print_json(&unrecorded(image, "deny", kind.as_str(), message))

@@ -202,6 +202,12 @@ impl Server {
     ) {
         let status = answer.response.status().as_u16();
         let elapsed = started.elapsed();
+        // Only a refusal has both.
+        if let (StatusCode::FORBIDDEN, Some(decision)) = (answer.response.status(), answer.decision)
+        {
+            let Caller { client, now } = asking.caller();
+            self.inner.refused_clients.note(decision, client, now);
+        }
         self.inner
             .metrics
             .answered(endpoint, status, answer.bytes, elapsed);

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::decision_log::Subject;
 use crate::oci::{Digest, Tag};
 
-use super::{Batch, Error, changes, decisions, schema};
+use super::{Batch, Error, changes, clients, decisions, schema};
 
 /// The name of the database in a data directory.
 pub(crate) const FILE: &str = "state.sqlite3";
@@ -218,6 +218,9 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch, hint: &mut i64) -> rusql
     }
     for (id, pulls) in &batch.counts {
         decisions::add_to_count(transaction, *id, *pulls)?;
+    }
+    for (id, refused) in &batch.refused_clients {
+        clients::add(transaction, *id, refused)?;
     }
     for (subject, evidence) in &batch.evidence {
         let (repository, digest) = super::keys(subject);

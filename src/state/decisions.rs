@@ -9,6 +9,7 @@ use ulid::Ulid;
 
 use crate::decision_log::{AttemptOutcome, Outcome, Query, Record};
 
+use super::clients;
 use super::database::unwritable;
 
 /// Decisions between two looks at how many there are, and the most that are removed in one go.
@@ -48,7 +49,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite
     for signer in signers(record) {
         insert.execute((signer, row))?;
     }
-    Ok(())
+    clients::insert_first(transaction, row, record)
 }
 
 pub(super) fn add_to_count(
@@ -63,8 +64,9 @@ pub(super) fn add_to_count(
 }
 
 pub(super) fn select_one(connection: &Connection, id: Ulid) -> rusqlite::Result<Option<Record>> {
+    let columns = columns(connection)?;
     let mut select =
-        connection.prepare_cached("SELECT body, count FROM decisions WHERE id = ?1")?;
+        connection.prepare_cached(&format!("SELECT {columns} FROM decisions WHERE id = ?1"))?;
     let record = select
         .query_row([id.to_bytes()], |row| Ok(record(row)))
         .optional()?;
@@ -72,7 +74,7 @@ pub(super) fn select_one(connection: &Connection, id: Ulid) -> rusqlite::Result<
 }
 
 pub(super) fn select(connection: &Connection, query: &Query) -> rusqlite::Result<Vec<Record>> {
-    let (sql, values) = statement(query);
+    let (sql, values) = statement(query, columns(connection)?);
     let mut select = connection.prepare_cached(&sql)?;
     let rows = select.query_map(params_from_iter(values), |row| Ok(record(row)))?;
     // The limit counts readable rows: a page that is not full is the last one.
@@ -81,7 +83,16 @@ pub(super) fn select(connection: &Connection, query: &Query) -> rusqlite::Result
         .collect()
 }
 
-fn statement(query: &Query) -> (String, Vec<Value>) {
+/// The columns of a record. A database that an earlier version wrote and that is only read here has no clients.
+fn columns(connection: &Connection) -> rusqlite::Result<&'static str> {
+    Ok(if clients::are_kept(connection)? {
+        clients::COLUMNS
+    } else {
+        "body, count, NULL"
+    })
+}
+
+fn statement(query: &Query, columns: &str) -> (String, Vec<Value>) {
     let mut conditions = Conditions::default();
     if let Some(repository) = &query.repository {
         match repository.strip_suffix('*') {
@@ -94,13 +105,15 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
         }
     }
     if let Some(digest) = &query.digest {
-        conditions.add("digest = ?", digest.to_string());
+        // Digests are ASCII, so everything that begins with the prefix sorts before the prefix and the last character.
+        conditions.add("digest >= ?", digest.to_string());
+        conditions.add("digest < ?", format!("{digest}{}", char::MAX));
     }
     if let Some(decision) = query.decision {
         conditions.add("decision = ?", name(decision).to_owned());
     }
-    if let Some(kind) = &query.kind {
-        conditions.add("kind = ?", kind.clone());
+    if let Some(kind) = query.kind {
+        conditions.add("kind = ?", kind.as_str().to_owned());
     }
     if let Some(policy) = &query.policy {
         let rows = "row IN (SELECT row FROM decision_policies WHERE policy = ?)";
@@ -109,6 +122,9 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
     if let Some(signer) = &query.signer {
         let rows = "row IN (SELECT row FROM decision_signers WHERE signer = ?)";
         conditions.add(rows, signer.clone());
+    }
+    if let Some(client) = &query.client {
+        conditions.add(clients::ROWS_BY_ADDRESS_OR_IDENTITY, client.clone());
     }
     if let Some(since) = query.since {
         conditions.add("time >= ?", nanoseconds(since));
@@ -120,7 +136,7 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
         conditions.add("id < ?", after.to_bytes().to_vec());
     }
     let filter = conditions.sql;
-    let sql = format!("SELECT body, count FROM decisions{filter} ORDER BY id DESC");
+    let sql = format!("SELECT {columns} FROM decisions{filter} ORDER BY id DESC");
     (sql, conditions.values)
 }
 
@@ -152,10 +168,15 @@ fn record(row: &Row<'_>) -> Option<Record> {
         .ok()?;
     let count: i64 = row.get(1).ok()?;
     record.count = count.unsigned_abs();
+    if record.decision == Outcome::Deny
+        && let Some(clients) = clients::read(row, 2)
+    {
+        record.clients = Some(clients);
+    }
     Some(record)
 }
 
-/// Who signed: the identities and key fingerprints that verified.
+/// The identities, key references and key fingerprints that verified.
 fn signers(record: &Record) -> BTreeSet<String> {
     let verified = record
         .attempts
@@ -164,8 +185,9 @@ fn signers(record: &Record) -> BTreeSet<String> {
     verified
         .flat_map(|attempt| {
             let identity = attempt.certificate.as_ref().map(|it| it.identity.clone());
+            let reference = attempt.key.as_ref().map(|it| it.reference.clone());
             let fingerprint = attempt.key.as_ref().map(|it| it.fingerprint.to_string());
-            [identity, fingerprint]
+            [identity, reference, fingerprint]
         })
         .flatten()
         .collect()
@@ -179,14 +201,14 @@ fn name(decision: Outcome) -> &'static str {
     }
 }
 
-fn nanoseconds(time: Timestamp) -> i64 {
+pub(super) fn nanoseconds(time: Timestamp) -> i64 {
     // Before the year 1678 and after 2262 all times are equally far.
     let range = i128::from(i64::MIN)..=i128::from(i64::MAX);
     let clamped = time.as_nanosecond().clamp(*range.start(), *range.end());
     i64::try_from(clamped).unwrap_or_default()
 }
 
-fn clamp(count: u64) -> i64 {
+pub(super) fn clamp(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -216,7 +238,12 @@ impl Retention {
         self.looked_at_row = Some(newest);
         let transaction = connection.transaction()?;
         let keep_from = newest.saturating_sub(clamp(self.decisions_max)) + 1;
-        for table in ["decisions", "decision_policies", "decision_signers"] {
+        for table in [
+            "decisions",
+            "decision_policies",
+            "decision_signers",
+            "decision_clients",
+        ] {
             transaction
                 .prepare_cached(&format!("DELETE FROM {table} WHERE row < ?1"))?
                 .execute([keep_from])?;

@@ -57,6 +57,14 @@ const MIGRATIONS: &[&str] = &["
         row INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL
     );
     CREATE INDEX changes_by_thing ON changes (kind, name, row);
+", "
+    CREATE TABLE decision_clients (
+        row INTEGER NOT NULL, address TEXT NOT NULL, identity TEXT NOT NULL, user_agent TEXT,
+        count INTEGER NOT NULL, last INTEGER NOT NULL,
+        PRIMARY KEY (row, address, identity)
+    ) WITHOUT ROWID;
+    CREATE INDEX decision_clients_by_address ON decision_clients (address, row);
+    CREATE INDEX decision_clients_by_identity ON decision_clients (identity, row);
 "];
 
 /// How long to wait for another process (a backup, the `sqlite3` program) that holds the database.

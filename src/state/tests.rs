@@ -1,3 +1,4 @@
+mod clients;
 mod copies;
 mod damage;
 mod queries;
@@ -149,6 +150,7 @@ async fn rows_are_read_as_written_also_after_a_restart() {
         asked_tags: vec![(app.clone(), tag.clone())],
         confirmed_blobs: vec![app.clone()],
         counts: vec![(id(1), 3)],
+        refused_clients: Vec::new(),
     };
     state.write(batch).await.unwrap();
     let reopened = State::open(directory.path()).unwrap();

@@ -191,6 +191,7 @@ async fn verify_prints_the_record_as_json() {
     assert_eq!(record["reference"], "v1");
     assert_eq!(record["digest"], image.digest);
     assert_eq!(record["attempts"][0]["outcome"], "verified");
+    assert_eq!(record["id"], Value::Null, "no log contains it: {record}");
 
     let absent = place.image("apps/absent:v1");
     let output = countersign(&["verify", "--config", &config, "--output", "json", &absent]).await;
@@ -232,6 +233,10 @@ async fn bad_usage_ends_with_64() {
         ],
         &["explain", "--output", "xml", "ghcr.io/org/app"],
         &["log", "--since", "yesterday"],
+        &["log", "--kind", "unsinged"],
+        &["log", "--digest", "v1"],
+        &["log", "01J"],
+        &["log", "01J00000000000000000000000", "--kind", "unsigned"],
         &["log", "--data-dir", "/nonexistent"],
         &["log", "--admin", "file:///etc"],
         &[
@@ -277,6 +282,8 @@ async fn explain_tells_how_it_came_about() {
     let output = explain("apps/bare:v1", "json").await;
     assert_eq!(code(&output), REFUSED);
     let refused = json(&output);
+    assert_eq!(refused["record"]["id"], Value::Null);
+    assert!(!text(&output).contains("(decision "), "{}", text(&output));
     assert_eq!(
         (&refused["kind"], &refused["digest"]),
         (&"unsigned".into(), &bare.digest.clone().into())

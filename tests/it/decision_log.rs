@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::*;
 
 /// Keys of a record, in design §6.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "id",
     "time",
     "replica",
@@ -27,6 +27,7 @@ const KEYS: [&str; 23] = [
     "configuration",
     "verifier",
     "client",
+    "clients",
     "timing_ms",
     "count",
 ];

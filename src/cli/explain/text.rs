@@ -5,7 +5,7 @@ use comfy_table::{Cell, Table, presets};
 use super::super::output::wrapping_table;
 use super::super::verify::signer;
 use super::{Explanation, PolicyExplanation, SourceExplanation};
-use crate::decision_log::{AttemptOutcome, AttemptReport, SourceOutcome};
+use crate::decision_log::{AttemptOutcome, AttemptReport, SourceOutcome, SourceReport};
 use crate::oci::Digest;
 use crate::signature::{Format, Source};
 
@@ -31,7 +31,8 @@ pub(super) fn render(explanation: &Explanation) -> String {
     text
 }
 
-fn add_step(table: &mut Table, step: &str, lines: &[String]) {
+/// Adds a heading with its lines beside it.
+pub(in crate::cli) fn add_step(table: &mut Table, step: &str, lines: &[String]) {
     for (index, line) in lines.iter().enumerate() {
         let heading = if index == 0 { step } else { "" };
         table.add_row([Cell::new(heading), Cell::new(line)]);
@@ -99,27 +100,31 @@ fn sources(sources: &[SourceExplanation]) -> Vec<String> {
         .iter()
         .any(|source| Some(&source.repository) != sources.first().map(|first| &first.repository));
     let line = |source: &SourceExplanation| {
-        let report = &source.report;
         let place = if several {
             format!(" in {}", source.repository)
         } else {
             String::new()
         };
-        let outcome = match report.outcome {
-            SourceOutcome::Found => format!("found {}", report.found),
-            SourceOutcome::None => "none".to_owned(),
-            SourceOutcome::Failed => "failed".to_owned(),
-        };
-        let reason = report.reason.as_deref();
-        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-        format!("{}{place}: {outcome}{reason}", source_name(report.source))
+        source_line(&source.report, &place)
     };
     sources.iter().map(line).collect()
 }
 
+/// One source and its outcome; `place` follows its name.
+pub(in crate::cli) fn source_line(report: &SourceReport, place: &str) -> String {
+    let outcome = match report.outcome {
+        SourceOutcome::Found => format!("found {}", report.found),
+        SourceOutcome::None => "none".to_owned(),
+        SourceOutcome::Failed => "failed".to_owned(),
+    };
+    let reason = report.reason.as_deref();
+    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("{}{place}: {outcome}{reason}", source_name(report.source))
+}
+
 fn attempts(explanation: &Explanation) -> Vec<String> {
     let attempts = explanation.record.iter().flat_map(|it| &it.attempts);
-    let lines: Vec<_> = attempts.flat_map(attempt).collect();
+    let lines: Vec<_> = attempts.flat_map(attempt_lines).collect();
     if lines.is_empty() {
         let mut sources = explanation.sources.iter();
         let found = sources.any(|source| source.report.found > 0);
@@ -133,7 +138,8 @@ fn attempts(explanation: &Explanation) -> Vec<String> {
     lines
 }
 
-fn attempt(attempt: &AttemptReport) -> Vec<String> {
+/// One attempt: the artifact, the outcome, the signer, and the times that prove when.
+pub(in crate::cli) fn attempt_lines(attempt: &AttemptReport) -> Vec<String> {
     let format = match attempt.format {
         Format::SimpleSigning => "cosign signature",
         Format::Bundle => "Sigstore bundle",

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use ulid::Ulid;
 use url::{Host, Url};
 
-use super::super::{EXIT_UNDECIDED, EXIT_USAGE};
+use super::super::{EXIT_NO, EXIT_UNDECIDED, EXIT_USAGE};
 use crate::decision_log::{Query, Record};
 use crate::state::{self, State};
 
@@ -15,13 +16,17 @@ use crate::state::{self, State};
 #[derive(Debug)]
 pub(in crate::cli) enum Source {
     /// A running proxy.
-    Admin {
-        client: reqwest::Client,
-        decisions: Url,
-        token: Option<String>,
-    },
+    Admin(AdminApi),
     /// A data directory.
     Directory(State),
+}
+
+/// The admin API of a running proxy.
+#[derive(Debug)]
+pub(in crate::cli) struct AdminApi {
+    client: reqwest::Client,
+    decisions: Url,
+    token: Option<String>,
 }
 
 /// Some decisions, newest first, and where the next older ones begin.
@@ -62,6 +67,11 @@ pub(in crate::cli) enum Error {
     /// The answer is no page of decisions.
     #[error("the answer of the admin API is none of this version")]
     Answer(#[source] serde_json::Error),
+    /// The id is not in the log.
+    #[error(
+        "the log has no decision {0}; it may be older than the log, or another replica made it"
+    )]
+    NoDecision(Ulid),
     /// There is nothing there.
     #[error("there is no decision log in {}", .0.display())]
     NoLog(PathBuf),
@@ -93,11 +103,11 @@ impl Source {
         if is_loopback(address) {
             client = client.no_proxy();
         }
-        Ok(Self::Admin {
+        Ok(Self::Admin(AdminApi {
             client: client.build().map_err(Error::Client)?,
             decisions,
             token: token.map(str::to_owned),
-        })
+        }))
     }
 
     /// The data directory of a proxy, which may be running.
@@ -117,40 +127,63 @@ impl Source {
                 let next = decisions.last().filter(|_| full).map(|record| record.id);
                 Ok(Page { decisions, next })
             }
-            Self::Admin {
-                client,
-                decisions,
-                token,
-            } => {
-                let mut url = decisions.clone();
+            Self::Admin(api) => {
+                let mut url = api.decisions.clone();
                 url.query_pairs_mut().extend_pairs(parameters(query));
-                let mut request = client.get(url.clone());
-                if let Some(token) = token {
-                    request = request.bearer_auth(token);
-                }
-                let no_answer = |source: reqwest::Error| Error::NoAnswer {
-                    url: decisions.clone(),
-                    source: source.without_url(),
-                };
-                let mut response = request.send().await.map_err(no_answer)?;
-                let status = response.status();
-                let mut body = Vec::new();
-                while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
-                    if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                        return Err(Error::TooLarge);
-                    }
-                    body.extend_from_slice(&chunk);
-                }
-                if status == reqwest::StatusCode::UNAUTHORIZED {
-                    return Err(Error::Token);
-                }
-                if !status.is_success() {
-                    let message = message(&body);
-                    return Err(Error::Refused { status, message });
-                }
-                serde_json::from_slice(&body).map_err(Error::Answer)
+                api.get(url).await
             }
         }
+    }
+
+    /// The decision with this id.
+    pub(in crate::cli) async fn record(&self, id: Ulid) -> Result<Record, Error> {
+        match self {
+            Self::Directory(state) => state.record(id).await?.ok_or(Error::NoDecision(id)),
+            Self::Admin(api) => {
+                let mut url = api.decisions.clone();
+                if let Ok(mut segments) = url.path_segments_mut() {
+                    segments.push(&id.to_string());
+                }
+                match api.get(url).await {
+                    Err(Error::Refused { status, .. })
+                        if status == reqwest::StatusCode::NOT_FOUND =>
+                    {
+                        Err(Error::NoDecision(id))
+                    }
+                    outcome => outcome,
+                }
+            }
+        }
+    }
+}
+
+impl AdminApi {
+    async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
+        let mut request = self.client.get(url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let no_answer = |source: reqwest::Error| Error::NoAnswer {
+            url: self.decisions.clone(),
+            source: source.without_url(),
+        };
+        let mut response = request.send().await.map_err(no_answer)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(Error::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status == reqwest::StatusCode::UNAUTHORIZED {
+            return Err(Error::Token);
+        }
+        if !status.is_success() {
+            let message = message(&body);
+            return Err(Error::Refused { status, message });
+        }
+        serde_json::from_slice(&body).map_err(Error::Answer)
     }
 }
 
@@ -158,6 +191,7 @@ impl Error {
     /// 64 for what was given wrongly, 2 for what may work another time.
     pub(in crate::cli) fn exit_code(&self) -> u8 {
         match self {
+            Self::NoDecision(_) => EXIT_NO,
             Self::Address(_) | Self::NoLog(_) => EXIT_USAGE,
             Self::Client(_)
             | Self::NoAnswer { .. }
@@ -188,11 +222,12 @@ fn parameters(query: &Query) -> Vec<(&'static str, String)> {
     });
     let parameters = [
         ("repository", query.repository.clone()),
-        ("digest", query.digest.map(|digest| digest.to_string())),
+        ("digest", query.digest.as_ref().map(ToString::to_string)),
         ("decision", decision.map(str::to_owned)),
-        ("kind", query.kind.clone()),
+        ("kind", query.kind.map(|kind| kind.as_str().to_owned())),
         ("policy", query.policy.clone()),
         ("signer", query.signer.clone()),
+        ("client", query.client.clone()),
         ("since", query.since.map(|time| time.to_string())),
         ("until", query.until.map(|time| time.to_string())),
         ("limit", Some(query.limit.to_string())),
@@ -236,12 +271,11 @@ mod tests {
             ),
             ("https://host/admin", "https://host/admin/api/v1/decisions"),
         ] {
-            let Source::Admin { decisions: url, .. } =
-                Source::connect(&address.parse().unwrap(), None).unwrap()
+            let Source::Admin(api) = Source::connect(&address.parse().unwrap(), None).unwrap()
             else {
                 panic!("not an admin API");
             };
-            assert_eq!(url.as_str(), decisions);
+            assert_eq!(api.decisions.as_str(), decisions);
         }
         let file = "file:///etc".parse().unwrap();
         assert!(matches!(

@@ -41,11 +41,19 @@ async fn queries_filter() {
         (repository("ghcr.io/org/a%"), vec![]),
         (signer("me@example.com"), vec![5]),
         (signer(&digest(77).to_string()), vec![5]),
+        (signer("key.pem"), vec![5]),
         (signer("you@example.com"), vec![]),
         (signer(&digest(78).to_string()), vec![]),
         (
             Query {
-                digest: Some(digest(2)),
+                digest: Some(digest(2).into()),
+                ..any()
+            },
+            vec![2],
+        ),
+        (
+            Query {
+                digest: Some(digest(2).to_hex()[..12].parse().unwrap()),
                 ..any()
             },
             vec![2],
@@ -66,7 +74,7 @@ async fn queries_filter() {
         ),
         (
             Query {
-                kind: Some("unsigned".to_owned()),
+                kind: Some("unsigned".parse().unwrap()),
                 ..any()
             },
             vec![3],

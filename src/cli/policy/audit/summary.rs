@@ -182,7 +182,7 @@ fn image(record: &Record) -> Image {
 impl Tally {
     fn add(&mut self, record: &Record, refused: Option<&str>) {
         let image = image(record);
-        let pulls = record.count.saturating_add(1);
+        let pulls = record.pulls();
         let (_, ever) = self
             .images
             .entry(image.clone())

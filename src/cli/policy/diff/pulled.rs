@@ -79,7 +79,7 @@ pub(super) fn pulled(records: &[Record]) -> Vec<Pulled> {
         let tag = record.reference.parse::<Tag>().ok();
         let tag = tag.map(|tag| tag.as_str().to_owned());
         let unresolved = tag.clone().filter(|_| record.digest.is_none());
-        let pulls = record.count.saturating_add(1);
+        let pulls = record.pulls();
         let key = (repository.clone(), record.digest, unresolved);
         let pulled = found.entry(key).or_insert_with(|| Pulled {
             repository,

@@ -1,30 +1,33 @@
-//! Times as people write them.
+//! Points in time as people write them in queries.
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-/// The text is no time.
+/// The text is not a point in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "write a time such as 2026-11-23T09:00:00Z, a date such as 2026-11-23, or how long ago: 30m, 2h, 7d"
 )]
-pub(in crate::cli) struct Error(());
+pub struct PastError(());
 
-/// RFC 3339, a date or a date and time in UTC, or a time span before `now`.
-pub(super) fn parse(text: &str, now: Timestamp) -> Result<Timestamp, Error> {
+/// Reads RFC 3339, a date or a date and time in UTC, or a time span before `now` (`2h`, `7d`).
+///
+/// # Errors
+/// When the text is none of these.
+pub fn parse_past(text: &str, now: Timestamp) -> Result<Timestamp, PastError> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
     let in_utc = |civil: DateTime| civil.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp());
     if let Ok(date) = text.parse::<Date>() {
-        return in_utc(date.into()).map_err(|_out_of_range| Error(()));
+        return in_utc(date.into()).map_err(|_out_of_range| PastError(()));
     }
-    let span: Span = text.parse().map_err(|_no_span| Error(()))?;
-    // In a time zone, because only there is it known how long a day is.
+    let span: Span = text.parse().map_err(|_no_span| PastError(()))?;
+    // The length of a day is defined only in a time zone.
     let ago = now.to_zoned(TimeZone::UTC).checked_sub(span.abs());
     ago.map(|zoned| zoned.timestamp())
-        .map_err(|_out_of_range| Error(()))
+        .map_err(|_out_of_range| PastError(()))
 }
 
 #[cfg(test)]
@@ -45,10 +48,10 @@ mod tests {
             ("2w", "2026-11-09T12:00:00Z"),
             ("2h ago", "2026-11-23T10:00:00Z"),
         ] {
-            assert_eq!(parse(text, now), Ok(time.parse().unwrap()), "{text}");
+            assert_eq!(parse_past(text, now), Ok(time.parse().unwrap()), "{text}");
         }
         for text in ["", "yesterday", "2", "h", "2026-13-01", "-"] {
-            assert_eq!(parse(text, now), Err(Error(())), "{text:?}");
+            assert_eq!(parse_past(text, now), Err(PastError(())), "{text:?}");
         }
     }
 }
