@@ -9,6 +9,7 @@ pub mod digest_prefix;
 pub mod error_code;
 pub mod manifest;
 pub mod media_type;
+pub mod page_query;
 pub mod reference;
 pub mod repository;
 
@@ -17,5 +18,6 @@ pub use digest::Digest;
 pub use digest_prefix::{DigestPrefix, DigestPrefixError};
 pub use error_code::ErrorCode;
 pub use manifest::Manifest;
+pub use page_query::PageQuery;
 pub use reference::{Reference, Tag};
 pub use repository::RepositoryName;

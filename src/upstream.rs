@@ -31,7 +31,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
 
-use crate::oci::{Digest, Reference, RepositoryName};
+use crate::oci::{Digest, PageQuery, Reference, RepositoryName};
 
 pub(crate) use clients::{add_certificates, platform_roots, tls};
 pub use config::Config;
@@ -92,8 +92,37 @@ pub struct Page {
     pub bytes: Bytes,
     /// The `Content-Type` without parameters.
     pub content_type: String,
-    /// Where the next page is, if there is one: path and query at the same upstream, already checked.
-    pub next: Option<String>,
+    /// The page after this one, as the upstream's `Link` says.
+    pub next: NextPage,
+}
+
+/// The page after another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextPage {
+    /// The list ends here.
+    None,
+    /// The same list with this query.
+    At(PageQuery),
+    /// There is one, and its `Link` has no query that could be sent: none, one that is too long, or one with control
+    /// characters.
+    Unusable,
+}
+
+/// The pages of one list that were asked for, so that a list whose links lead in a circle ends.
+#[derive(Debug, Default)]
+pub struct Paging {
+    asked: Vec<PageQuery>,
+}
+
+/// Why the pages of a list cannot all be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PagingError {
+    /// A page links to one that was asked for before.
+    #[error("its pages lead in a circle")]
+    Circle,
+    /// A page is followed by one that cannot be asked for.
+    #[error("its link to the next page is not usable")]
+    UnusableLink,
 }
 
 /// Why an upstream gave no usable answer.
@@ -219,23 +248,45 @@ pub trait Upstream: Debug + Send + Sync {
         deadline: Instant,
     ) -> Result<Option<u64>, Error>;
 
-    /// A page of the referrers of `digest`; `next` is what the last page said.
+    /// A page of the referrers of `digest`: the first one, or the one that the page before it links to.
     async fn referrers(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        next: Option<&str>,
+        query: Option<&PageQuery>,
         deadline: Instant,
     ) -> Result<Page, Error>;
 
-    /// A page of the tags; `query` is passed on as `n` and `last`.
+    /// A page of the tags. `query` is passed on as it is; no other part of the URL depends on it.
     async fn tags(
         &self,
         repository: &RepositoryName,
-        n: Option<u32>,
-        last: Option<&str>,
+        query: Option<&PageQuery>,
         deadline: Instant,
     ) -> Result<Page, Error>;
+}
+
+impl Paging {
+    /// Goes on to `next`. Returns its query, or `None` if the list has ended.
+    ///
+    /// # Errors
+    /// When the next page was asked for before, or cannot be asked for. The list is then incomplete.
+    pub fn follow(&mut self, next: NextPage) -> Result<Option<&PageQuery>, PagingError> {
+        let query = match next {
+            NextPage::None => return Ok(None),
+            NextPage::Unusable => return Err(PagingError::UnusableLink),
+            NextPage::At(query) => query,
+        };
+        if self
+            .asked
+            .iter()
+            .any(|asked| asked.selects_same_page(&query))
+        {
+            return Err(PagingError::Circle);
+        }
+        self.asked.push(query);
+        Ok(self.asked.last())
+    }
 }
 
 impl Debug for FetchedBlob {

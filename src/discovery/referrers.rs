@@ -1,69 +1,84 @@
 //! The referrers API with its pages, and the referrers tag of registries without it (distribution specification v1.1,
 //! "Listing Referrers" and "Referrers Tag Schema").
 
+use std::fmt::Display;
+
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 
 use super::{Discovery, Failure, Gathered, Place, Request};
-use crate::oci::{Descriptor, Manifest, Reference, Tag, media_type};
-use crate::upstream;
+use crate::oci::{Descriptor, Manifest, PageQuery, Reference, Tag, media_type};
+use crate::upstream::{self, Paging};
 
 /// Referrers that are opened at the same time.
 const CONCURRENT_REFERRERS: usize = 8;
 
 impl Discovery {
+    /// The referrers API. Opens what the pages list that arrived, also where a later page did not.
     pub(super) async fn referrers_api(&self, place: Place<'_>, request: &Request) -> Gathered {
         let mut listed = Vec::new();
-        let mut next: Option<String> = None;
+        let ended = self.list_referrers(place, request, &mut listed).await;
+        let mut gathered = self.open_all(place, listed).await;
+        if let Err(incomplete) = ended {
+            gathered.absorb(incomplete);
+        }
+        gathered
+    }
+
+    /// Reads all pages into `listed`. Returns the reason as an error if there may be more referrers.
+    async fn list_referrers(
+        &self,
+        place: Place<'_>,
+        request: &Request,
+        listed: &mut Vec<Descriptor>,
+    ) -> Result<(), Gathered> {
+        let mut paging = Paging::default();
+        let mut query: Option<&PageQuery> = None;
         for _page in 0..self.limits.list_pages_max {
             let page = self
                 .upstream
-                .referrers(
-                    place.repository,
-                    &request.digest,
-                    next.as_deref(),
-                    place.deadline,
-                )
+                .referrers(place.repository, &request.digest, query, place.deadline)
                 .await;
             let page = match page {
                 Ok(page) => page,
                 // The endpoint is not there: the specification sends us to the tag, which is asked anyway.
                 Err(upstream::Error::Unsupported { .. } | upstream::Error::NotFound { .. })
-                    if next.is_none() =>
+                    if query.is_none() =>
                 {
-                    return Gathered::default();
+                    return Ok(());
                 }
-                Err(error) => return Gathered::from_error(&error),
+                // The list promised this page, so its absence does not end the list.
+                Err(error @ upstream::Error::NotFound { .. }) => {
+                    return Err(Gathered::failed((&error).into()));
+                }
+                Err(error) => return Err(Gathered::from_error(&error)),
             };
             let Ok(Manifest::Index(index)) = Manifest::parse(&page.bytes, media_type::OCI_INDEX)
             else {
                 // Some registries answer every unknown path with 200 (sigstore-js#1187). Further pages of a list are
                 // a list.
-                return if next.is_none() {
-                    Gathered::default()
+                return if query.is_none() {
+                    Ok(())
                 } else {
-                    Gathered::failed(Failure {
-                        reason: format!(
-                            "{} sent a page of referrers that is none",
-                            place.repository.host()
-                        ),
-                        unreachable: false,
-                    })
+                    Err(incomplete(place, "one of its pages is no index"))
                 };
             };
             listed.extend(index.manifests);
             if listed.len() > self.limits.referrers_listed_max {
-                return self.too_many_listed(listed.len());
+                return Err(self.too_many_listed(std::mem::take(listed).len()));
             }
-            next = page.next;
-            if next.is_none() {
-                return self.open_all(place, listed).await;
+            query = paging
+                .follow(page.next)
+                .map_err(|error| incomplete(place, error))?;
+            if query.is_none() {
+                return Ok(());
             }
         }
-        Gathered::limited(format!(
+        listed.clear();
+        Err(Gathered::limited(format!(
             "the referrers have more than {} pages",
             self.limits.list_pages_max
-        ))
+        )))
     }
 
     pub(super) async fn referrers_tag(&self, place: Place<'_>, request: &Request) -> Gathered {
@@ -156,6 +171,14 @@ impl Discovery {
             Err(error) => Gathered::from_error(&error),
         }
     }
+}
+
+fn incomplete(place: Place<'_>, reason: impl Display) -> Gathered {
+    let host = place.repository.host();
+    Gathered::failed(Failure {
+        reason: format!("the list of referrers of {host} is incomplete: {reason}"),
+        unreachable: false,
+    })
 }
 
 /// Types that are certainly something else are not opened; everything unknown is.

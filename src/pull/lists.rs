@@ -1,21 +1,23 @@
 //! Lists: tags as the upstream pages them, and referrers, made from the referrers tag where the upstream has no such API.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{Caller, Missing, Pull, Refusal};
 use crate::admission::Asked;
 use crate::decision_log::Subject;
-use crate::oci::{Manifest, Reference, RepositoryName, Tag, media_type};
-use crate::upstream::{self, Page, Purpose};
+use crate::oci::{Manifest, PageQuery, Reference, RepositoryName, Tag, media_type};
+use crate::upstream::{self, NextPage, Page, Paging, Purpose};
 
 /// A page of tags.
 #[derive(Debug)]
 pub struct TagsList {
     /// The body, a JSON object as the upstream sent it.
     pub bytes: Bytes,
-    /// The last tag of this page, when there is a next one.
-    pub next_after: Option<String>,
+    /// The upstream's query for the next page, when there is one.
+    pub next: Option<PageQuery>,
 }
 
 /// The referrers of a digest.
@@ -26,29 +28,23 @@ pub struct ReferrersList {
 }
 
 impl Pull {
-    /// A page of the repository's tags.
+    /// A page of the repository's tags: the first one, or the one that `query` selects at the upstream.
     ///
     /// # Errors
     /// The refusal that the client gets.
     pub async fn tags(
         &self,
         repository: &RepositoryName,
-        n: Option<u32>,
-        last: Option<&str>,
+        query: Option<&PageQuery>,
         caller: Caller,
     ) -> Result<TagsList, Refusal> {
         let asked = caller.asking("tags/list".to_owned());
         self.covered(repository, &asked).await?;
         let deadline = Instant::now() + self.inner.limits.decision_time_max;
-        match self
-            .inner
-            .upstream
-            .tags(repository, n, last, deadline)
-            .await
-        {
+        match self.inner.upstream.tags(repository, query, deadline).await {
             Ok(Page { bytes, next, .. }) => match parse_tags(&bytes) {
                 Some(tags) => Ok(TagsList {
-                    next_after: next.and_then(|_| tags.last().cloned()),
+                    next: following(query, next),
                     bytes: render_tags(repository, &tags),
                 }),
                 None => Err(Refusal::BadUpstream {
@@ -118,39 +114,41 @@ impl Pull {
         deadline: Instant,
     ) -> Result<Option<Vec<serde_json::Value>>, upstream::Error> {
         let mut listed: Vec<serde_json::Value> = Vec::new();
-        let mut next: Option<String> = None;
+        let mut paging = Paging::default();
+        let mut query: Option<&PageQuery> = None;
         for _page in 0..self.inner.limits.list_pages_max {
             let page = self
                 .inner
                 .upstream
-                .referrers(
-                    &subject.repository,
-                    &subject.digest,
-                    next.as_deref(),
-                    deadline,
-                )
+                .referrers(&subject.repository, &subject.digest, query, deadline)
                 .await;
             let page = match page {
                 Ok(page) => page,
                 Err(upstream::Error::NotFound { .. } | upstream::Error::Unsupported { .. })
-                    if next.is_none() =>
+                    if query.is_none() =>
                 {
                     return Ok(None);
+                }
+                // The list promised this page, so its absence does not end the list.
+                Err(upstream::Error::NotFound { .. }) => {
+                    return Err(incomplete(subject, "one of its pages is missing"));
                 }
                 Err(error) => return Err(error),
             };
             let Some(manifests) = parse_index(&page.bytes) else {
-                if next.is_none() {
+                if query.is_none() {
                     return Ok(None);
                 }
-                return Err(self.too_many(subject));
+                return Err(incomplete(subject, "one of its pages is no index"));
             };
             listed.extend(manifests);
-            next = page.next;
             if listed.len() > self.inner.limits.referrers_listed_max {
                 break;
             }
-            if next.is_none() {
+            query = paging
+                .follow(page.next)
+                .map_err(|error| incomplete(subject, error))?;
+            if query.is_none() {
                 return Ok(Some(listed));
             }
         }
@@ -193,6 +191,28 @@ impl Pull {
             }
             Err(upstream::Error::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
+        }
+    }
+}
+
+fn incomplete(subject: &Subject, reason: impl Display) -> upstream::Error {
+    upstream::Error::Failed {
+        host: subject.repository.host().to_owned(),
+        reason: format!("its list of referrers is incomplete: {reason}"),
+    }
+}
+
+/// The query for the page after the one that `query` selected. `None` at the end of the list, and also where the next
+/// page cannot be asked for or is the same again: the page that arrived is good, and a client would ask in a circle.
+fn following(query: Option<&PageQuery>, next: NextPage) -> Option<PageQuery> {
+    match next {
+        NextPage::None => None,
+        NextPage::Unusable => {
+            tracing::debug!("A list of tags links to a page that cannot be asked for");
+            None
+        }
+        NextPage::At(next) => {
+            Some(next).filter(|next| query.is_none_or(|query| !query.selects_same_page(next)))
         }
     }
 }

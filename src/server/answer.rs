@@ -138,11 +138,7 @@ impl Server {
                 reference,
             } => self.manifest(asking, repository, reference).await,
             Action::Blob { repository, digest } => self.blob(asking, repository, digest).await,
-            Action::Tags {
-                repository,
-                n,
-                last,
-            } => self.tags(asking, repository, *n, last.as_deref()).await,
+            Action::Tags { repository, page } => self.tags(asking, repository, page.as_ref()).await,
             Action::Referrers {
                 repository,
                 digest,

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Response};
 use super::Server;
 use super::answer::{Answer, Asking};
 use crate::decision_log::Subject;
-use crate::oci::{Digest, RepositoryName, media_type};
+use crate::oci::{Digest, PageQuery, RepositoryName, media_type};
 
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
@@ -17,33 +17,31 @@ impl Server {
         &self,
         asking: &Asking<'_>,
         repository: &RepositoryName,
-        n: Option<u32>,
-        last: Option<&str>,
+        query: Option<&PageQuery>,
     ) -> Answer {
         let listed = self
             .inner
             .pull
-            .tags(repository, n, last, asking.caller())
+            .tags(repository, query, asking.caller())
             .await;
         let list = match listed {
             Ok(list) => list,
             Err(refusal) => return Answer::refused(&refusal),
         };
         let mut answer = list_answer("application/json", list.bytes);
-        if let Some(last) = list.next_after {
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            if let Some(n) = n {
-                query.append_pair("n", &n.to_string());
-            }
-            query.append_pair("last", &last);
+        if let Some(next) = list.next {
             // The namespace belongs to the name: without it the next page would be another repository's.
-            if let Some(namespace) = namespace(asking) {
-                query.append_pair("ns", &namespace);
-            }
+            let namespace = namespace(asking)
+                .map(|namespace| {
+                    url::form_urlencoded::Serializer::new("&".to_owned())
+                        .append_pair("ns", &namespace)
+                        .finish()
+                })
+                .unwrap_or_default();
             let link = format!(
-                "<{}?{}>; rel=\"next\"",
+                "<{}?{}{namespace}>; rel=\"next\"",
                 asking.request.uri.path(),
-                query.finish()
+                next.as_str(),
             );
             if let Ok(value) = HeaderValue::try_from(link) {
                 answer.response.headers_mut().insert(LINK, value);

@@ -63,7 +63,7 @@ pub(super) fn unroutable(problem: &route::Error) -> Response<Body> {
     let (status, code) = match problem {
         route::Error::Method => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
         route::Error::Path => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
-        route::Error::Name(_) | route::Error::Query(_) => {
+        route::Error::Name(_) | route::Error::Query(_) | route::Error::Page(_) => {
             (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid)
         }
         route::Error::Unrouted(_) => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),

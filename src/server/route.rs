@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use http::{Method, Uri};
 
+use crate::oci::page_query;
 use crate::oci::repository::{canonical_host, looks_like_host};
-use crate::oci::{Digest, Reference, RepositoryName};
+use crate::oci::{Digest, PageQuery, Reference, RepositoryName};
 use crate::telemetry::Endpoint;
 
 /// What a request asks for.
@@ -31,10 +32,8 @@ pub enum Action {
     Tags {
         /// The canonical name.
         repository: RepositoryName,
-        /// At most so many.
-        n: Option<u32>,
-        /// Those after this one.
-        last: Option<String>,
+        /// The page, by the query that the upstream gets; absent for the first one.
+        page: Option<PageQuery>,
     },
     /// The referrers of a digest.
     Referrers {
@@ -82,6 +81,9 @@ pub enum Error {
     /// A query parameter that is not usable.
     #[error("the query parameter `{0}` is not usable")]
     Query(&'static str),
+    /// A query that selects no page of a list.
+    #[error("{0}")]
+    Page(page_query::ParseError),
 }
 
 /// What a first path component stands for: a host, or a host and the beginning of a repository.
@@ -138,8 +140,7 @@ impl Route {
         let action = match (endpoint, last) {
             ("tags", "list") => Action::Tags {
                 repository: repository()?,
-                n: query.n,
-                last: query.last,
+                page: page(uri.query().unwrap_or_default())?,
             },
             ("manifests", _) => Action::Manifest {
                 repository: repository()?,
@@ -232,11 +233,19 @@ fn reference(text: &str) -> Result<Reference, Error> {
         })
 }
 
+/// The page of a list of tags. Its query is the upstream's affair, apart from `n`, which is a number if it is given.
+fn page(query: &str) -> Result<Option<PageQuery>, Error> {
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if key == "n" && !value.is_empty() {
+            let _number: u64 = value.parse().map_err(|_not_a_number| Error::Query("n"))?;
+        }
+    }
+    PageQuery::parse(query).map_err(Error::Page)
+}
+
 #[derive(Debug, Default)]
 struct Query {
     namespace: Option<String>,
-    n: Option<u32>,
-    last: Option<String>,
     artifact_type: Option<String>,
 }
 
@@ -253,15 +262,6 @@ impl Query {
                 "ns" => {
                     canonical_host(&value).map_err(|_not_a_host| Error::Query("ns"))?;
                     query.namespace = Some(value.into_owned());
-                }
-                "n" => {
-                    query.n = Some(value.parse().map_err(|_not_a_number| Error::Query("n"))?);
-                }
-                "last" => {
-                    value
-                        .parse::<crate::oci::Tag>()
-                        .map_err(|_not_a_tag| Error::Query("last"))?;
-                    query.last = Some(value.into_owned());
                 }
                 "artifactType" => query.artifact_type = Some(value.into_owned()),
                 _ => {}
@@ -365,6 +365,47 @@ mod tests {
         ] {
             assert_eq!(parse(target), Err(Error::Query("ns")), "{target}");
         }
+    }
+
+    #[test]
+    fn passes_the_query_of_a_page_on_without_the_namespace() {
+        let page = |query: &str| match parse(&format!("/v2/org/app/tags/list?{query}")) {
+            Ok(Route {
+                action: Action::Tags { page, .. },
+                ..
+            }) => Ok(page.map(|page| page.as_str().to_owned())),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
+        for (query, expected) in [
+            ("ns=ghcr.io", None),
+            ("ns=ghcr.io&n=&last=", None),
+            ("ns=ghcr.io&n=2&last=v1", Some("n=2&last=v1")),
+            (
+                "next_page=gAA%3D&ns=ghcr.io&n=9",
+                Some("next_page=gAA%3D&n=9"),
+            ),
+            ("last=eyJ/%2B3=&n%73=ghcr.io", Some("last=eyJ/%2B3=")),
+            (
+                "ns=ghcr.io&last=a%2F..%2F..%2F_catalog",
+                Some("last=a%2F..%2F..%2F_catalog"),
+            ),
+        ] {
+            assert_eq!(page(query), Ok(expected.map(str::to_owned)), "{query}");
+        }
+        for query in ["n=two", "n=-1", "n=1.5", "n=99999999999999999999"] {
+            let query = format!("ns=ghcr.io&{query}");
+            assert_eq!(page(&query), Err(Error::Query("n")), "{query}");
+        }
+        for query in ["ns=ghcr.io&last=%0d%0a", "ns=ghcr.io&%00"] {
+            let refused = Err(Error::Page(page_query::ParseError::ControlCharacter));
+            assert_eq!(page(query), refused, "{query}");
+        }
+        let long = format!("ns=ghcr.io&last={}", "x".repeat(page_query::BYTES_MAX));
+        assert_eq!(
+            page(&long),
+            Err(Error::Page(page_query::ParseError::TooLong))
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::limits::Limits;
 use crate::oci::digest::Algorithm;
-use crate::oci::{Digest, Reference, RepositoryName, media_type};
+use crate::oci::{Digest, PageQuery, Reference, RepositoryName, media_type};
 
 /// All configured upstreams, over HTTP.
 #[derive(Debug)]
@@ -94,8 +94,7 @@ impl HttpUpstream {
         let answer = status::check(&host.name, Kind::List, answer).await?;
         let headers = answer.response.headers();
         let content_type = content_type(headers);
-        let next = link::next_page(headers, answer.response.url(), &host.base);
-        let next = next.map_err(|error| host.failed(error.to_string()))?;
+        let next = link::next_page(headers, answer.response.url());
         let bytes = self.read(host, answer, self.limits.list_bytes_max).await?;
         Ok(Page {
             bytes,
@@ -242,19 +241,13 @@ impl Upstream for HttpUpstream {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        next: Option<&str>,
+        query: Option<&PageQuery>,
         deadline: Instant,
     ) -> Result<Page, Error> {
         let call = async {
             let host = self.host(repository)?;
             let mut url = url(host, repository, &format!("referrers/{digest}"))?;
-            if let Some(next) = next {
-                let next = link::resolve(next, &url, &host.base)
-                    .map_err(|error| host.failed(error.to_string()))?;
-                url = url
-                    .join(&next)
-                    .map_err(|_url| host.failed("the next page is nowhere"))?;
-            }
+            url.set_query(query.map(PageQuery::as_str));
             let ask = ask(
                 Method::GET,
                 url,
@@ -271,19 +264,13 @@ impl Upstream for HttpUpstream {
     async fn tags(
         &self,
         repository: &RepositoryName,
-        n: Option<u32>,
-        last: Option<&str>,
+        query: Option<&PageQuery>,
         deadline: Instant,
     ) -> Result<Page, Error> {
         let call = async {
             let host = self.host(repository)?;
             let mut url = url(host, repository, "tags/list")?;
-            if let Some(n) = n {
-                url.query_pairs_mut().append_pair("n", &n.to_string());
-            }
-            if let Some(last) = last {
-                url.query_pairs_mut().append_pair("last", last);
-            }
+            url.set_query(query.map(PageQuery::as_str));
             self.page(
                 host,
                 ask(Method::GET, url, repository, ACCEPT_JSON, Purpose::Tags),

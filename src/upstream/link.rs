@@ -1,47 +1,29 @@
-//! `Link: <…>; rel="next"`: where the next page of a list is (RFC 8288, distribution specification "Listing Tags").
+//! `Link: <…>; rel="next"`: the next page of a list (RFC 8288, distribution specification "Listing Tags").
 
 use http::HeaderMap;
 use http::header::LINK;
 use url::Url;
 
-/// The link leads away from the upstream, so following it could take our credentials along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the next page is at another host")]
-pub(super) struct ForeignLink(());
+use super::NextPage;
+use crate::oci::PageQuery;
 
-/// Path and query of the page after `page`, if there is one.
-///
-/// # Errors
-/// When there is one at another origin than the upstream's.
-pub(super) fn next_page(
-    headers: &HeaderMap,
-    page: &Url,
-    upstream: &Url,
-) -> Result<Option<String>, ForeignLink> {
-    let links = headers
-        .get_all(LINK)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let Some(target) = links.into_iter().find_map(next_target) else {
-        return Ok(None);
-    };
-    resolve(target, page, upstream).map(Some)
-}
-
-/// `target`, as a link on `page`, as path and query at the upstream.
-///
-/// # Errors
-/// When it is anywhere else.
-pub(super) fn resolve(target: &str, page: &Url, upstream: &Url) -> Result<String, ForeignLink> {
-    let next = page
-        .join(target)
-        .ok()
-        .filter(|next| next.origin() == upstream.origin());
-    let next = next.ok_or(ForeignLink(()))?;
-    Ok(next.query().map_or_else(
-        || next.path().to_owned(),
-        |query| format!("{}?{query}", next.path()),
-    ))
+/// The page after `page`, by the query of the first `next` link. The link's scheme, host and path are not used: behind
+/// a reverse proxy they are often those of an inner server, and following them could take credentials to another host
+/// (CVE-2026-24117). The next page is asked for where the list itself is.
+pub(super) fn next_page(headers: &HeaderMap, page: &Url) -> NextPage {
+    let links = headers.get_all(LINK).iter();
+    let target = links.into_iter().find_map(|value| {
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        next_target(&text).map(str::to_owned)
+    });
+    match target {
+        None => NextPage::None,
+        Some(target) => {
+            let next = page.join(&target).ok();
+            let query = next.and_then(|next| PageQuery::parse(next.query()?).ok()?);
+            query.map_or(NextPage::Unusable, NextPage::At)
+        }
+    }
 }
 
 /// The target of the first link with relation `next` in one header value.
@@ -75,54 +57,81 @@ mod tests {
 
     use super::*;
 
-    fn next(values: &[&str]) -> Result<Option<String>, ForeignLink> {
-        next_on("https://ghcr.io/v2/a/tags/list?n=2", values)
-    }
-
-    fn next_on(page: &str, values: &[&str]) -> Result<Option<String>, ForeignLink> {
-        let url = |text: &str| Url::parse(text).unwrap();
+    fn next(values: &[&str]) -> NextPage {
+        let page = Url::parse("https://ghcr.io/v2/a/tags/list?n=2").unwrap();
         let links = values
             .iter()
-            .map(|value| (LINK, HeaderValue::from_str(value).unwrap()));
-        next_page(&links.collect(), &url(page), &url("https://ghcr.io/"))
+            .map(|value| (LINK, HeaderValue::from_bytes(value.as_bytes()).unwrap()));
+        next_page(&links.collect(), &page)
+    }
+
+    fn at(query: &str) -> NextPage {
+        NextPage::At(PageQuery::parse(query).unwrap().unwrap())
     }
 
     #[test]
     fn finds_the_next_page() {
-        let expected = Ok(Some("/v2/a/tags/list?last=x&n=2".to_owned()));
+        let expected = at("last=x&n=2");
         for value in [
             r#"</v2/a/tags/list?last=x&n=2>; rel="next""#,
             "</v2/a/tags/list?last=x&n=2>;rel=next",
             "<list?last=x&n=2>; REL=\"prefetch Next\"",
-            r#"</first>; rel="first", </v2/a/tags/list?last=x&n=2>; title=x; rel="next""#,
+            "<?last=x&n=2>; rel=next",
+            r#"</first?last=y>; rel="first", </v2/a/tags/list?last=x&n=2>; title=x; rel="next""#,
             r#"<https://ghcr.io/v2/a/tags/list?last=x&n=2>; rel="next""#,
-            r#"<https://ghcr.io:443/v2/a/tags/list?last=x&n=2>; rel="next""#,
         ] {
             assert_eq!(next(&[value]), expected, "{value}");
         }
         assert_eq!(
-            next(&["</y>; rel=prev", "</v2/a/tags/list?last=x&n=2>; rel=next"]),
+            next(&[
+                "</y?last=z>; rel=prev",
+                "</v2/a/tags/list?last=x&n=2>; rel=next"
+            ]),
             expected
         );
-        for value in ["", "</x>", "</x>; rel=prev", "</x; rel=next", "x; rel=next"] {
-            assert_eq!(next(&[value]), Ok(None), "{value}");
+        for value in [
+            "",
+            "</x>",
+            "</x?a=b>; rel=prev",
+            "</x?a=b; rel=next",
+            "x; rel=next",
+        ] {
+            assert_eq!(next(&[value]), NextPage::None, "{value}");
         }
     }
 
     #[test]
-    fn never_leaves_the_upstream() {
+    fn takes_the_query_of_a_link_to_another_origin() {
         for value in [
-            "<https://evil.example/v2/a/tags/list>; rel=next",
-            "<//evil.example/v2>; rel=next",
-            "<http://ghcr.io/v2/a/tags/list>; rel=next",
-            "<https://ghcr.io:444/v2>; rel=next",
-            "<\\\\evil.example/v2>; rel=next",
-            "<file:///etc/passwd>; rel=next",
+            "<https://evil.example/v2/a/tags/list?next_page=x>; rel=next",
+            "<//evil.example/v2?next_page=x>; rel=next",
+            "<http://registry.internal:5000/v2/b/tags/list?next_page=x>; rel=next",
+            "<\\\\evil.example/v2?next_page=x>; rel=next",
+            "<https://user:word@ghcr.io/?next_page=x#part>; rel=next",
         ] {
-            assert_eq!(next(&[value]), Err(ForeignLink(())), "{value}");
+            assert_eq!(next(&[value]), at("next_page=x"), "{value}");
         }
-        // A list that a redirect led to must not go on there.
-        let redirected = next_on("https://storage.example/list", &["<more>; rel=next"]);
-        assert_eq!(redirected, Err(ForeignLink(())));
+    }
+
+    #[test]
+    fn escapes_what_cannot_stand_in_a_link() {
+        assert_eq!(next(&["<?last=a b\"c#d>; rel=next"]), at("last=a%20b%22c"));
+        assert_eq!(next(&["<?last=ä>; rel=next"]), at("last=%C3%A4"));
+    }
+
+    #[test]
+    fn reports_a_next_page_that_cannot_be_asked_for() {
+        let long = format!("<?last={}>; rel=next", "x".repeat(8 * 1024));
+        for value in [
+            "</v2/a/tags/list>; rel=next",
+            "</v2/a/tags/list?>; rel=next",
+            "</v2/a/tags/list?n=&last=>; rel=next",
+            "</v2/a/tags/list?ns=other.example>; rel=next",
+            "<http://?last=x>; rel=next",
+            "<?last=%0d%0aX-Evil:1>; rel=next",
+            &long,
+        ] {
+            assert_eq!(next(&[value]), NextPage::Unusable, "{value}");
+        }
     }
 }

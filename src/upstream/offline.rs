@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{Error, FetchedBlob, FetchedManifest, ManifestHead, Page, Purpose, Upstream};
-use crate::oci::{Digest, Reference, RepositoryName};
+use crate::oci::{Digest, PageQuery, Reference, RepositoryName};
 
 /// Knows which registries are configured and connects to none: each is as if it did not answer, so that nothing is
 /// taken for absent.
@@ -92,7 +92,7 @@ impl Upstream for Offline {
         &self,
         repository: &RepositoryName,
         _digest: &Digest,
-        _next: Option<&str>,
+        _query: Option<&PageQuery>,
         _deadline: Instant,
     ) -> Result<Page, Error> {
         Err(unasked(repository))
@@ -101,8 +101,7 @@ impl Upstream for Offline {
     async fn tags(
         &self,
         repository: &RepositoryName,
-        _n: Option<u32>,
-        _last: Option<&str>,
+        _query: Option<&PageQuery>,
         _deadline: Instant,
     ) -> Result<Page, Error> {
         Err(unasked(repository))

@@ -18,7 +18,7 @@ use super::registry::{Pushed, Registry};
 use crate::admission::Outcome;
 use crate::decision_log::Subject;
 use crate::limits::Limits;
-use crate::oci::{Digest, Reference, RepositoryName};
+use crate::oci::{Digest, PageQuery, Reference, RepositoryName};
 use crate::policy::Policy;
 use crate::upstream::{self, FetchedBlob, FetchedManifest, ManifestHead, Page, Purpose, Upstream};
 use crate::verify::TrustedRoot;
@@ -127,12 +127,12 @@ impl Upstream for Faulty {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        next: Option<&str>,
+        query: Option<&PageQuery>,
         deadline: Instant,
     ) -> Result<Page, upstream::Error> {
         self.strike(deadline).await?;
         self.inner
-            .referrers(repository, digest, next, deadline)
+            .referrers(repository, digest, query, deadline)
             .await
     }
 
@@ -169,8 +169,7 @@ impl Upstream for Faulty {
     async fn tags(
         &self,
         _repository: &RepositoryName,
-        _n: Option<u32>,
-        _last: Option<&str>,
+        _query: Option<&PageQuery>,
         _deadline: Instant,
     ) -> Result<Page, upstream::Error> {
         unimplemented!("tags are not listed here")

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::forge::{Key, Layer, Signature};
-use crate::oci::{Digest, Reference, RepositoryName, media_type};
-use crate::upstream::{self, FetchedBlob, FetchedManifest, ManifestHead, Page, Purpose, Upstream};
+use crate::oci::{Digest, PageQuery, Reference, RepositoryName, media_type};
+use crate::upstream::{
+    self, FetchedBlob, FetchedManifest, ManifestHead, NextPage, Page, Purpose, Upstream,
+};
 
 pub(super) const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 
@@ -330,7 +332,7 @@ impl Upstream for Registry {
         &self,
         _repository: &RepositoryName,
         digest: &Digest,
-        _next: Option<&str>,
+        _query: Option<&PageQuery>,
         deadline: Instant,
     ) -> Result<Page, upstream::Error> {
         self.wait(Purpose::Referrers).await;
@@ -342,7 +344,7 @@ impl Upstream for Registry {
                     .to_string()
                     .into(),
                 content_type: media_type::OCI_INDEX.to_owned(),
-                next: None,
+                next: NextPage::None,
             })
         })
     }
@@ -350,8 +352,7 @@ impl Upstream for Registry {
     async fn tags(
         &self,
         _repository: &RepositoryName,
-        _n: Option<u32>,
-        _last: Option<&str>,
+        _query: Option<&PageQuery>,
         _deadline: Instant,
     ) -> Result<Page, upstream::Error> {
         unimplemented!("tags are not listed here")

@@ -147,7 +147,7 @@ async fn lists_and_small_blobs_have_limits_of_their_own() {
     )
     .unwrap();
     let error = upstream
-        .tags(&repository(&server), None, None, soon())
+        .tags(&repository(&server), None, soon())
         .await
         .unwrap_err();
     assert!(

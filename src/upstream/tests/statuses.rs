@@ -65,7 +65,7 @@ async fn lists_and_referrers_may_be_unsupported() {
         let server = with_status(status).await;
         let upstream = upstream(&server);
         let error = upstream
-            .tags(&repository(&server), None, None, soon())
+            .tags(&repository(&server), None, soon())
             .await
             .unwrap_err();
         assert_eq!(observer::outcome(&error), expected, "{status}");
@@ -117,33 +117,40 @@ async fn not_found_tells_an_unknown_repository() {
     );
 }
 
+fn page_query(text: &str) -> PageQuery {
+    PageQuery::parse(text).unwrap().unwrap()
+}
+
 #[tokio::test]
-async fn tags_are_asked_for_by_page() {
+async fn tags_are_asked_for_by_the_query_of_the_page() {
     let server = Server::start(|_| {
         Reply::ok("{}")
             .with("Content-Type", "application/json")
-            .with(
-                "Link",
-                r#"</v2/org/app/tags/list?last=b%2Fc&n=2>; rel="next""#,
-            )
+            .with("Link", r#"</inner/tags/list?last=b%2Fc&n=2>; rel="next""#)
     })
     .await;
-    let page = upstream(&server)
-        .tags(&repository(&server), Some(2), Some("a&b"), soon())
-        .await
-        .unwrap();
-    assert_eq!(
-        server.seen()[0].target,
-        "/v2/org/app/tags/list?n=2&last=a%26b"
-    );
-    assert_eq!(
-        (&page.bytes[..], page.content_type.as_str()),
-        (&b"{}"[..], "application/json")
-    );
-    assert_eq!(
-        page.next.as_deref(),
-        Some("/v2/org/app/tags/list?last=b%2Fc&n=2")
-    );
+    let upstream = upstream(&server);
+    for (query, expected) in [
+        (None, ""),
+        (Some("n=2&last=a%26b"), "?n=2&last=a%26b"),
+        (Some("next_page=/../../x?y"), "?next_page=/../../x?y"),
+        (Some("@evil.example/"), "?@evil.example/"),
+        (Some("a=#b"), "?a=%23b"),
+    ] {
+        let page = upstream
+            .tags(&repository(&server), query.map(page_query).as_ref(), soon())
+            .await
+            .unwrap();
+        assert_eq!(
+            server.seen().last().unwrap().target,
+            format!("/v2/org/app/tags/list{expected}")
+        );
+        assert_eq!(
+            (&page.bytes[..], page.content_type.as_str()),
+            (&b"{}"[..], "application/json")
+        );
+        assert_eq!(page.next, NextPage::At(page_query("last=b%2Fc&n=2")));
+    }
 }
 
 #[tokio::test]
@@ -161,14 +168,20 @@ async fn referrers_are_followed_page_by_page() {
         .referrers(&repository(&server), &digest, None, soon())
         .await
         .unwrap();
-    let path = format!("/v2/org/app/referrers/{digest}");
-    assert_eq!(first.next, Some(format!("{path}?page=2")));
+    assert_eq!(first.next, NextPage::At(page_query("page=2")));
+    let mut paging = Paging::default();
+    let query = paging.follow(first.next).unwrap();
     let second = upstream
-        .referrers(&repository(&server), &digest, first.next.as_deref(), soon())
+        .referrers(&repository(&server), &digest, query, soon())
         .await
         .unwrap();
-    assert_eq!((&second.bytes[..], second.next), (&b"2"[..], None));
+    assert_eq!(
+        (&second.bytes[..], second.next),
+        (&b"2"[..], NextPage::None)
+    );
+    let path = format!("/v2/org/app/referrers/{digest}");
     assert_eq!(server.seen()[0].target, path);
+    assert_eq!(server.seen()[1].target, format!("{path}?page=2"));
     assert_eq!(
         server.seen()[0].header("accept"),
         Some(crate::oci::media_type::OCI_INDEX)
@@ -178,25 +191,24 @@ async fn referrers_are_followed_page_by_page() {
 #[tokio::test]
 async fn paging_never_leaves_the_upstream() {
     let foreign = Server::start(|_| Reply::ok("{}")).await;
-    let link = format!("<{}>; rel=next", foreign.url("/v2/org/app/tags/list"));
+    let link = format!(
+        "<{}>; rel=next",
+        foreign.url("/v2/org/app/tags/list?last=x")
+    );
     let server = Server::start(move |_| Reply::ok("{}").with("Link", &link)).await;
     let upstream = upstream(&server);
-    let error = upstream
-        .tags(&repository(&server), None, None, soon())
+    let mut paging = Paging::default();
+    let page = upstream
+        .tags(&repository(&server), None, soon())
         .await
-        .unwrap_err();
-    assert!(is_failed(&error, "another host"), "{error:?}");
-    let next = foreign.url("/");
-    let error = upstream
-        .referrers(
-            &repository(&server),
-            &Digest::sha256(b""),
-            Some(&next),
-            soon(),
-        )
+        .unwrap();
+    let query = paging.follow(page.next).unwrap();
+    let page = upstream
+        .tags(&repository(&server), query, soon())
         .await
-        .unwrap_err();
-    assert!(is_failed(&error, "another host"), "{error:?}");
+        .unwrap();
+    assert_eq!(paging.follow(page.next), Err(PagingError::Circle));
+    assert_eq!(server.seen_at("/v2/org/app/tags/list?last=x").len(), 1);
     assert!(foreign.seen().is_empty());
 }
 

@@ -219,6 +219,14 @@ impl Answer {
             .map_or("", |value| value.to_str().unwrap())
     }
 
+    /// The target of the `next` link; `None` on the last page.
+    pub(crate) fn next_page(&self) -> Option<String> {
+        let link = self.header("link");
+        let (target, relation) = link.strip_prefix('<')?.split_once('>')?;
+        assert!(relation.contains("rel=\"next\""), "{link}");
+        Some(target.to_owned())
+    }
+
     /// The body as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {

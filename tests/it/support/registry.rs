@@ -1,6 +1,7 @@
 //! A registry that holds what it is given, does as it is told, and remembers what it was asked.
 
 mod fault;
+mod paging;
 mod serve;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use fault::Fault;
+pub(crate) use paging::{Paging, PagingBy};
 
 use super::image::{Image, OCI_INDEX, sha256};
 use super::ports::free_port;
@@ -58,6 +60,8 @@ pub(crate) struct Repository {
     pub(crate) has_referrers_api: bool,
     /// Tags that lead elsewhere at each request; they go before `tags`.
     pub(crate) alternating: BTreeMap<String, Alternating>,
+    /// How lists are paged; by `n` and `last` if absent.
+    pub(crate) paging: Option<Paging>,
 }
 
 /// Digests of which a request gets one, by a seeded sequence.
@@ -234,6 +238,13 @@ impl FakeRegistry {
     pub(crate) fn set_referrers_api(&self, repository: &str, present: bool) {
         self.with(repository, |repository| {
             repository.has_referrers_api = present;
+        });
+    }
+
+    /// Pages tags and referrers like this from now on.
+    pub(crate) fn set_paging(&self, repository: &str, paging: Paging) {
+        self.with(repository, |repository| {
+            repository.paging = Some(paging);
         });
     }
 

@@ -8,8 +8,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::world::Repository;
-use crate::oci::{Digest, Reference, RepositoryName, media_type};
-use crate::upstream::{self, FetchedBlob, FetchedManifest, ManifestHead, Page, Purpose, Upstream};
+use crate::oci::{Digest, PageQuery, Reference, RepositoryName, media_type};
+use crate::upstream::{
+    self, FetchedBlob, FetchedManifest, ManifestHead, NextPage, Page, Purpose, Upstream,
+};
 
 #[derive(Debug)]
 pub(super) struct Hub {
@@ -95,7 +97,7 @@ impl Upstream for Hub {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        _next: Option<&str>,
+        _query: Option<&PageQuery>,
         _deadline: Instant,
     ) -> Result<Page, upstream::Error> {
         let repository = self.repository(repository)?;
@@ -108,7 +110,7 @@ impl Upstream for Hub {
                 .to_string()
                 .into(),
             content_type: media_type::OCI_INDEX.to_owned(),
-            next: None,
+            next: NextPage::None,
         })
     }
 
@@ -145,8 +147,7 @@ impl Upstream for Hub {
     async fn tags(
         &self,
         _repository: &RepositoryName,
-        _n: Option<u32>,
-        _last: Option<&str>,
+        _query: Option<&PageQuery>,
         _deadline: Instant,
     ) -> Result<Page, upstream::Error> {
         unimplemented!("tags are not listed here")

@@ -229,8 +229,8 @@ fn route(shared: &Shared, request: &Request<Incoming>) -> Plain {
     match (*verb, *last) {
         ("manifests", reference) => manifest(repository, reference),
         ("blobs", digest) => blob(repository, digest, request.headers()),
-        ("referrers", digest) => referrers(repository, digest),
-        ("tags", "list") => tags(repository, &name, query),
+        ("referrers", digest) => referrers(repository, digest, path, query),
+        ("tags", "list") => tags(repository, &name, path, query),
         _ => error(404, "NAME_UNKNOWN"),
     }
 }
@@ -288,39 +288,32 @@ fn blob(repository: &Repository, digest: &str, headers: &HeaderMap) -> Plain {
     plain
 }
 
-fn referrers(repository: &Repository, digest: &str) -> Plain {
+fn referrers(repository: &Repository, digest: &str, path: &str, query: &str) -> Plain {
     if !repository.has_referrers_api {
         return error(404, "NAME_UNKNOWN");
     }
+    let Some(page) = repository.page_of_referrers(digest, path, query) else {
+        return error(405, "UNSUPPORTED");
+    };
     let index = json!({
-        "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": repository.referrers(digest),
+        "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": page.entries,
     });
-    content(OCI_INDEX, index.to_string().into())
+    linked(content(OCI_INDEX, index.to_string().into()), page.link)
 }
 
-/// The tags after `last`, at most `n`, with a link to the next page (distribution specification, "Listing Tags").
-fn tags(repository: &Repository, name: &str, query: &str) -> Plain {
-    let query: std::collections::HashMap<String, String> =
-        url::form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect();
-    let after = query.get("last").map_or("", String::as_str);
-    let n = query.get("n").and_then(|n| n.parse().ok()).unwrap_or(1000);
-    let all: Vec<&str> = repository
-        .tags
-        .keys()
-        .map(String::as_str)
-        .filter(|tag| *tag > after)
-        .collect();
-    let page = &all[..n.min(all.len())];
-    let list = json!({"name": name, "tags": page});
-    let mut plain = content("application/json", list.to_string().into());
-    if let (true, Some(last)) = (page.len() < all.len(), page.last()) {
-        plain.headers.push((
-            "Link",
-            format!("</v2/{name}/tags/list?n={n}&last={last}>; rel=\"next\""),
-        ));
-    }
+fn tags(repository: &Repository, name: &str, path: &str, query: &str) -> Plain {
+    let Some(page) = repository.page_of_tags(path, query) else {
+        return error(405, "UNSUPPORTED");
+    };
+    let list = json!({"name": name, "tags": page.entries});
+    linked(
+        content("application/json", list.to_string().into()),
+        page.link,
+    )
+}
+
+fn linked(mut plain: Plain, link: Option<String>) -> Plain {
+    plain.headers.extend(link.map(|link| ("Link", link)));
     plain
 }
 

@@ -1,0 +1,116 @@
+//! Referrers in pages: all are read before anything is concluded.
+
+use serde_json::Value;
+
+use crate::support::*;
+
+/// A scene with an image that has a signature and two signatures by a key that no policy names, in pages of one.
+async fn scene(by: PagingBy, origin: &str) -> (Scene, Image) {
+    let scene = Scene::start().await;
+    let image = scene.unsigned("apps/web", "v1");
+    scene.registry.sign_bundle("apps/web", &image, &scene.key);
+    for _ in 0..2 {
+        let other = SigningKey::generate();
+        scene.registry.sign_bundle("apps/web", &image, &other);
+    }
+    let paging = Paging::new(by, 1).at(origin);
+    scene.registry.set_paging("apps/web", paging);
+    (scene, image)
+}
+
+fn path(scene: &Scene, image: &Image) -> String {
+    let name = scene.repository("apps/web");
+    format!("/v2/{name}/referrers/{}", image.digest)
+}
+
+#[tokio::test]
+async fn signature_is_found_on_every_page_and_in_every_way_to_page() {
+    for by in [
+        PagingBy::LastEntry,
+        PagingBy::NextPage,
+        PagingBy::OpaqueLast,
+    ] {
+        for origin in ["", "http://registry.internal:5000", "https://127.0.0.1:1"] {
+            let (scene, image) = scene(by, origin).await;
+            assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+            let listed = scene.proxy.get(&path(&scene, &image)).await;
+            let listed: Vec<Value> =
+                serde_json::from_value(listed.json()["manifests"].clone()).unwrap();
+            assert_eq!(listed.len(), 3, "{by:?} {origin}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn image_without_signature_is_refused_after_the_last_page() {
+    let scene = Scene::start().await;
+    let image = scene.unsigned("apps/web", "v1");
+    for _ in 0..3 {
+        let other = SigningKey::generate();
+        scene.registry.sign_bundle("apps/web", &image, &other);
+    }
+    let paging = Paging::new(PagingBy::NextPage, 1).at("http://registry.internal:5000");
+    scene.registry.set_paging("apps/web", paging);
+    let answer = scene.manifest("apps/web", "v1").await;
+    assert_eq!(answer.status, 403, "{answer}");
+    assert_eq!(scene.registry.count("/referrers/"), 3);
+}
+
+#[tokio::test]
+async fn pages_in_a_circle_end_and_decide_nothing() {
+    let scene = Scene::start().await;
+    let image = scene.unsigned("apps/web", "v1");
+    for _ in 0..2 {
+        let other = SigningKey::generate();
+        scene.registry.sign_bundle("apps/web", &image, &other);
+    }
+    let paging = Paging::new(PagingBy::Nothing, 1);
+    scene.registry.set_paging("apps/web", paging);
+    let error = assert_unavailable(&scene.manifest("apps/web", "v1").await);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("circle"), "{message}");
+    assert!(scene.registry.count("/referrers/") <= 2);
+    assert_unavailable(&scene.proxy.get(&path(&scene, &image)).await);
+}
+
+#[tokio::test]
+async fn signature_on_a_page_that_arrived_suffices_though_another_page_fails() {
+    let scene = Scene::start().await;
+    let image = scene.unsigned("apps/web", "v1");
+    scene.registry.sign_bundle("apps/web", &image, &scene.key);
+    for link in ["</inner/path>; rel=next", "<?page=2>; rel=next"] {
+        scene.registry.lift_faults();
+        scene
+            .registry
+            .fault("/referrers/.*page=2", Fault::Status(404));
+        scene
+            .registry
+            .fault("/referrers/", Fault::Header("Link", link));
+        assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+    }
+}
+
+#[tokio::test]
+async fn page_that_is_missing_decides_nothing() {
+    let page_of_something_else = Fault::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: "<html>".into(),
+    };
+    for fault in [
+        Fault::Status(404),
+        Fault::Status(500),
+        page_of_something_else,
+    ] {
+        let scene = Scene::start().await;
+        let image = scene.unsigned("apps/web", "v1");
+        let other = SigningKey::generate();
+        scene.registry.sign_bundle("apps/web", &image, &other);
+        scene.registry.fault("/referrers/.*page=2", fault);
+        scene
+            .registry
+            .fault("/referrers/", Fault::Header("Link", "<?page=2>; rel=next"));
+        assert_unavailable(&scene.manifest("apps/web", "v1").await);
+        assert_unavailable(&scene.proxy.get(&path(&scene, &image)).await);
+    }
+}
