@@ -103,6 +103,8 @@ pub enum NextPage {
     None,
     /// The same list with this query.
     At(PageQuery),
+    /// The first page again: the link has no query and the path of the list itself.
+    First,
     /// There is one, and its `Link` has no query that could be sent: none, one that is too long, or one with control
     /// characters.
     Unusable,
@@ -118,10 +120,10 @@ pub struct Paging {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PagingError {
     /// A page links to one that was asked for before.
-    #[error("its pages lead in a circle")]
+    #[error("the pages lead in a circle")]
     Circle,
     /// A page is followed by one that cannot be asked for.
-    #[error("its link to the next page is not usable")]
+    #[error("the link to the next page is not usable")]
     UnusableLink,
 }
 
@@ -274,6 +276,7 @@ impl Paging {
     pub fn follow(&mut self, next: NextPage) -> Result<Option<&PageQuery>, PagingError> {
         let query = match next {
             NextPage::None => return Ok(None),
+            NextPage::First => return Err(PagingError::Circle),
             NextPage::Unusable => return Err(PagingError::UnusableLink),
             NextPage::At(query) => query,
         };

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt};
 
 use super::{Discovery, Failure, Gathered, Place, Request};
 use crate::oci::{Descriptor, Manifest, PageQuery, Reference, Tag, media_type};
-use crate::upstream::{self, Paging};
+use crate::upstream::{self, Paging, PagingError};
 
 /// Referrers that are opened at the same time.
 const CONCURRENT_REFERRERS: usize = 8;
@@ -67,9 +67,13 @@ impl Discovery {
             if listed.len() > self.limits.referrers_listed_max {
                 return Err(self.too_many_listed(std::mem::take(listed).len()));
             }
-            query = paging
-                .follow(page.next)
-                .map_err(|error| incomplete(place, error))?;
+            query = paging.follow(page.next).map_err(|error| match error {
+                // There is no limit that such a list would not exceed.
+                PagingError::Circle => {
+                    Gathered::limited(format!("the list of referrers does not end: {error}"))
+                }
+                PagingError::UnusableLink => incomplete(place, error),
+            })?;
             if query.is_none() {
                 return Ok(());
             }

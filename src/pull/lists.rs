@@ -9,7 +9,7 @@ use super::{Caller, Missing, Pull, Refusal};
 use crate::admission::Asked;
 use crate::decision_log::Subject;
 use crate::oci::{Manifest, PageQuery, Reference, RepositoryName, Tag, media_type};
-use crate::upstream::{self, NextPage, Page, Paging, Purpose};
+use crate::upstream::{self, NextPage, Page, Paging, PagingError, Purpose};
 
 /// A page of tags.
 #[derive(Debug)]
@@ -145,9 +145,10 @@ impl Pull {
             if listed.len() > self.inner.limits.referrers_listed_max {
                 break;
             }
-            query = paging
-                .follow(page.next)
-                .map_err(|error| incomplete(subject, error))?;
+            query = paging.follow(page.next).map_err(|error| match error {
+                PagingError::Circle => self.too_many(subject),
+                PagingError::UnusableLink => incomplete(subject, error),
+            })?;
             if query.is_none() {
                 return Ok(Some(listed));
             }
@@ -206,7 +207,7 @@ fn incomplete(subject: &Subject, reason: impl Display) -> upstream::Error {
 /// page cannot be asked for or is the same again: the page that arrived is good, and a client would ask in a circle.
 fn following(query: Option<&PageQuery>, next: NextPage) -> Option<PageQuery> {
     match next {
-        NextPage::None => None,
+        NextPage::None | NextPage::First => None,
         NextPage::Unusable => {
             tracing::debug!("A list of tags links to a page that cannot be asked for");
             None

@@ -19,9 +19,14 @@ pub(super) fn next_page(headers: &HeaderMap, page: &Url) -> NextPage {
     match target {
         None => NextPage::None,
         Some(target) => {
-            let next = page.join(&target).ok();
-            let query = next.and_then(|next| PageQuery::parse(next.query()?).ok()?);
-            query.map_or(NextPage::Unusable, NextPage::At)
+            let Ok(next) = page.join(&target) else {
+                return NextPage::Unusable;
+            };
+            match PageQuery::parse(next.query().unwrap_or_default()) {
+                Ok(Some(query)) => NextPage::At(query),
+                Ok(None) if next.path() == page.path() => NextPage::First,
+                Ok(None) | Err(_) => NextPage::Unusable,
+            }
         }
     }
 }
@@ -120,13 +125,23 @@ mod tests {
     }
 
     #[test]
-    fn reports_a_next_page_that_cannot_be_asked_for() {
-        let long = format!("<?last={}>; rel=next", "x".repeat(8 * 1024));
+    fn tells_a_link_back_to_the_first_page() {
         for value in [
             "</v2/a/tags/list>; rel=next",
             "</v2/a/tags/list?>; rel=next",
             "</v2/a/tags/list?n=&last=>; rel=next",
-            "</v2/a/tags/list?ns=other.example>; rel=next",
+            "<https://evil.example/v2/a/tags/list?ns=other.example>; rel=next",
+        ] {
+            assert_eq!(next(&[value]), NextPage::First, "{value}");
+        }
+    }
+
+    #[test]
+    fn reports_a_next_page_that_cannot_be_asked_for() {
+        let long = format!("<?last={}>; rel=next", "x".repeat(8 * 1024));
+        for value in [
+            "</v2/b/tags/list>; rel=next",
+            "</v2/b/tags/list?ns=other.example>; rel=next",
             "<http://?last=x>; rel=next",
             "<?last=%0d%0aX-Evil:1>; rel=next",
             &long,

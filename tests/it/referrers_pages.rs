@@ -57,7 +57,7 @@ async fn image_without_signature_is_refused_after_the_last_page() {
 }
 
 #[tokio::test]
-async fn pages_in_a_circle_end_and_decide_nothing() {
+async fn pages_in_a_circle_are_too_many() {
     let scene = Scene::start().await;
     let image = scene.unsigned("apps/web", "v1");
     for _ in 0..2 {
@@ -66,11 +66,12 @@ async fn pages_in_a_circle_end_and_decide_nothing() {
     }
     let paging = Paging::new(PagingBy::Nothing, 1);
     scene.registry.set_paging("apps/web", paging);
-    let error = assert_unavailable(&scene.manifest("apps/web", "v1").await);
+    let error = assert_denied(&scene.manifest("apps/web", "v1").await, "limit_exceeded");
     let message = error["message"].as_str().unwrap();
     assert!(message.contains("circle"), "{message}");
     assert!(scene.registry.count("/referrers/") <= 2);
-    assert_unavailable(&scene.proxy.get(&path(&scene, &image)).await);
+    let listed = scene.proxy.get(&path(&scene, &image)).await;
+    assert_ne!(listed.status, 200, "{listed}");
 }
 
 #[tokio::test]
@@ -78,7 +79,12 @@ async fn signature_on_a_page_that_arrived_suffices_though_another_page_fails() {
     let scene = Scene::start().await;
     let image = scene.unsigned("apps/web", "v1");
     scene.registry.sign_bundle("apps/web", &image, &scene.key);
-    for link in ["</inner/path>; rel=next", "<?page=2>; rel=next"] {
+    // Not usable, missing, and the same again.
+    for link in [
+        "</inner/path>; rel=next",
+        "<?page=2>; rel=next",
+        "<?page=1>; rel=next",
+    ] {
         scene.registry.lift_faults();
         scene
             .registry

@@ -105,7 +105,22 @@ async fn of_pages_that_lead_to_themselves() {
     scene.registry.fault("/referrers/", fault);
     let answer = scene.manifest("apps/web", "v1").await;
     assert_denied(&answer, "limit_exceeded");
+    assert!(scene.registry.count("/referrers/") <= 4);
+    // Pages that differ are followed up to the limit.
+    scene.registry.lift_faults();
+    scene.registry.forget_requests();
+    let paging = Paging::new(PagingBy::NextPage, 1);
+    scene.registry.set_paging("apps/web", paging);
+    let other = scene.unsigned("apps/web", "v2");
+    for _ in 0..5 {
+        let stranger = SigningKey::generate();
+        scene.registry.sign_bundle("apps/web", &other, &stranger);
+    }
+    assert_denied(&scene.manifest("apps/web", "v2").await, "limit_exceeded");
     assert_eq!(scene.registry.count("/referrers/"), 4);
+    scene
+        .registry
+        .fault("/referrers/", Fault::Header("Link", link));
     let path = format!(
         "/v2/{}/referrers/{}",
         scene.repository("apps/web"),
