@@ -16,9 +16,13 @@ mod host;
 mod lane;
 mod link;
 mod offline;
+mod peer;
 mod probe;
+mod proxies;
+mod scope;
 mod status;
 mod token;
+mod token_answer;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +43,7 @@ pub use http::HttpUpstream;
 pub use observer::{NoObserver, Observer};
 pub use offline::Offline;
 pub use probe::Probe;
+pub(crate) use proxies::behind_system_proxies;
 
 /// Why a request is made. Back-pressure on one purpose delays no other, and each counts for itself in the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -230,6 +230,7 @@ pub(crate) fn upstreams(config: &Config) -> crate::upstream::config::Config {
         ca_pem: upstream.ca.clone(),
         credentials: credentials(&upstream.credentials),
         token_hosts: upstream.token_hosts.clone(),
+        redirect_hosts: upstream.redirect_hosts.clone(),
     };
     let hosts: HashMap<_, _> = config
         .upstreams

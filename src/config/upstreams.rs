@@ -23,6 +23,8 @@ pub struct Upstream {
     pub credentials: Credentials,
     /// Hosts, besides the upstream's own, whose token endpoints may see the credentials.
     pub token_hosts: Vec<String>,
+    /// Hosts to which redirects may lead although their addresses are inner ones.
+    pub redirect_hosts: Vec<String>,
 }
 
 /// What the proxy authenticates with.
@@ -58,7 +60,14 @@ impl Credentials {
     }
 }
 
-pub(super) const KEYS: &[&str] = &["endpoint", "ca", "plain_http", "credentials", "token_hosts"];
+pub(super) const KEYS: &[&str] = &[
+    "endpoint",
+    "ca",
+    "plain_http",
+    "credentials",
+    "token_hosts",
+    "redirect_hosts",
+];
 pub(super) const CREDENTIAL_KEYS: &[&str] = &["username", "password", "docker_config"];
 
 impl Credentials {
@@ -110,7 +119,11 @@ fn read_upstream(name: &str, field: &Field<'_>, reader: &mut Reader) -> Upstream
         .unwrap_or_default();
     let token_hosts = section
         .get("token_hosts")
-        .map(|field| read_token_hosts(&field, reader))
+        .map(|field| read_hosts(&field, reader))
+        .unwrap_or_default();
+    let redirect_hosts = section
+        .get("redirect_hosts")
+        .map(|field| read_hosts(&field, reader))
         .unwrap_or_default();
     if plain_http && !credentials.is_anonymous() {
         reader.warn(field, "credentials travel in clear over plain HTTP");
@@ -134,6 +147,7 @@ fn read_upstream(name: &str, field: &Field<'_>, reader: &mut Reader) -> Upstream
         plain_http,
         credentials,
         token_hosts,
+        redirect_hosts,
     }
 }
 
@@ -215,7 +229,7 @@ fn read_ca(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<u8>> {
     }
 }
 
-fn read_token_hosts(field: &Field<'_>, reader: &mut Reader) -> Vec<String> {
+fn read_hosts(field: &Field<'_>, reader: &mut Reader) -> Vec<String> {
     let mut hosts = Vec::new();
     for item in field.items(reader) {
         let Some(text) = item.text(reader) else {

@@ -60,9 +60,11 @@ fn build(
     may_use_proxies: bool,
 ) -> Result<reqwest::Client, BuildError> {
     let mut builder = reqwest::Client::builder();
-    if !may_use_proxies {
-        builder = builder.no_proxy();
-    }
+    builder = if may_use_proxies {
+        upstream::behind_system_proxies(builder)
+    } else {
+        builder.no_proxy()
+    };
     builder
         .tls_backend_preconfigured(tls)
         .user_agent(USER_AGENT)

@@ -74,9 +74,11 @@ pub(super) fn client(
 ) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
     let tls = upstream::tls(upstream::platform_roots())?;
     let mut builder = reqwest::Client::builder();
-    if is_direct(base) {
-        builder = builder.no_proxy();
-    }
+    builder = if is_direct(base) {
+        builder.no_proxy()
+    } else {
+        upstream::behind_system_proxies(builder)
+    };
     let client = builder
         .tls_backend_preconfigured(tls)
         .user_agent(USER_AGENT)

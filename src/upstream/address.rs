@@ -53,6 +53,15 @@ pub(super) fn may_be_sent_to(target: IpAddr, own: Option<IpAddr>) -> bool {
     }
 }
 
+/// Returns true if an upstream may send us to `target` because the operator listed its host. Metadata services and
+/// link-local addresses stay out of reach: a listed name must not lead there when its address changes.
+pub(super) fn may_be_listed(target: IpAddr) -> bool {
+    match classify(target) {
+        Class::Public | Class::Private | Class::Shared | Class::Loopback => true,
+        Class::LinkLocal | Class::Never => false,
+    }
+}
+
 fn classify(address: IpAddr) -> Class {
     match address {
         IpAddr::V4(address) => classify_v4(address),
@@ -179,6 +188,29 @@ mod tests {
                 !may_be_sent_to(text.parse().unwrap(), Some("1.1.1.1".parse().unwrap())),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn listed_host_may_have_an_inner_address_but_no_metadata_service() {
+        for (text, expected) in [
+            ("8.8.8.8", true),
+            ("10.0.0.1", true),
+            ("100.64.0.1", true),
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("fd12::1", true),
+            ("::ffff:10.0.0.1", true),
+            ("169.254.169.254", false),
+            ("169.254.1.1", false),
+            ("fe80::1", false),
+            ("100.100.100.200", false),
+            ("fd00:ec2::254", false),
+            ("::ffff:169.254.169.254", false),
+            ("0.0.0.0", false),
+            ("224.0.0.1", false),
+        ] {
+            assert_eq!(may_be_listed(text.parse().unwrap()), expected, "{text}");
         }
     }
 

@@ -1,18 +1,18 @@
 //! Answering a challenge: what for, where, and with what we ask for a token.
 
-use std::sync::Arc;
-
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
-use tokio::time::Instant;
+use reqwest::{RequestBuilder, Response};
 use url::Url;
 
 use super::challenge::Challenge;
 use super::credentials::Login;
-use super::exchange::{Ask, Fault};
+use super::exchange::{Ask, Fault, is_redirect};
 use super::host::Host;
-use super::token::{self, Grant, TokenAnswer};
-use super::{Error, body};
+use super::peer::authority;
+use super::token::{Grant, Renewed};
+use super::token_answer::TokenAnswer;
+use super::{Error, Purpose, body, scope};
 use crate::secret::Secret;
 
 /// How far a token realm is trusted.
@@ -36,102 +36,122 @@ const TOKEN_HOSTS: [(&str, &str); 3] = [
 /// The name under which we ask for tokens with a refresh token.
 const CLIENT_ID: &str = "countersign";
 
+/// A request for a token.
+struct TokenRequest<'a> {
+    client: &'a reqwest::Client,
+    realm: Url,
+    service: Option<&'a str>,
+    scopes: &'a [String],
+    login: &'a Login,
+}
+
 impl Host {
-    /// A grant other than `rejected`, as the challenge demands. However many ask, one fetches; those who waited for it
-    /// share its outcome.
+    /// A grant other than `rejected`, as the upstream's challenge demands. However many ask, one fetches.
     pub(super) async fn authorize(
         &self,
         ask: &Ask<'_>,
         challenge: &Challenge,
         rejected: Option<&Grant>,
-    ) -> Result<Arc<Grant>, Fault> {
+    ) -> Result<Renewed, Fault> {
+        let known = rejected.map_or(&[][..], |rejected| &rejected.scopes);
         let slot = self.grants.slot(ask.repository);
-        let asked_at = Instant::now();
-        let mut last_failure = slot.fetching.lock().await;
-        if let Some(newer) = slot.newer_than(rejected) {
-            return Ok(newer);
-        }
-        if let Some((_, fault)) = last_failure.as_ref().filter(|(at, _)| *at > asked_at) {
-            return Err(fault.clone());
-        }
-        match self.obtain(ask, challenge).await {
-            Ok(grant) => {
-                let grant = Arc::new(grant);
-                slot.keep(&grant);
-                Ok(grant)
-            }
-            Err(fault) => {
-                *last_failure = Some((Instant::now(), fault.clone()));
-                Err(fault)
-            }
-        }
+        slot.renew(rejected, self.obtain(ask, challenge, known))
+            .await
     }
 
-    async fn obtain(&self, ask: &Ask<'_>, challenge: &Challenge) -> Result<Grant, Fault> {
+    /// Asks for a token that allows what the challenge demands, and what is `known` to have been demanded before.
+    async fn obtain(
+        &self,
+        ask: &Ask<'_>,
+        challenge: &Challenge,
+        known: &[String],
+    ) -> Result<Grant, Fault> {
         let login = self.logins.get(&self.name).await;
         let login = login.map_err(|error| Fault::definite(self.failed(error.to_string())))?;
-        let denied = || {
-            Fault::definite(Error::Denied {
-                host: self.name.clone(),
-                status: 401,
-            })
-        };
-        match (challenge, &login) {
+        let (realm, service, scope) = match (challenge, &login) {
             (Challenge::Basic, Login::Password { username, password }) => {
-                Grant::basic(username, password.expose()).ok_or_else(denied)
+                return Grant::basic(username, password.expose()).ok_or_else(|| self.denied());
             }
-            (Challenge::Basic, Login::Anonymous | Login::IdentityToken(_)) => Err(denied()),
+            (Challenge::Basic, Login::Anonymous | Login::IdentityToken(_)) => {
+                return Err(self.denied());
+            }
             (
                 Challenge::Bearer {
                     realm,
                     service,
                     scope,
+                    ..
                 },
-                login,
-            ) => {
-                let scopes = token::pull_scopes(scope.as_deref(), ask.repository);
-                self.fetch_token(ask, realm, service.as_deref(), &scopes, login)
-                    .await
-            }
+                _,
+            ) => (realm, service.as_deref(), scope.as_deref()),
+        };
+        let (realm, trust) = self.check_realm(realm, &login).map_err(Fault::definite)?;
+        let client = match trust {
+            Realm::Named => &self.own,
+            Realm::WellKnown | Realm::Stranger => self.peer_client(&realm)?,
+        };
+        let scopes = scope::union(known, scope::requested(scope, ask.repository));
+        let demanded = scope::requested(scope, "");
+        let mut request = TokenRequest {
+            client,
+            realm,
+            service,
+            scopes: &scopes,
+            login: &login,
+        };
+        let mut fetched = self.fetch_token(ask.purpose, &request).await;
+        // Some token hosts refuse the whole request for one scope, such as a name that only the upstream knows.
+        if fetched.as_ref().is_err_and(Fault::is_denied)
+            && !demanded.is_empty()
+            && demanded != scopes
+        {
+            request.scopes = &demanded;
+            fetched = self.fetch_token(ask.purpose, &request).await;
         }
+        if fetched.as_ref().is_err_and(Fault::is_denied) {
+            self.logins.forget().await;
+        }
+        fetched
+    }
+
+    /// An anonymous token for a registry that the upstream redirected to, at the realm that this registry names.
+    pub(super) async fn fetch_token_of_peer(
+        &self,
+        purpose: Purpose,
+        peer: &Url,
+        realm: &str,
+        service: Option<&str>,
+        scopes: Vec<String>,
+    ) -> Result<Grant, Fault> {
+        let realm = self
+            .parse_realm(realm, peer.scheme() == "http")
+            .map_err(Fault::definite)?;
+        let request = TokenRequest {
+            client: self.peer_client(&realm)?,
+            realm,
+            service,
+            scopes: &scopes,
+            login: &Login::Anonymous,
+        };
+        self.fetch_token(purpose, &request).await
     }
 
     async fn fetch_token(
         &self,
-        ask: &Ask<'_>,
-        realm: &str,
-        service: Option<&str>,
-        scopes: &[String],
-        login: &Login,
+        purpose: Purpose,
+        request: &TokenRequest<'_>,
     ) -> Result<Grant, Fault> {
-        let (url, trust) = self.check_realm(realm, login).map_err(Fault::definite)?;
-        if trust != Realm::Named {
-            self.check_peer(&url)?;
-        }
-        let client = if trust == Realm::Named {
-            &self.own
-        } else {
-            &self.peer
-        };
-        let request = token_request(client, url, service, scopes, login).ok_or_else(|| {
-            Fault::definite(self.failed("the credentials do not fit into a request"))
-        })?;
-        let response = self.send(client, request).await?;
-        let response = self.check_status(response, ask.purpose)?;
+        let response = self.send_token_request(request).await?;
+        let response = self.check_status(response, purpose)?;
         let status = response.status();
         match status {
             StatusCode::OK => {}
             // RFC 6749 §5.2: a refresh token that is no longer good is answered with 400.
-            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                self.logins.forget().await;
-                let status = if status == StatusCode::FORBIDDEN {
-                    403
-                } else {
-                    401
-                };
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED => return Err(self.denied()),
+            StatusCode::FORBIDDEN => {
                 return Err(Fault::definite(Error::Denied {
                     host: self.name.clone(),
-                    status,
+                    status: 403,
                 }));
             }
             other => {
@@ -139,24 +159,72 @@ impl Host {
                 return Err(Fault::definite(self.failed(reason)));
             }
         }
+        let headers = response.headers().clone();
         let limit = self.limits.token_bytes_max;
         let bytes = body::read(&self.name, response, limit, self.limits.body_idle_time_max).await;
-        let bytes = bytes.map_err(Fault::definite)?;
-        let answer: Option<TokenAnswer> = serde_json::from_slice(&bytes).ok();
-        let grant = answer.as_ref().and_then(Grant::bearer);
+        let answer = TokenAnswer::parse(&headers, &bytes.map_err(Fault::definite)?);
+        let grant = answer.and_then(|answer| Grant::bearer(&answer, request.scopes.to_vec()));
         grant.ok_or_else(|| Fault::definite(self.failed("its token host answered without a token")))
+    }
+
+    /// Sends the request, and follows redirects that stay at the token host, because credentials may be in it.
+    async fn send_token_request(&self, request: &TokenRequest<'_>) -> Result<Response, Fault> {
+        let failed = |reason: &str| Fault::definite(self.failed(reason));
+        let mut url = request.url();
+        for _ in 0..=self.limits.redirects_max {
+            let sent = request
+                .at(url.clone())
+                .ok_or_else(|| failed("the credentials do not fit into a request"))?;
+            let response = self.send(request.client, sent).await?;
+            let status = response.status();
+            if !is_redirect(status) {
+                return Ok(response);
+            }
+            // RFC 9110 §15.4: only these two keep the method.
+            let keeps_method = matches!(
+                status,
+                StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+            );
+            if request.is_post() && !keeps_method {
+                return Err(failed("its token host redirects a POST to a GET"));
+            }
+            let next = self
+                .location(&url, response.headers())
+                .map_err(Fault::definite)?;
+            if !is_same_host(&url, &next) {
+                return Err(failed("its token host redirects to another host"));
+            }
+            body::drain(response).await;
+            url = next;
+        }
+        Err(failed("its token host redirects too often"))
+    }
+
+    /// The answer of a token host that gives us no token.
+    pub(super) fn denied(&self) -> Fault {
+        Fault::definite(Error::Denied {
+            host: self.name.clone(),
+            status: 401,
+        })
+    }
+
+    /// The URL of a token realm, which is a peer's text.
+    fn parse_realm(&self, realm: &str, may_be_plain: bool) -> Result<Url, Error> {
+        let url = Url::parse(realm)
+            .ok()
+            .filter(|url| url.username().is_empty() && url.password().is_none());
+        let mut url = url.ok_or_else(|| self.failed("its token realm is not a URL"))?;
+        if url.scheme() != "https" && !(url.scheme() == "http" && may_be_plain) {
+            return Err(self.failed("its token realm is not https"));
+        }
+        url.set_fragment(None);
+        Ok(url)
     }
 
     /// Where the challenge sends us for a token, and how far that is trusted. The challenge is the upstream's text:
     /// credentials follow it only to hosts known beforehand (CVE-2026-33540).
     fn check_realm(&self, realm: &str, login: &Login) -> Result<(Url, Realm), Error> {
-        let url = Url::parse(realm)
-            .ok()
-            .filter(|url| url.username().is_empty() && url.password().is_none());
-        let url = url.ok_or_else(|| self.failed("its token realm is not a URL"))?;
-        if url.scheme() != "https" && !(url.scheme() == "http" && self.plain_http) {
-            return Err(self.failed("its token realm is not https"));
-        }
+        let url = self.parse_realm(realm, self.plain_http)?;
         let authority = authority(&url);
         let is_named = url.origin() == self.base.origin()
             || (url.scheme() == "https" && authority == self.name)
@@ -181,50 +249,61 @@ impl Host {
     }
 }
 
-/// Host, and port unless it is the scheme's.
-fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+impl TokenRequest<'_> {
+    /// The realm with the query of a GET.
+    fn url(&self) -> Url {
+        let mut url = self.realm.clone();
+        if !self.is_post() {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = self.service {
+                query.append_pair("service", service);
+            }
+            for scope in self.scopes {
+                query.append_pair("scope", scope);
+            }
+        }
+        url
+    }
+
+    fn is_post(&self) -> bool {
+        matches!(self.login, Login::IdentityToken(_))
+    }
+
+    /// GET as the token specification has it, with Basic credentials if there are any; POST as its OAuth 2 part has it
+    /// for a refresh token. `None` if the credentials do not fit into a header.
+    fn at(&self, url: Url) -> Option<RequestBuilder> {
+        let method = if self.is_post() {
+            Method::POST
+        } else {
+            Method::GET
+        };
+        let request = self
+            .client
+            .request(method, url)
+            .header(ACCEPT, "application/json");
+        match self.login {
+            Login::Anonymous => Some(request),
+            Login::Password { username, password } => {
+                let grant = Grant::basic(username, password.expose())?;
+                Some(request.header(AUTHORIZATION, grant.header))
+            }
+            Login::IdentityToken(token) => {
+                let form = refresh_form(self.service, self.scopes, token);
+                let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+                Some(request.header(CONTENT_TYPE, form_type).body(form))
+            }
+        }
+    }
 }
 
-/// GET as the token specification has it, with Basic credentials if there are any; POST as its OAuth 2 part has it for
-/// a refresh token. `None` if the credentials do not fit into a header.
-fn token_request(
-    client: &reqwest::Client,
-    mut url: Url,
-    service: Option<&str>,
-    scopes: &[String],
-    login: &Login,
-) -> Option<reqwest::RequestBuilder> {
-    url.set_fragment(None);
-    if let Login::IdentityToken(token) = login {
-        let form = refresh_form(service, scopes, token);
-        let request = client
-            .request(Method::POST, url)
-            .header(ACCEPT, "application/json");
-        let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-        return Some(request.header(CONTENT_TYPE, form_type).body(form));
-    }
-    {
-        let mut query = url.query_pairs_mut();
-        if let Some(service) = service {
-            query.append_pair("service", service);
-        }
-        for scope in scopes {
-            query.append_pair("scope", scope);
-        }
-    }
-    let request = client
-        .request(Method::GET, url)
-        .header(ACCEPT, "application/json");
-    match login {
-        Login::Password { username, password } => {
-            let grant = Grant::basic(username, password.expose())?;
-            Some(request.header(AUTHORIZATION, grant.header))
-        }
-        Login::Anonymous | Login::IdentityToken(_) => Some(request),
-    }
+/// Returns true if a redirect stays at its host: at its origin, or the same name over https.
+fn is_same_host(from: &Url, to: &Url) -> bool {
+    let is_upgrade = from.scheme() == "http"
+        && to.scheme() == "https"
+        && from.host() == to.host()
+        && from.port().is_none()
+        && to.port().is_none();
+    from.origin() == to.origin() || is_upgrade
 }
 
 fn refresh_form(service: Option<&str>, scopes: &[String], token: &Secret) -> String {
@@ -239,6 +318,8 @@ fn refresh_form(service: Option<&str>, scopes: &[String], token: &Secret) -> Str
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::config::{HostConfig, Proxy};
     use super::super::credentials::Credentials;
     use super::*;

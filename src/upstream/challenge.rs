@@ -3,6 +3,9 @@
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 
+use super::scope;
+use super::token::Renewed;
+
 /// The challenge we answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
@@ -14,6 +17,8 @@ pub(super) enum Challenge {
         service: Option<String>,
         /// What the token must allow.
         scope: Option<String>,
+        /// True if the registry says that the token is good and does not allow enough (RFC 6750 §3.1).
+        is_scope_insufficient: bool,
     },
     /// User name and password are wanted.
     Basic,
@@ -49,6 +54,28 @@ impl Challenge {
     }
 }
 
+impl Challenge {
+    /// Returns true if another token may be taken where `last` was not: if there was none, if it may have been too old
+    /// or withdrawn, or if it did not allow what is now demanded.
+    pub(super) fn is_worth_answering(&self, last: Option<&Renewed>, repository: &str) -> bool {
+        let Some(last) = last.filter(|last| last.is_new) else {
+            return true;
+        };
+        match self {
+            Self::Basic => false,
+            Self::Bearer {
+                scope,
+                is_scope_insufficient,
+                ..
+            } => {
+                let demanded = scope::requested(scope.as_deref(), repository);
+                let lacks = |scope| !last.grant.scopes.contains(scope);
+                !is_scope_insufficient || demanded.iter().any(lacks)
+            }
+        }
+    }
+}
+
 impl Raw<'_> {
     fn to_bearer(&self) -> Option<Challenge> {
         if !self.scheme.eq_ignore_ascii_case("bearer") {
@@ -58,6 +85,7 @@ impl Raw<'_> {
             realm: self.parameter("realm")?,
             service: self.parameter("service"),
             scope: self.parameter("scope"),
+            is_scope_insufficient: self.parameter("error").as_deref() == Some("insufficient_scope"),
         })
     }
 
@@ -166,6 +194,7 @@ mod tests {
             realm: realm.to_owned(),
             service: service.map(str::to_owned),
             scope: scope.map(str::to_owned),
+            is_scope_insufficient: false,
         })
     }
 
@@ -195,6 +224,21 @@ mod tests {
             challenge(&[r#"Basic realm="x""#, r#"Bearer realm="https://a/t""#]),
             bearer("https://a/t", None, None)
         );
+    }
+
+    #[test]
+    fn tells_an_insufficient_scope_from_a_token_that_is_not_taken() {
+        for (error, expected) in [
+            ("", false),
+            (r#",error="invalid_token""#, false),
+            (",error=insufficient_scope", true),
+        ] {
+            let found = challenge(&[&format!(r#"Bearer realm="https://a/t"{error}"#)]);
+            assert!(
+                matches!(found, Some(Challenge::Bearer { is_scope_insufficient, .. }) if is_scope_insufficient == expected),
+                "{error}: {found:?}"
+            );
+        }
     }
 
     #[test]

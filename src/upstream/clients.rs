@@ -1,12 +1,9 @@
 //! The HTTP clients of one upstream, and how they find and trust what they connect to.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Uri;
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -14,20 +11,13 @@ use rustls_pki_types::pem::PemObject;
 use url::{Host, Url};
 
 use super::address;
-use super::config::{BuildError, Proxy};
+use super::config::BuildError;
+use super::proxies::Proxies;
 use crate::limits::Limits;
 
 /// Where an upstream answered last, which tells what kind of network it was configured in.
 #[derive(Debug, Default)]
 pub(super) struct OwnAddress(Mutex<Option<IpAddr>>);
-
-/// Which connections go through a proxy.
-#[derive(Clone)]
-pub(super) struct Proxies {
-    matcher: Arc<Matcher>,
-    /// The proxies' own hosts, which the operator configured and which may be anywhere.
-    hosts: Arc<[String]>,
-}
 
 /// A name that leads to addresses we must not be sent to, and to no other.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -37,8 +27,18 @@ pub(super) struct ForbiddenAddress(());
 /// Resolves the names that peers gave us, leaving only addresses they may send us to. Resolving and checking are one
 /// step, so a name cannot change its mind between check and connection (DNS rebinding).
 struct PeerResolver {
+    reach: Reach,
     own: Arc<OwnAddress>,
     proxies: Proxies,
+}
+
+/// The hosts to which an upstream may send us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To public addresses, and to its own kind of network.
+    Any,
+    /// To a host that the operator listed, which may also have an inner address.
+    Listed,
 }
 
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
@@ -78,32 +78,29 @@ pub(crate) fn tls(roots: RootCertStore) -> Result<ClientConfig, BuildError> {
 /// A client for the upstream itself and what the operator named: connects to whatever address the name has.
 pub(super) fn own_client(
     tls: ClientConfig,
-    proxy: &Proxy,
+    proxies: &Proxies,
     limits: &Limits,
 ) -> Result<reqwest::Client, BuildError> {
-    build(builder(tls, proxy, limits)?)
+    build(builder(tls, proxies, limits))
 }
 
 /// A client for where the upstream sends us.
 pub(super) fn peer_client(
     tls: ClientConfig,
-    proxy: &Proxy,
+    reach: Reach,
     proxies: &Proxies,
     own: &Arc<OwnAddress>,
     limits: &Limits,
 ) -> Result<reqwest::Client, BuildError> {
     let resolver = PeerResolver {
+        reach,
         own: Arc::clone(own),
         proxies: proxies.clone(),
     };
-    build(builder(tls, proxy, limits)?.dns_resolver(Arc::new(resolver)))
+    build(builder(tls, proxies, limits).dns_resolver(Arc::new(resolver)))
 }
 
-fn builder(
-    tls: ClientConfig,
-    proxy: &Proxy,
-    limits: &Limits,
-) -> Result<reqwest::ClientBuilder, BuildError> {
+fn builder(tls: ClientConfig, proxies: &Proxies, limits: &Limits) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(USER_AGENT)
@@ -113,33 +110,13 @@ fn builder(
         .http2_keep_alive_interval(H2_PING_INTERVAL)
         .http2_keep_alive_timeout(limits.connect_time_max)
         .connect_timeout(limits.connect_time_max);
-    let Proxy::Explicit {
-        http,
-        https,
-        no_proxy,
-    } = proxy
-    else {
-        return Ok(builder);
-    };
-    let mut builder = builder.no_proxy();
-    let except = || reqwest::NoProxy::from_string(no_proxy);
-    if let Some(url) = http {
-        let proxy = reqwest::Proxy::http(url.clone()).map_err(client_error)?;
-        builder = builder.proxy(proxy.no_proxy(except()));
-    }
-    if let Some(url) = https {
-        let proxy = reqwest::Proxy::https(url.clone()).map_err(client_error)?;
-        builder = builder.proxy(proxy.no_proxy(except()));
-    }
-    Ok(builder)
+    proxies.apply(builder)
 }
 
 fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, BuildError> {
-    builder.build().map_err(client_error)
-}
-
-fn client_error(error: reqwest::Error) -> BuildError {
-    BuildError::Client(error.into())
+    builder
+        .build()
+        .map_err(|error| BuildError::Client(error.into()))
 }
 
 impl OwnAddress {
@@ -153,60 +130,16 @@ impl OwnAddress {
     }
 }
 
-impl Proxies {
-    pub(super) fn new(proxy: &Proxy) -> Self {
-        let matcher = match proxy {
-            Proxy::System => Matcher::from_system(),
-            Proxy::Explicit {
-                http,
-                https,
-                no_proxy,
-            } => {
-                let text = |url: &Option<Url>| url.as_ref().map(Url::to_string).unwrap_or_default();
-                Matcher::builder()
-                    .http(text(http))
-                    .https(text(https))
-                    .no(no_proxy.clone())
-                    .build()
-            }
-        };
-        let any = [
-            Uri::from_static("http://a.invalid"),
-            Uri::from_static("https://a.invalid"),
-        ];
-        let hosts = any
-            .iter()
-            .filter_map(|uri| matcher.intercept(uri)?.uri().host().map(str::to_owned))
-            .collect();
-        Self {
-            matcher: Arc::new(matcher),
-            hosts,
-        }
-    }
-
-    /// Whether a connection to `url` goes through a proxy.
-    pub(super) fn intercept(&self, url: &Url) -> bool {
-        url.as_str()
-            .parse()
-            .is_ok_and(|uri| self.matcher.intercept(&uri).is_some())
-    }
-
-    fn is_proxy(&self, host: &str) -> bool {
-        self.hosts
-            .iter()
-            .any(|proxy| proxy.eq_ignore_ascii_case(host))
-    }
-}
-
 /// Checks what a resolver never sees: a literal address, and a proxy's own name, which [`PeerResolver`] lets through.
 pub(super) fn check_peer_url(
     url: &Url,
+    reach: Reach,
     own: &OwnAddress,
     proxies: &Proxies,
 ) -> Result<(), ForbiddenAddress> {
     let allowed = match url.host() {
-        Some(Host::Ipv4(address)) => address::may_be_sent_to(address.into(), own.get()),
-        Some(Host::Ipv6(address)) => address::may_be_sent_to(address.into(), own.get()),
+        Some(Host::Ipv4(address)) => reach.includes(address.into(), own.get()),
+        Some(Host::Ipv6(address)) => reach.includes(address.into(), own.get()),
         Some(Host::Domain(name)) => proxies.intercept(url) || !proxies.is_proxy(name),
         None => false,
     };
@@ -217,27 +150,27 @@ pub(super) fn check_peer_url(
     }
 }
 
+impl Reach {
+    fn includes(self, target: IpAddr, own: Option<IpAddr>) -> bool {
+        match self {
+            Self::Any => address::may_be_sent_to(target, own),
+            Self::Listed => address::may_be_listed(target),
+        }
+    }
+}
+
 impl Resolve for PeerResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let own = self.own.get();
+        let (reach, own) = (self.reach, self.own.get());
         let is_proxy = self.proxies.is_proxy(name.as_str());
         Box::pin(async move {
             let mut addresses: Vec<_> =
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            addresses.retain(|address| is_proxy || address::may_be_sent_to(address.ip(), own));
+            addresses.retain(|address| is_proxy || reach.includes(address.ip(), own));
             if addresses.is_empty() {
                 return Err(ForbiddenAddress(()).into());
             }
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
-    }
-}
-
-impl fmt::Debug for Proxies {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Proxies")
-            .field("hosts", &self.hosts)
-            .finish_non_exhaustive()
     }
 }

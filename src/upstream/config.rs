@@ -32,6 +32,9 @@ pub struct HostConfig {
     /// the upstream itself and the token hosts of well-known registries. They may be anywhere, private networks
     /// included.
     pub token_hosts: Vec<String>,
+    /// Hosts, with port unless it is the scheme's, to which redirects and the token realms behind them may lead although
+    /// their addresses are private, shared (RFC 6598) or loopback. They never get the credentials.
+    pub redirect_hosts: Vec<String>,
 }
 
 /// Which HTTP proxy connections go through.

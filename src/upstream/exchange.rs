@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::Challenge;
-use super::clients::{self, ForbiddenAddress};
+use super::clients::ForbiddenAddress;
 use super::host::Host;
 use super::lane::Permit;
+use super::peer::PEER_TOKENS_MAX;
 use super::token::Grant;
 use super::{Error, Purpose, body};
 
@@ -47,6 +48,10 @@ pub(super) struct Fault {
 /// The delay before the first retry; it doubles, with as much jitter, up to the other.
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// Grants that are obtained for one request: one for a grant that another request obtained and that is not taken
+/// either, and one more.
+const AUTHORIZATIONS_MAX: usize = 2;
 
 /// A pause after a 429 that does not say how long.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
@@ -93,20 +98,36 @@ impl Host {
         }
     }
 
-    /// Asks once, and once more with a new token if the upstream wants one.
+    /// Asks once, and again with a new token if the upstream wants one or no longer takes the one that it gave.
     async fn attempt(&self, ask: &Ask<'_>) -> Result<Response, Fault> {
-        let grant = self.grants.current(ask.repository);
-        let response = self.follow(ask, grant.as_deref()).await?;
-        let is_own = response.url().origin() == self.base.origin();
-        if response.status() != StatusCode::UNAUTHORIZED || !is_own {
-            return Ok(response);
+        let mut held = self.grants.current(ask.repository);
+        let mut authorizations_left = AUTHORIZATIONS_MAX;
+        loop {
+            let grant = held.as_ref().map(|held| &*held.grant);
+            let response = self.follow(ask, grant).await?;
+            let is_own = response.url().origin() == self.base.origin();
+            if response.status() != StatusCode::UNAUTHORIZED || !is_own {
+                return Ok(response);
+            }
+            if let Some(rejected) = grant {
+                self.grants.forget(ask.repository, rejected);
+            }
+            let challenge = Challenge::from_headers(response.headers());
+            let is_worth_asking = match &challenge {
+                Some(challenge) => challenge.is_worth_answering(held.as_ref(), ask.repository),
+                // Without the grant that is no longer good, there will be a challenge.
+                None => held.as_ref().is_some_and(|held| !held.is_new),
+            };
+            if authorizations_left == 0 || !is_worth_asking {
+                return Ok(response);
+            }
+            authorizations_left -= 1;
+            body::drain(response).await;
+            held = match challenge {
+                Some(challenge) => Some(self.authorize(ask, &challenge, grant).await?),
+                None => None,
+            };
         }
-        let Some(challenge) = Challenge::from_headers(response.headers()) else {
-            return Ok(response);
-        };
-        body::drain(response).await;
-        let grant = self.authorize(ask, &challenge, grant.as_deref()).await?;
-        self.follow(ask, Some(&grant)).await
     }
 
     /// Sends the request where it belongs and then wherever redirects lead. The grant goes to the upstream's origin
@@ -114,18 +135,17 @@ impl Host {
     async fn follow(&self, ask: &Ask<'_>, grant: Option<&Grant>) -> Result<Response, Fault> {
         let mut url = ask.url.clone();
         let mut has_left = false;
+        let mut peer_tokens_left = PEER_TOKENS_MAX;
         for _ in 0..=self.limits.redirects_max {
             let is_own = url.origin() == self.base.origin();
             has_left |= !is_own;
-            if !is_own {
-                self.check_peer(&url)?;
-            }
-            let client = if is_own { &self.own } else { &self.peer };
-            let mut request = request(client, ask, url.clone());
-            if let Some(grant) = grant.filter(|_| !has_left) {
-                request = request.header(AUTHORIZATION, grant.header.clone());
-            }
-            let response = self.send(client, request).await?;
+            let response = if is_own {
+                let grant = grant.filter(|_| !has_left);
+                self.send(&self.own, request(&self.own, ask, &url, grant))
+                    .await?
+            } else {
+                self.ask_peer(ask, &url, &mut peer_tokens_left).await?
+            };
             if let (true, false, Some(address)) =
                 (is_own, self.proxies.intercept(&url), response.remote_addr())
             {
@@ -159,12 +179,6 @@ impl Host {
             Ok(Err(error)) => Err(self.send_fault(&error)),
             Err(_elapsed) => Err(Fault::transient(self.failed("no answer in time"))),
         }
-    }
-
-    /// Refuses to be sent to an address that is none of a registry's.
-    pub(super) fn check_peer(&self, url: &Url) -> Result<(), Fault> {
-        let checked = clients::check_peer_url(url, &self.own_address, &self.proxies);
-        checked.map_err(|error| Fault::definite(self.failed(error.to_string())))
     }
 
     /// Turns "later" into a fault, and into a pause if the upstream asked for one.
@@ -212,8 +226,8 @@ impl Host {
         Fault::transient(self.failed(reason))
     }
 
-    /// Where a redirect leads.
-    fn location(&self, from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
+    /// The target of a redirect.
+    pub(super) fn location(&self, from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let target = location.and_then(|location| from.join(location).ok());
         let mut target = target.ok_or_else(|| self.failed("redirects to nowhere"))?;
@@ -240,6 +254,11 @@ impl Fault {
         }
     }
 
+    /// Returns true if the peer answered that we may not have it.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self.error, Error::Denied { .. })
+    }
+
     /// Another attempt may succeed.
     pub(super) fn transient(error: Error) -> Self {
         Self {
@@ -249,17 +268,26 @@ impl Fault {
     }
 }
 
-fn request(client: &reqwest::Client, ask: &Ask<'_>, url: Url) -> RequestBuilder {
-    let request = client
-        .request(ask.method.clone(), url)
+/// The request as it goes to `url`, with a grant if that host may have one.
+pub(super) fn request(
+    client: &reqwest::Client,
+    ask: &Ask<'_>,
+    url: &Url,
+    grant: Option<&Grant>,
+) -> RequestBuilder {
+    let mut request = client
+        .request(ask.method.clone(), url.clone())
         .header(ACCEPT, HeaderValue::from_static(ask.accept));
+    if let Some(grant) = grant {
+        request = request.header(AUTHORIZATION, grant.header.clone());
+    }
     if ask.offset == 0 {
         return request;
     }
     request.header(RANGE, format!("bytes={}-", ask.offset))
 }
 
-fn is_redirect(status: StatusCode) -> bool {
+pub(super) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 

@@ -7,11 +7,12 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::Error;
-use super::clients::{self, OwnAddress, Proxies};
+use super::clients::{self, OwnAddress, Reach};
 use super::config::{BuildError, HostConfig, Proxy};
 use super::credentials::{Credentials, Login};
 use super::docker_config::{DockerConfig, LookupError};
 use super::lane::Lanes;
+use super::proxies::Proxies;
 use super::token::Grants;
 use crate::limits::Limits;
 
@@ -23,13 +24,18 @@ pub(super) struct Host {
     pub(super) base: Url,
     pub(super) plain_http: bool,
     pub(super) token_hosts: Vec<String>,
+    pub(super) redirect_hosts: Vec<String>,
     pub(super) logins: Logins,
     pub(super) own: reqwest::Client,
     pub(super) peer: reqwest::Client,
+    /// For the hosts among `redirect_hosts`.
+    pub(super) listed_peer: reqwest::Client,
     pub(super) own_address: Arc<OwnAddress>,
     pub(super) proxies: Proxies,
     pub(super) lanes: Lanes,
     pub(super) grants: Grants,
+    /// Anonymous tokens for the registries that this upstream redirects to.
+    pub(super) peer_grants: Grants,
     pub(super) limits: Arc<Limits>,
 }
 
@@ -48,6 +54,10 @@ enum Source {
 
 /// Credentials from a file or a helper program are asked for again after this time: helpers hand out what ends.
 pub(super) const LOGIN_LIFE: Duration = Duration::from_secs(180);
+
+/// Repositories whose grants are kept at a time, the upstream's own and those behind its redirects.
+const REPOSITORIES_MAX: u64 = 10_000;
+const PEER_REPOSITORIES_MAX: u64 = 1_000;
 
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_ENDPOINT: &str = "https://registry-1.docker.io/";
@@ -69,23 +79,27 @@ impl Host {
                 .ok_or_else(|| BuildError::Certificate { host: host.clone() })?,
         };
         let tls = clients::tls(roots)?;
-        let proxy = &proxy.towards(&base);
-        let own_address = Arc::default();
-        let proxies = Proxies::new(proxy);
+        let own_address: Arc<OwnAddress> = Arc::default();
+        let proxies = Proxies::new(&proxy.towards(&base));
+        let peer_client =
+            |reach| clients::peer_client(tls.clone(), reach, &proxies, &own_address, limits);
         Ok(Self {
             base,
             plain_http: config.plain_http,
             token_hosts: config.token_hosts,
+            redirect_hosts: config.redirect_hosts,
             logins: Logins {
                 source: source(&host, config.credentials)?,
                 last: tokio::sync::Mutex::default(),
             },
-            own: clients::own_client(tls.clone(), proxy, limits)?,
-            peer: clients::peer_client(tls, proxy, &proxies, &own_address, limits)?,
+            own: clients::own_client(tls.clone(), &proxies, limits)?,
+            peer: peer_client(Reach::Any)?,
+            listed_peer: peer_client(Reach::Listed)?,
             own_address,
             proxies,
             lanes: Lanes::new(limits.upstream_requests_max),
-            grants: Grants::new(),
+            grants: Grants::new(REPOSITORIES_MAX),
+            peer_grants: Grants::new(PEER_REPOSITORIES_MAX),
             limits: Arc::clone(limits),
             name: host,
         })

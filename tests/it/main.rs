@@ -57,6 +57,8 @@ mod probes_and_metrics;
 #[cfg(test)]
 mod ranges;
 #[cfg(test)]
+mod redirected_registries;
+#[cfg(test)]
 mod referrers_pages;
 #[cfg(test)]
 mod refused_clients;

@@ -23,7 +23,7 @@ pub(crate) use client::{Answer, open, send};
 pub(crate) use configuration::{Configuration, key_policy};
 pub(crate) use image::{Image, descriptor, sha256};
 pub(crate) use proxy::Proxy;
-pub(crate) use registry::{FakeRegistry, Fault, Paging, PagingBy};
+pub(crate) use registry::{FakeRegistry, Fault, Paging, PagingBy, TokenRules};
 pub(crate) use replay::{Replay, Workbench, replay};
 pub(crate) use scene::{Scene, together};
 pub(crate) use signing::SigningKey;

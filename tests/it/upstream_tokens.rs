@@ -88,3 +88,69 @@ async fn credentials_do_not_go_where_the_upstream_points() {
         assert!(!names_secret, "{}", request.line());
     }
 }
+
+#[tokio::test]
+async fn token_is_asked_for_with_every_scope_that_the_upstream_demands() {
+    for rules in [
+        TokenRules {
+            challenged: "repository:{name}:metadata_read,push",
+            needed: &["repository:{name}:pull", "repository:{name}:metadata_read"],
+            ..TokenRules::default()
+        },
+        TokenRules {
+            challenged: "repository:{name}:pull,delete openid registry:catalog:*",
+            needed: &["repository:{name}:pull", "openid", "registry:catalog:*"],
+            ..TokenRules::default()
+        },
+        TokenRules {
+            challenged: "",
+            ..TokenRules::default()
+        },
+    ] {
+        let scene = Scene::start().await;
+        let image = scene.signed("apps/web", "v1");
+        let challenged = rules.challenged;
+        scene.registry.demand_tokens(rules);
+        assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+        let blob = scene.blob("apps/web", &image.layer(0)).await;
+        assert_serves_blob(&blob, &image.layer(0));
+        assert!(scene.registry.count("/token") > 0);
+        assert_eq!(scene.registry.count("push|delete"), 0, "{challenged}");
+    }
+}
+
+#[tokio::test]
+async fn withdrawn_token_is_replaced_before_its_time() {
+    let scene = Scene::start().await;
+    scene.registry.demand_tokens(TokenRules::default());
+    for tag in ["v1", "v2", "v3"] {
+        let image = scene.signed("apps/web", tag);
+        assert_serves(&scene.manifest("apps/web", tag).await, &image);
+        scene.registry.withdraw_tokens();
+        let layer = image.layer(0);
+        assert_serves_blob(&scene.blob("apps/web", &layer).await, &layer);
+        let path = format!("/v2/{}/tags/list", scene.repository("apps/web"));
+        assert_eq!(scene.proxy.get(&path).await.status, 200);
+        scene.registry.withdraw_tokens();
+    }
+}
+
+#[tokio::test]
+async fn answers_of_token_hosts_of_every_shape_are_read() {
+    let shapes: [fn(&str) -> serde_json::Value; 4] = [
+        |token| json!({"token": null, "access_token": token, "expires_in": null}),
+        |token| json!({"token": token, "access_token": null, "issued_at": null}),
+        |token| json!({"access_token": token, "expires_in": "300"}),
+        |token| json!({"token": token, "expires_in": 299.5, "scope": ["pull"]}),
+    ];
+    for (answer, is_moved) in shapes.into_iter().zip([false, true, false, true]) {
+        let scene = Scene::start().await;
+        let image = scene.signed("apps/web", "v1");
+        scene.registry.demand_tokens(TokenRules {
+            answer,
+            is_moved,
+            ..TokenRules::default()
+        });
+        assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+    }
+}

@@ -11,6 +11,7 @@ use url::{Host, Url};
 use super::super::{EXIT_NO, EXIT_UNDECIDED, EXIT_USAGE};
 use crate::decision_log::{Query, Record};
 use crate::state::{self, State};
+use crate::upstream::behind_system_proxies;
 
 /// Where decisions are read from.
 #[derive(Debug)]
@@ -100,9 +101,11 @@ impl Source {
             .pop_if_empty()
             .extend(["api", "v1", "decisions"]);
         let mut client = reqwest::Client::builder().timeout(TIME_MAX);
-        if is_loopback(address) {
-            client = client.no_proxy();
-        }
+        client = if is_loopback(address) {
+            client.no_proxy()
+        } else {
+            behind_system_proxies(client)
+        };
         Ok(Self::Admin(AdminApi {
             client: client.build().map_err(Error::Client)?,
             decisions,

@@ -127,6 +127,12 @@ fn upstreams() -> Form {
                     "Hosts besides the upstream's own whose token endpoint may see the credentials. Default: none.",
                 ),
             ),
+            (
+                "redirect_hosts",
+                Form::list(Form::matching("^[a-z0-9.:-]+$")).says(
+                    "Hosts to which redirects may lead although they have private, shared or loopback addresses. Default: none.",
+                ),
+            ),
         ],
     );
     Form::map(r"^[a-z0-9.:\[\]-]+$", upstream.or_nothing())

@@ -11,7 +11,7 @@ fn an_upstream_is_reached_as_configured() {
         .load(
             "upstreams:
   index.docker.io:
-  quay.io: {endpoint: 'https://quay.internal:8443', ca: ca.pem, credentials: {username: robot, password: 'file:password'}, token_hosts: [login.internal]}
+  quay.io: {endpoint: 'https://quay.internal:8443', ca: ca.pem, credentials: {username: robot, password: 'file:password'}, token_hosts: [login.internal], redirect_hosts: ['storage.internal:9000', 10.1.2.3]}
   127.0.0.1:5000: {plain_http: true, endpoint: 'http://127.0.0.1:5001/'}
 ",
         )
@@ -26,6 +26,7 @@ fn an_upstream_is_reached_as_configured() {
     );
     assert!(quay.ca.is_some());
     assert_eq!(quay.token_hosts, ["login.internal"]);
+    assert_eq!(quay.redirect_hosts, ["storage.internal:9000", "10.1.2.3"]);
     let Credentials::Basic { username, password } = &quay.credentials else {
         panic!("{:?}", quay.credentials);
     };
@@ -83,6 +84,9 @@ fn upstreams_are_checked() {
         ("ca: none.pem", "cannot read none.pem"),
         ("ca: empty.pem", "holds no certificate"),
         ("token_hosts: ['https://a.io']", "is not a host"),
+        ("redirect_hosts: ['https://a.io']", "is not a host"),
+        ("redirect_hosts: ['*.a.io']", "is not a host"),
+        ("redirect_hosts: [10.0.0.0/8]", "is not a host"),
         ("plain_http: yes", "`yes` is not known here"),
         ("mirror: a.io", "unknown key"),
     ] {

@@ -91,18 +91,280 @@ async fn user_and_password_buy_a_token() {
 }
 
 #[tokio::test]
-async fn a_rejected_token_is_replaced_once() {
+async fn rejected_new_token_is_replaced_once() {
     let server = registry(&["t1"]).await;
+    pull(&upstream(&server), &server).await.unwrap();
+    assert_eq!(server.seen_at("/token").len(), 2);
+
+    let server = registry(&["t1", "t2"]).await;
     let upstream = upstream(&server);
     let error = pull(&upstream, &server).await.unwrap_err();
     assert!(
         matches!(error, Error::Denied { status: 401, .. }),
         "{error:?}"
     );
-    assert_eq!(server.seen_at("/token").len(), 1);
-    // The token that was kept is refused; the next one is good.
-    pull(&upstream, &server).await.unwrap();
     assert_eq!(server.seen_at("/token").len(), 2);
+    // Neither of them was kept.
+    server.forget();
+    pull(&upstream, &server).await.unwrap();
+    assert_eq!(server.seen_at("/token").len(), 1);
+    assert_eq!(server.seen()[0].header("authorization"), None);
+}
+
+#[tokio::test]
+async fn token_that_does_not_allow_enough_is_not_asked_for_again() {
+    let server = Server::start(|request| {
+        if request.target.starts_with("/token") {
+            return Reply::ok(r#"{"token": "t"}"#);
+        }
+        let error = match request.header("authorization") {
+            None => "",
+            Some(_) => r#",error="insufficient_scope""#,
+        };
+        let realm = format!("http://{}/token", request.header("host").unwrap());
+        let challenge = format!(r#"Bearer realm="{realm}",scope="repository:org/app:pull"{error}"#);
+        Reply::status(401).with("WWW-Authenticate", &challenge)
+    })
+    .await;
+    let error = pull(&upstream(&server), &server).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Denied { status: 401, .. }),
+        "{error:?}"
+    );
+    assert_eq!(server.seen_at("/token").len(), 1);
+}
+
+/// A registry whose challenge names `scope` and which takes tokens for all of `needed` only.
+async fn registry_with_scope(scope: &'static str, needed: &'static [&'static str]) -> Server {
+    Server::start(move |request| {
+        if let Some((_, query)) = request.target.split_once("/token?") {
+            let scopes: Vec<_> = url::form_urlencoded::parse(query.as_bytes())
+                .filter(|(key, _)| key == "scope")
+                .map(|(_, value)| value.into_owned())
+                .collect();
+            return Reply::ok(format!(r#"{{"token": "{}"}}"#, scopes.join(" ")));
+        }
+        let token = request.header("authorization").unwrap_or_default();
+        let has = |needed: &&str| token.split([' ']).any(|scope| scope == *needed);
+        if needed.iter().all(has) {
+            return Reply::ok("{}");
+        }
+        let realm = format!("http://{}/token", request.header("host").unwrap());
+        let challenge = format!(r#"Bearer realm="{realm}",service="reg",scope="{scope}""#);
+        Reply::status(401).with("WWW-Authenticate", &challenge)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn token_is_for_pulling_and_for_what_the_challenge_demands() {
+    const PULL: &str = "repository:org/app:pull";
+    for (scope, needed) in [
+        (
+            "repository:org/app:metadata_read",
+            &[PULL, "repository:org/app:metadata_read"][..],
+        ),
+        (
+            "repository:org/app:push,metadata_read,pull",
+            &["repository:org/app:metadata_read,pull"],
+        ),
+        ("aws", &[PULL, "aws"]),
+        (
+            "registry:catalog:* openid",
+            &[PULL, "registry:catalog:*", "openid"],
+        ),
+        ("repository:org/base:*", &[PULL, "repository:org/base:pull"]),
+        ("", &[PULL]),
+    ] {
+        let server = registry_with_scope(scope, needed).await;
+        let pulled = pull(&upstream(&server), &server).await;
+        assert!(pulled.is_ok(), "{scope}: {pulled:?}");
+        for request in server.seen_at("/token") {
+            let asked = request.target.to_lowercase();
+            assert!(
+                !asked.contains("push") && !asked.contains("app%3a*"),
+                "{asked}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn scopes_of_different_requests_come_together_in_one_token() {
+    let server = Server::start(|request| {
+        let needed = if request.target.contains("tags") {
+            "list"
+        } else {
+            "read"
+        };
+        if let Some((_, query)) = request.target.split_once("/token?") {
+            return Reply::ok(format!(r#"{{"token": "{}"}}"#, query.replace('&', ",")));
+        }
+        if request
+            .header("authorization")
+            .is_some_and(|token| token.contains(&format!("scope={needed}")))
+        {
+            return Reply::ok("{}");
+        }
+        let realm = format!("http://{}/token", request.header("host").unwrap());
+        let challenge =
+            format!(r#"Bearer realm="{realm}",scope="{needed}",error="insufficient_scope""#);
+        Reply::status(401).with("WWW-Authenticate", &challenge)
+    })
+    .await;
+    let upstream = upstream(&server);
+    for _ in 0..3 {
+        pull(&upstream, &server).await.unwrap();
+        upstream
+            .tags(&repository(&server), None, soon())
+            .await
+            .unwrap();
+    }
+    assert_eq!(server.seen_at("/token").len(), 2);
+}
+
+#[tokio::test]
+async fn token_host_that_refuses_our_name_is_asked_for_the_demanded_one() {
+    let server = Server::start(|request| {
+        if request.target.starts_with("/token") {
+            if request.target.contains("org%2Fapp") {
+                return Reply::status(403);
+            }
+            return Reply::ok(r#"{"token": "t"}"#);
+        }
+        if request.header("authorization") == Some("Bearer t") {
+            return Reply::ok("{}");
+        }
+        let realm = format!("http://{}/token", request.header("host").unwrap());
+        let challenge = format!(r#"Bearer realm="{realm}",scope="repository:real/name:pull""#);
+        Reply::status(401).with("WWW-Authenticate", &challenge)
+    })
+    .await;
+    pull(&upstream(&server), &server).await.unwrap();
+    assert_eq!(server.seen_at("/token").len(), 2);
+}
+
+#[tokio::test]
+async fn withdrawn_token_is_replaced_also_without_a_new_challenge() {
+    for has_challenge in [true, false] {
+        let issued = Mutex::new(0);
+        let server = Server::start(move |request| {
+            let mut issued = issued.lock().unwrap();
+            if request.target.starts_with("/token") {
+                *issued += 1;
+                return Reply::ok(format!(r#"{{"token": "t{issued}", "expires_in": 3600}}"#));
+            }
+            if request.target.ends_with("/withdraw") {
+                *issued += 10;
+                return Reply::ok("{}");
+            }
+            match request.header("authorization") {
+                Some(token) if token == format!("Bearer t{issued}") => Reply::ok("{}"),
+                Some(_) if !has_challenge => Reply::status(401),
+                _ => Reply::challenge(&format!("http://{}/token", request.header("host").unwrap())),
+            }
+        })
+        .await;
+        let upstream = upstream(&server);
+        for reference in ["v1", "withdraw", "v1", "withdraw", "v1"] {
+            let pulled = upstream
+                .manifest(
+                    &repository(&server),
+                    &tag(reference),
+                    Purpose::Manifest,
+                    soon(),
+                )
+                .await;
+            assert!(pulled.is_ok(), "{has_challenge} {reference}: {pulled:?}");
+        }
+        assert_eq!(server.seen_at("/token").len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn token_host_may_redirect_within_itself() {
+    let foreign = Server::start(|_| Reply::ok(r#"{"token": "t"}"#)).await;
+    let away = foreign.url("/token");
+    for (location, status, expected) in [
+        ("/moved?a=b".to_owned(), 307, "ok"),
+        ("moved?a=b".to_owned(), 302, "ok"),
+        (away, 307, "another host"),
+        ("/token/again".to_owned(), 308, "too often"),
+        ("file:///moved".to_owned(), 302, "other than https"),
+    ] {
+        let server = Server::start(move |request| {
+            if request.target.starts_with("/token") {
+                return Reply::status(status).with("Location", &location);
+            }
+            if request.target == "/moved?a=b" {
+                assert_eq!(request.header("authorization"), Some(ROBOT));
+                return Reply::ok(r#"{"token": "t"}"#);
+            }
+            match request.header("authorization") {
+                Some("Bearer t") => Reply::ok("{}"),
+                _ => Reply::challenge(&format!("http://{}/token", request.header("host").unwrap())),
+            }
+        })
+        .await;
+        match pull(&upstream_with(&server, basic()), &server).await {
+            Ok(_) => assert_eq!(expected, "ok"),
+            Err(error) => assert!(is_failed(&error, expected), "{expected}: {error:?}"),
+        }
+        assert!(server.seen_at("/token").len() <= 6);
+    }
+    assert!(foreign.seen().is_empty());
+}
+
+#[tokio::test]
+async fn refresh_token_follows_only_redirects_that_keep_the_method() {
+    for (status, expected) in [(307, "ok"), (308, "ok"), (302, "POST"), (303, "POST")] {
+        let server = Server::start(move |request| {
+            match (request.method.as_str(), request.target.as_str()) {
+                ("POST", "/token") => Reply::status(status).with("Location", "/moved"),
+                ("POST", "/moved") if request.body.ends_with("=fresh") => {
+                    Reply::ok(r#"{"access_token": "t"}"#)
+                }
+                _ if request.header("authorization") == Some("Bearer t") => Reply::ok("{}"),
+                _ => Reply::challenge(&format!("http://{}/token", request.header("host").unwrap())),
+            }
+        })
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let host = server.host();
+        let config = format!(r#"{{"auths": {{"{host}": {{"identitytoken": "fresh"}}}}}}"#);
+        std::fs::write(&path, config).unwrap();
+        let upstream = upstream_with(&server, Credentials::DockerConfig { path: Some(path) });
+        match pull(&upstream, &server).await {
+            Ok(_) => assert_eq!(expected, "ok", "{status}"),
+            Err(error) => assert!(is_failed(&error, expected), "{status}: {error:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn token_answers_of_any_shape_are_read() {
+    for answer in [
+        r#"{"token": null, "access_token": "t", "expires_in": null, "issued_at": null}"#,
+        r#"{"token": "t", "access_token": null, "refresh_token": null}"#,
+        r#"{"access_token": "t", "expires_in": "3600", "scope": [1]}"#,
+        r#"{"token": "t", "expires_in": 3599.5}"#,
+    ] {
+        let server = Server::start(move |request| {
+            if request.target.starts_with("/token") {
+                return Reply::ok(answer);
+            }
+            match request.header("authorization") {
+                Some("Bearer t") => Reply::ok("{}"),
+                _ => Reply::challenge(&format!("http://{}/token", request.header("host").unwrap())),
+            }
+        })
+        .await;
+        let upstream = upstream(&server);
+        pull(&upstream, &server).await.unwrap();
+        pull(&upstream, &server).await.unwrap();
+        assert_eq!(server.seen_at("/token").len(), 1, "{answer}");
+    }
 }
 
 #[tokio::test]

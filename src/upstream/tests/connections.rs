@@ -71,11 +71,18 @@ async fn docker_hub_is_asked_at_its_api_host_through_the_proxy() {
 async fn a_host_that_needs_no_proxy_gets_none() {
     let proxy = Server::start(|_| Reply::ok("proxied")).await;
     let server = Server::start(|_| Reply::ok("direct")).await;
-    for (no_proxy, expected) in [("", "proxied"), ("127.0.0.1", "direct")] {
+    let port = server.address.port();
+    for (no_proxy, expected) in [
+        (String::new(), "proxied"),
+        ("127.0.0.1".to_owned(), "direct"),
+        (format!("a.example,127.0.0.1:{port}"), "direct"),
+        (format!("127.0.0.0/8:{port}"), "direct"),
+        ("127.0.0.1:1".to_owned(), "proxied"),
+    ] {
         let behind = Proxy::Explicit {
             http: Some(proxy.url("/").parse().unwrap()),
             https: None,
-            no_proxy: no_proxy.to_owned(),
+            no_proxy,
         };
         let upstream = build_behind(
             behind,

@@ -273,3 +273,205 @@ async fn storage_is_reached_through_the_proxy() {
         .unwrap();
     assert_eq!(&bytes[..], LAYER);
 }
+
+/// A registry that wants an anonymous token of its own `/token`, and refuses the tokens in `refused`.
+async fn registry_behind(refused: &'static [&'static str]) -> Server {
+    let issued = Mutex::new(0);
+    Server::start(move |request| {
+        if request.target.starts_with("/token") {
+            let mut issued = issued.lock().unwrap();
+            *issued += 1;
+            return Reply::ok(format!(r#"{{"token": "t{issued}"}}"#));
+        }
+        let token = request
+            .header("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "));
+        if token.is_none_or(|token| refused.contains(&token)) {
+            let realm = format!("http://{}/token", request.header("host").unwrap());
+            return Reply::challenge(&realm);
+        }
+        Reply::ok(LAYER)
+    })
+    .await
+}
+
+/// An upstream that wants Basic credentials and then redirects everything to `target`.
+async fn vanity(target: &Server) -> Server {
+    let target = target.url("");
+    Server::start(move |request| match request.header("authorization") {
+        None => Reply::status(401).with("WWW-Authenticate", "Basic"),
+        Some(_) => Reply::redirect(&format!("{target}{}", request.target)),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn registry_behind_a_redirect_gets_an_anonymous_token_of_its_own() {
+    let back = registry_behind(&[]).await;
+    let front = vanity(&back).await;
+    let upstream = upstream_with(&front, basic());
+    for _ in 0..3 {
+        assert_eq!(blob(&upstream, &front, 0).await.unwrap(), LAYER);
+        pull(&upstream, &front).await.unwrap();
+        upstream
+            .tags(&repository(&front), None, soon())
+            .await
+            .unwrap();
+        upstream
+            .referrers(&repository(&front), &Digest::sha256(b""), None, soon())
+            .await
+            .unwrap();
+    }
+    let tokens = back.seen_at("/token");
+    assert_eq!(tokens.len(), 1, "one token for the repository");
+    assert_eq!(
+        tokens[0].target,
+        "/token?service=reg&scope=repository%3Aorg%2Fapp%3Apull"
+    );
+    assert_eq!(tokens[0].header("authorization"), None);
+    for request in back.seen_at("/v2/") {
+        let sent = request.header("authorization");
+        assert!(matches!(sent, None | Some("Bearer t1")), "{sent:?}");
+    }
+    for request in front.seen() {
+        assert_ne!(request.header("authorization"), Some("Bearer t1"));
+    }
+}
+
+#[tokio::test]
+async fn registry_behind_a_redirect_gets_a_bounded_number_of_tokens() {
+    let back = registry_behind(&["t1", "t2", "t3", "t4"]).await;
+    let front = vanity(&back).await;
+    let upstream = upstream_with(&front, basic());
+    let error = pull(&upstream, &front).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Denied { status: 401, .. }),
+        "{error:?}"
+    );
+    assert_eq!(back.seen_at("/token").len(), 2);
+    pull(&upstream, &front).await.unwrap_err();
+    pull(&upstream, &front).await.unwrap();
+    assert_eq!(back.seen_at("/token").len(), 5);
+}
+
+#[tokio::test]
+async fn basic_challenge_behind_a_redirect_is_not_answered() {
+    let back = Server::start(|_| Reply::status(401).with("WWW-Authenticate", "Basic")).await;
+    let front = vanity(&back).await;
+    let error = pull(&upstream_with(&front, basic()), &front)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Denied { status: 401, .. }),
+        "{error:?}"
+    );
+    assert_eq!(back.seen().len(), 1);
+    assert_eq!(back.seen()[0].header("authorization"), None);
+}
+
+#[tokio::test]
+async fn realm_of_a_registry_behind_a_redirect_may_not_lead_inside() {
+    for realm in [
+        "http://169.254.169.254/token",
+        "http://10.255.255.1/token",
+        "http://[fd00::1]/token",
+        "file:///token",
+        "http://user:word@127.0.0.1/token",
+    ] {
+        let back = Server::start(move |_| Reply::challenge(realm)).await;
+        let front = vanity(&back).await;
+        let started = Instant::now();
+        let error = pull(&upstream_with(&front, basic()), &front)
+            .await
+            .unwrap_err();
+        assert!(
+            is_failed(&error, "may not send us to") || is_failed(&error, "token realm"),
+            "{realm}: {error:?}"
+        );
+        assert!(started.elapsed() < Duration::from_secs(1), "{realm}");
+    }
+}
+
+#[tokio::test]
+async fn storage_that_challenges_gets_no_token() {
+    let token_host = Server::start(|_| Reply::ok(r#"{"token": "t"}"#)).await;
+    let realm = token_host.url("/token");
+    let storage = Server::start(move |_| Reply::challenge(&realm)).await;
+    let target = storage.url("/bucket/layer?signature=s");
+    let server = Server::start(move |_| Reply::redirect(&target)).await;
+    blob(&upstream(&server), &server, 0).await.unwrap_err();
+    assert!(token_host.seen().is_empty());
+}
+
+/// An upstream behind a proxy, so that nothing says it is on loopback, and its redirect to an inner host.
+#[tokio::test]
+async fn listed_redirect_host_may_have_an_inner_address() {
+    let inner = registry_behind(&[]).await;
+    let port = inner.address.port();
+    for (listed, target, expected) in [
+        (
+            format!("127.0.0.1:{port}"),
+            format!("http://127.0.0.1:{port}"),
+            true,
+        ),
+        (
+            format!("localhost:{port}"),
+            format!("http://localhost:{port}"),
+            true,
+        ),
+        (
+            format!("LOCALHOST:{port}"),
+            format!("http://localhost:{port}"),
+            true,
+        ),
+        (
+            "127.0.0.1".to_owned(),
+            format!("http://127.0.0.1:{port}"),
+            false,
+        ),
+        (
+            "127.0.0.1:1".to_owned(),
+            format!("http://127.0.0.1:{port}"),
+            false,
+        ),
+        (
+            format!("127.0.0.1:{port}"),
+            format!("http://localhost:{port}"),
+            false,
+        ),
+        (
+            "169.254.169.254".to_owned(),
+            "http://169.254.169.254".to_owned(),
+            false,
+        ),
+    ] {
+        inner.forget();
+        let target = format!("{target}/v2/org/app/blobs/sha256:1");
+        let proxy = Server::start(move |_| Reply::redirect(&target)).await;
+        let behind = Proxy::Explicit {
+            http: Some(proxy.url("/").parse().unwrap()),
+            https: None,
+            no_proxy: "127.0.0.1,localhost,169.254.169.254".to_owned(),
+        };
+        let config = HostConfig {
+            redirect_hosts: vec![listed.clone()],
+            ..plain(credentials::Credentials::Anonymous)
+        };
+        let upstream = build_behind(behind, "registry.example", config, limits()).unwrap();
+        let repository = RepositoryName::new("registry.example", "org/app").unwrap();
+        let digest = Digest::sha256(LAYER);
+        let fetched = upstream
+            .small_blob(&repository, &digest, 100, Purpose::Blob, soon())
+            .await;
+        match fetched {
+            Ok(bytes) => assert!(expected && bytes == LAYER, "{listed}"),
+            Err(error) => {
+                assert!(
+                    !expected && is_failed(&error, "may not send us to"),
+                    "{listed}: {error:?}"
+                );
+                assert!(inner.seen().is_empty(), "{listed}");
+            }
+        }
+    }
+}

@@ -117,6 +117,11 @@ impl Server {
         self.seen.lock().unwrap().clone()
     }
 
+    /// Forgets the requests so far.
+    pub(super) fn forget(&self) {
+        self.seen.lock().unwrap().clear();
+    }
+
     /// The requests whose target contains `part`.
     pub(super) fn seen_at(&self, part: &str) -> Vec<Seen> {
         self.seen()

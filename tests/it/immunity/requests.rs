@@ -281,7 +281,8 @@ async fn cve_2026_24117_links_to_another_host_are_not_followed() {
         }
         let digest = &image.digest;
         let referrers = format!("/v2/{}/referrers/{digest}", scene.repository("apps/web"));
-        assert_unavailable(&scene.proxy.get(&referrers).await);
+        let answer = scene.proxy.get(&referrers).await;
+        assert_ne!(answer.status, 200, "{answer}");
     }
     assert_eq!(thief.requests().len(), 0, "{:?}", thief.requests());
 }

@@ -3,6 +3,7 @@
 mod fault;
 mod paging;
 mod serve;
+mod tokens;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use fault::Fault;
 pub(crate) use paging::{Paging, PagingBy};
+pub(crate) use tokens::TokenRules;
 
 use super::image::{Image, OCI_INDEX, sha256};
 use super::ports::free_port;
@@ -39,6 +41,7 @@ struct Shared {
     requests: Mutex<Vec<Recorded>>,
     latency: Mutex<Duration>,
     tokens: Option<Tokens>,
+    own_tokens: Mutex<tokens::Tokens>,
     /// Leading components of a repository name that do not count (`c/<case id>` in the corpus).
     ignored_components: usize,
 }
@@ -134,6 +137,7 @@ impl FakeRegistry {
                 requests: Mutex::default(),
                 latency: Mutex::new(Duration::ZERO),
                 tokens,
+                own_tokens: Mutex::default(),
                 ignored_components,
             }),
             running: Mutex::new(CancellationToken::new()),
@@ -293,6 +297,16 @@ impl FakeRegistry {
         let index = Image::raw(OCI_INDEX, index.to_string());
         self.push_tagged(repository, &image.referrers_tag(), &index);
         signature
+    }
+
+    /// Hands out tokens at its own `/token`, and takes no others from now on.
+    pub(crate) fn demand_tokens(&self, rules: TokenRules) {
+        self.shared.own_tokens.lock().unwrap().demand(rules);
+    }
+
+    /// Takes none of the tokens any more that it has handed out.
+    pub(crate) fn withdraw_tokens(&self) {
+        self.shared.own_tokens.lock().unwrap().withdraw();
     }
 
     // What it does wrong.

@@ -28,7 +28,7 @@ fn both_accept_what_is_right() {
         ),
         policy("attestations: [{predicate_type: 'urn:x:y', authorities: [{key: a.pub}]}]"),
         "upstreams: {a.example: {credentials: {username: u, password: 12345}}}".to_owned(),
-        "upstreams: {a.example: {endpoint: 'https://b.example:8443', token_hosts: [c.example]}}"
+        "upstreams: {a.example: {endpoint: 'https://b.example:8443', token_hosts: [c.example], redirect_hosts: ['d.example:9000']}}"
             .to_owned(),
         "upstreams: {ghcr.io: {}}\nroutes: {apps: ghcr.io/o, two_parts: ghcr.io}".to_owned(),
         "clients: [{anonymous: true, images: ['**']}]".to_owned(),

@@ -35,6 +35,8 @@ pub(crate) enum Fault {
         headers: Vec<(&'static str, String)>,
         body: Bytes,
     },
+    /// A redirect to the same path and query at this origin.
+    RedirectTo(String),
     /// The right bytes with this header.
     Header(&'static str, &'static str),
     /// The right bytes, with a length announced that they do not have.
@@ -112,6 +114,7 @@ impl Fault {
             | Self::Hang
             | Self::Reset
             | Self::Answer { .. }
+            | Self::RedirectTo(_)
             | Self::Header(..)
             | Self::Announce(_)
             | Self::Chunked

@@ -98,7 +98,7 @@ impl Repository {
         let all = self.tags.keys().map(|tag| (tag.clone(), tag.clone()));
         let paging = self.paging.clone();
         paging
-            .unwrap_or(Paging::new(PagingBy::LastEntry, 1000))
+            .unwrap_or_else(|| Paging::new(PagingBy::LastEntry, 1000))
             .page(all.collect(), path, query)
     }
 
@@ -114,7 +114,7 @@ impl Repository {
         let all = all.into_iter().map(|listed| (key(&listed), listed));
         let paging = self.paging.clone();
         paging
-            .unwrap_or(Paging::new(PagingBy::LastEntry, usize::MAX))
+            .unwrap_or_else(|| Paging::new(PagingBy::LastEntry, usize::MAX))
             .page(all.collect(), path, query)
     }
 }

@@ -122,6 +122,10 @@ async fn answer(
             body: body.clone(),
         },
         Some(Fault::Status(status)) => error(*status, "UNKNOWN"),
+        Some(Fault::RedirectTo(origin)) => {
+            let path = request.uri().path_and_query().unwrap();
+            redirect(format!("{origin}{path}"))
+        }
         Some(Fault::Throttled(seconds)) => {
             let mut plain = error(429, "TOOMANYREQUESTS");
             plain.headers.push(("Retry-After", seconds.to_string()));
@@ -172,6 +176,14 @@ fn error(status: u16, code: &str) -> Plain {
     }
 }
 
+fn redirect(location: String) -> Plain {
+    Plain {
+        status: 307,
+        headers: vec![("Location", location)],
+        body: Bytes::new(),
+    }
+}
+
 fn content(media_type: &str, body: Bytes) -> Plain {
     Plain {
         status: 200,
@@ -183,9 +195,15 @@ fn content(media_type: &str, body: Bytes) -> Plain {
 fn route(shared: &Shared, request: &Request<Incoming>) -> Plain {
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or_default();
-    if path == "/token" {
-        let port = request.headers()["host"].to_str().unwrap();
-        let port = port.rsplit(':').next().unwrap();
+    let port = request.headers()["host"].to_str().unwrap();
+    let port = port.rsplit(':').next().unwrap();
+    if path.ends_with("/token") {
+        let handed_out = shared.own_tokens.lock().unwrap().hand_out(path, query);
+        match handed_out {
+            Some(Ok(answer)) => return content("application/json", answer.to_string().into()),
+            Some(Err(location)) => return redirect(location),
+            None => (),
+        }
         let token = json!({"token": format!("token-of-{port}"), "expires_in": 300});
         return content("application/json", token.to_string().into());
     }
@@ -222,6 +240,15 @@ fn route(shared: &Shared, request: &Request<Incoming>) -> Plain {
         return error(404, "NAME_UNKNOWN");
     };
     let name = name.join("/");
+    let authorization = request.headers().get("authorization");
+    let authorization = authorization.map_or("", |value| value.to_str().unwrap());
+    let tokens = shared.own_tokens.lock().unwrap();
+    if let Some(challenge) = tokens.challenge(port, &name, authorization) {
+        let mut refusal = error(401, "UNAUTHORIZED");
+        refusal.headers.push(("WWW-Authenticate", challenge));
+        return refusal;
+    }
+    drop(tokens);
     let repositories = shared.repositories.lock().unwrap();
     let Some(repository) = repositories.get(&name).filter(|_| *v2 == "v2") else {
         return error(404, "NAME_UNKNOWN");
