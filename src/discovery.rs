@@ -244,6 +244,7 @@ impl Gathered {
             | upstream::Error::Unsupported { .. }
             | upstream::Error::Throttled { .. }
             | upstream::Error::Failed { .. }
+            | upstream::Error::Unexpected { .. }
             | upstream::Error::WrongDigest { .. }
             | upstream::Error::Truncated { .. }
             | upstream::Error::NotConfigured { .. } => Self::failed(error.into()),

@@ -49,8 +49,11 @@ pub struct Limits {
     pub upstream_requests_max: usize,
     /// Time to set up a connection.
     pub connect_time_max: Duration,
-    /// Time to the headers of an answer.
+    /// Time to the headers of an answer, after which a request is sent once more beside the first. Twice this time ends
+    /// both.
     pub header_time_max: Duration,
+    /// Time to the headers of a blob on its way into the store, which storage may have to fetch first.
+    pub blob_header_time_max: Duration,
     /// Time without a byte of a body.
     pub body_idle_time_max: Duration,
     /// Time for all that a decision asks of upstreams, retries included.
@@ -99,6 +102,7 @@ impl Default for Limits {
             upstream_requests_max: 64,
             connect_time_max: Duration::from_secs(3),
             header_time_max: Duration::from_secs(5),
+            blob_header_time_max: Duration::from_secs(30),
             body_idle_time_max: Duration::from_secs(10),
             decision_time_max: Duration::from_secs(10),
             stale_decision_time_max: Duration::from_secs(2),

@@ -349,6 +349,7 @@ impl Pull {
             },
             upstream::Error::Throttled { .. }
             | upstream::Error::Failed { .. }
+            | upstream::Error::Unexpected { .. }
             | upstream::Error::NotConfigured { .. } => unavailable(repository, &error),
         }
     }
@@ -409,6 +410,7 @@ fn unavailable(repository: &RepositoryName, error: &upstream::Error) -> Refusal 
         | upstream::Error::Denied { .. }
         | upstream::Error::Unsupported { .. }
         | upstream::Error::Failed { .. }
+        | upstream::Error::Unexpected { .. }
         | upstream::Error::TooLarge { .. }
         | upstream::Error::WrongDigest { .. }
         | upstream::Error::Truncated { .. }

@@ -135,7 +135,7 @@ pub enum PagingError {
 /// Why an upstream gave no usable answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// 404: there is no such thing.
+    /// 404 or 410: there is no such thing.
     #[error("{host} says that it does not exist")]
     NotFound {
         /// The upstream.
@@ -173,6 +173,16 @@ pub enum Error {
         /// The upstream.
         host: String,
         /// What happened, in a few words, without secrets.
+        reason: String,
+    },
+    /// An answer that neither carries the content nor denies that it exists nor promises it for later: another status
+    /// (304, 409, 418), or a redirect that leads nowhere. The upstream was asked, so nothing older serves in its place,
+    /// and nothing is known.
+    #[error("{host} gave an answer that cannot be used: {reason}")]
+    Unexpected {
+        /// The upstream.
+        host: String,
+        /// The fault of the answer, in a few words, without secrets.
         reason: String,
     },
     /// The body is larger than the limit for it.
@@ -218,7 +228,8 @@ pub trait Upstream: Debug + Send + Sync {
         deadline: Instant,
     ) -> Result<FetchedManifest, Error>;
 
-    /// What the upstream says a manifest's digest is now.
+    /// What the upstream says a manifest's digest is now, by one `HEAD`. An error is no statement about the manifest,
+    /// because many registries cannot do `HEAD`: [`Upstream::manifest`] is.
     async fn head_manifest(
         &self,
         repository: &RepositoryName,
@@ -227,7 +238,8 @@ pub trait Upstream: Debug + Send + Sync {
         deadline: Instant,
     ) -> Result<ManifestHead, Error>;
 
-    /// A blob from `offset` on. `deadline` covers the time to the headers; the body has an idle limit of its own.
+    /// A blob from `offset` on. `deadline` covers the time to the headers, which for a blob may take up to
+    /// `blob_header_time_max`; the body has an idle limit of its own.
     async fn blob(
         &self,
         repository: &RepositoryName,
@@ -247,13 +259,17 @@ pub trait Upstream: Debug + Send + Sync {
         deadline: Instant,
     ) -> Result<Bytes, Error>;
 
-    /// The size of a blob, and that the upstream has it.
-    async fn head_blob(
+    /// Asks whether the upstream holds a blob: by `HEAD`, and by a `GET` of its first byte unless `HEAD` answers 200.
+    /// Registries that refuse or cannot do `HEAD` serve the blob all the same (moby#50065, watchtower#667).
+    ///
+    /// # Errors
+    /// As the `GET` ended; `Throttled` as soon as the upstream asks for a pause.
+    async fn confirm_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         deadline: Instant,
-    ) -> Result<Option<u64>, Error>;
+    ) -> Result<(), Error>;
 
     /// A page of the referrers of `digest`: the first one, or the one that the page before it links to.
     async fn referrers(
@@ -308,9 +324,20 @@ impl Debug for FetchedBlob {
 }
 
 impl Error {
-    /// Whether asking again later may give an answer, so that nothing definite is known.
+    /// Tells whether the upstream could not be asked (no connection, no answer in time, 408, 425, 429, 5xx), so that
+    /// asking again later may help and an older answer may serve. Everything else is an answer (design §3.9).
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Throttled { .. } | Self::Failed { .. })
+        match self {
+            Self::Throttled { .. } | Self::Failed { .. } => true,
+            Self::NotFound { .. }
+            | Self::Denied { .. }
+            | Self::Unsupported { .. }
+            | Self::Unexpected { .. }
+            | Self::TooLarge { .. }
+            | Self::WrongDigest { .. }
+            | Self::Truncated { .. }
+            | Self::NotConfigured { .. } => false,
+        }
     }
 }

@@ -305,6 +305,7 @@ impl Error {
             | upstream::Error::Unsupported { .. } => Self::BadUpstream(error),
             upstream::Error::Throttled { .. }
             | upstream::Error::Failed { .. }
+            | upstream::Error::Unexpected { .. }
             | upstream::Error::NotConfigured { .. } => Self::UpstreamUnavailable(error),
         }
     }

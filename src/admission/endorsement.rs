@@ -17,6 +17,7 @@ use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document};
 use crate::oci::{Descriptor, Digest};
 use crate::policy::Tags;
+use crate::upstream;
 
 /// An admitted parent and what it says of the child.
 #[derive(Debug)]
@@ -168,7 +169,8 @@ impl Admission {
     }
 
     /// The parent's bytes: from memory, disk, or, if they were evicted or altered, the upstream. Nothing if there is no
-    /// such manifest.
+    /// such manifest. Only an absence and unusable content are definite; after every other failure nothing is known of
+    /// the child.
     async fn parent_document(
         &self,
         subject: &Subject,
@@ -182,14 +184,22 @@ impl Admission {
         }
         match self.inner.manifests.local_or_fetch(subject, deadline).await {
             Ok((document, _origin)) => Ok(Some(document)),
-            Err(manifests::Error::Upstream(error)) if error.is_transient() => Err(format!(
+            Err(
+                error @ (manifests::Error::Upstream(upstream::Error::NotFound { .. })
+                | manifests::Error::Malformed { .. }
+                | manifests::Error::TooManyChildren { .. }),
+            ) => {
+                tracing::debug!(%subject, error = &error as &dyn std::error::Error, "A parent that was hinted at does not exist");
+                Ok(None)
+            }
+            Err(
+                error @ (manifests::Error::Upstream(_)
+                | manifests::Error::State(_)
+                | manifests::Error::Store(_)),
+            ) => Err(format!(
                 "the parent {} cannot be read: {error}",
                 subject.digest
             )),
-            Err(error) => {
-                tracing::debug!(%subject, error = &error as &dyn std::error::Error, "A hinted parent is not to be had");
-                Ok(None)
-            }
         }
     }
 

@@ -160,7 +160,7 @@ impl Pull {
             let deadline = Instant::now() + self.inner.limits.decision_time_max;
             self.inner
                 .upstream
-                .head_blob(&subject.repository, &subject.digest, deadline)
+                .confirm_blob(&subject.repository, &subject.digest, deadline)
                 .await?;
             self.confirm(subject).await?;
             if let Some(served) = self.at_hand(grant.clone(), subject).await? {
@@ -171,7 +171,7 @@ impl Pull {
             let deadline = Instant::now() + self.inner.limits.decision_time_max;
             self.inner
                 .upstream
-                .head_blob(&subject.repository, &subject.digest, deadline)
+                .confirm_blob(&subject.repository, &subject.digest, deadline)
                 .await?;
             let size = grant.content().descriptor().size;
             return Ok(ServedBlob {
@@ -286,7 +286,7 @@ impl Pull {
         if !same && !self.is_confirmed(subject).await? {
             self.inner
                 .upstream
-                .head_blob(&subject.repository, &subject.digest, deadline)
+                .confirm_blob(&subject.repository, &subject.digest, deadline)
                 .await?;
             self.confirm(subject).await?;
         }

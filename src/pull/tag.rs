@@ -34,6 +34,16 @@ pub(super) enum Lookup {
     Document(Arc<Document>),
 }
 
+/// What a `HEAD` says of a tag.
+enum Head {
+    /// It still leads to what is known.
+    Confirms,
+    /// The upstream wants no more requests now, so no `GET` follows.
+    Throttled(upstream::Error),
+    /// It moved, or the upstream does not say.
+    Nothing,
+}
+
 /// What came of asking about the tags again by which a digest went.
 #[derive(Debug)]
 pub(super) enum Recalled {
@@ -77,7 +87,8 @@ impl Pull {
     /// The subject of a tag, with its manifest when that was just got.
     ///
     /// A tag costs one upstream request: a `HEAD` where its manifest is already held (registries count manifest `GET`s
-    /// against their limits, and not `HEAD`s), a `GET` otherwise.
+    /// against their limits, and not `HEAD`s), a `GET` otherwise. Only a `HEAD` that confirms what is known is believed;
+    /// after any other a `GET` decides.
     pub(super) async fn resolve(
         &self,
         repository: &RepositoryName,
@@ -236,8 +247,12 @@ impl Pull {
                 Err(Refusal::Unavailable { message, .. }) => {
                     return Ok(Recalled::Unreachable(message));
                 }
-                // It leads to something else now, or nowhere.
-                Ok(_) | Err(_) => {}
+                Err(Refusal::BadUpstream { message }) => {
+                    return Ok(Recalled::Unreachable(message));
+                }
+                Err(internal @ Refusal::Internal(_)) => return Err(internal),
+                // It leads to something else now, or nowhere, or to what we may not see.
+                Ok(_) | Err(Refusal::NotFound(_) | Refusal::Denied(_)) => {}
             }
         }
         Ok(Recalled::AllThereIs)
@@ -269,28 +284,48 @@ impl Pull {
         };
         let deadline = Instant::now() + time_max;
         let reference = Reference::Tag(tag.clone());
-        if let Some(known) = known {
-            let head = self
-                .inner
-                .upstream
-                .head_manifest(repository, &reference, Purpose::Manifest, deadline)
-                .await;
-            match head {
-                Ok(head) if head.digest == Some(known.digest) => {
-                    return Ok(Lookup::Unchanged(known.digest));
-                }
-                // Moved, or an upstream that does not say: get it.
-                Ok(_) | Err(upstream::Error::Unsupported { .. }) => {}
-                Err(error) => return Err(Arc::new(error.into())),
-            }
+        let getting = async {
+            let fetched = self.inner.manifests.fetch(repository, &reference, deadline);
+            fetched.await.map(Lookup::Document).map_err(Arc::new)
+        };
+        let Some(known) = known else {
+            return getting.await;
+        };
+        let heading = self.head(repository, &reference, known.digest, deadline);
+        tokio::pin!(heading);
+        // An upstream that leaves `HEAD` unanswered may answer `GET`, and a slow one may still answer `HEAD`.
+        match tokio::time::timeout(time_max / 2, &mut heading).await {
+            Ok(Head::Confirms) => Ok(Lookup::Unchanged(known.digest)),
+            Ok(Head::Throttled(error)) => Err(Arc::new(error.into())),
+            Ok(Head::Nothing) => getting.await,
+            Err(_slow) => tokio::select! {
+                biased;
+                Head::Confirms = heading => Ok(Lookup::Unchanged(known.digest)),
+                looked_up = getting => looked_up,
+            },
         }
-        let document = self
+    }
+
+    /// Asks by `HEAD` whether a tag still leads to `known`. Registries answer `HEAD` with 403, 404, 405 or 501, or with a
+    /// redirect to storage whose URL is signed for `GET` only, for manifests that they serve (moby#50065, imgpkg#131,
+    /// watchtower#667). So nothing but a 200 with that digest says anything.
+    async fn head(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        known: Digest,
+        deadline: Instant,
+    ) -> Head {
+        let head = self
             .inner
-            .manifests
-            .fetch(repository, &reference, deadline)
-            .await
-            .map_err(Arc::new)?;
-        Ok(Lookup::Document(document))
+            .upstream
+            .head_manifest(repository, reference, Purpose::Manifest, deadline)
+            .await;
+        match head {
+            Ok(head) if head.digest == Some(known) => Head::Confirms,
+            Err(throttled @ upstream::Error::Throttled { .. }) => Head::Throttled(throttled),
+            Ok(_) | Err(_) => Head::Nothing,
+        }
     }
 
     async fn known_tag(

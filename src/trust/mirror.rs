@@ -125,7 +125,7 @@ impl Mirror {
         match response.status() {
             StatusCode::OK => {}
             // Object stores say 403 for what they do not have.
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => return Ok(None),
+            StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::FORBIDDEN => return Ok(None),
             status => return Err(Error::transport(format!("{path}: {status}"))),
         }
         let mut bytes = Vec::new();

@@ -156,7 +156,11 @@ impl Host {
             }
             other => {
                 let reason = format!("its token host answered with status {}", other.as_u16());
-                return Err(Fault::definite(self.failed(reason)));
+                return Err(Fault::definite(if other.is_server_error() {
+                    self.failed(reason)
+                } else {
+                    self.unexpected(reason)
+                }));
             }
         }
         let headers = response.headers().clone();
@@ -164,17 +168,19 @@ impl Host {
         let bytes = body::read(&self.name, response, limit, self.limits.body_idle_time_max).await;
         let answer = TokenAnswer::parse(&headers, &bytes.map_err(Fault::definite)?);
         let grant = answer.and_then(|answer| Grant::bearer(&answer, request.scopes.to_vec()));
-        grant.ok_or_else(|| Fault::definite(self.failed("its token host answered without a token")))
+        grant.ok_or_else(|| {
+            Fault::definite(self.unexpected("its token host answered without a token"))
+        })
     }
 
     /// Sends the request, and follows redirects that stay at the token host, because credentials may be in it.
     async fn send_token_request(&self, request: &TokenRequest<'_>) -> Result<Response, Fault> {
-        let failed = |reason: &str| Fault::definite(self.failed(reason));
+        let unexpected = |reason: &str| Fault::definite(self.unexpected(reason));
         let mut url = request.url();
         for _ in 0..=self.limits.redirects_max {
             let sent = request
                 .at(url.clone())
-                .ok_or_else(|| failed("the credentials do not fit into a request"))?;
+                .ok_or_else(|| unexpected("the credentials do not fit into a request"))?;
             let response = self.send(request.client, sent).await?;
             let status = response.status();
             if !is_redirect(status) {
@@ -186,18 +192,18 @@ impl Host {
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
             );
             if request.is_post() && !keeps_method {
-                return Err(failed("its token host redirects a POST to a GET"));
+                return Err(unexpected("its token host redirects a POST to a GET"));
             }
             let next = self
                 .location(&url, response.headers())
                 .map_err(Fault::definite)?;
             if !is_same_host(&url, &next) {
-                return Err(failed("its token host redirects to another host"));
+                return Err(unexpected("its token host redirects to another host"));
             }
             body::drain(response).await;
             url = next;
         }
-        Err(failed("its token host redirects too often"))
+        Err(unexpected("its token host redirects too often"))
     }
 
     /// The answer of a token host that gives us no token.
@@ -213,9 +219,9 @@ impl Host {
         let url = Url::parse(realm)
             .ok()
             .filter(|url| url.username().is_empty() && url.password().is_none());
-        let mut url = url.ok_or_else(|| self.failed("its token realm is not a URL"))?;
+        let mut url = url.ok_or_else(|| self.unexpected("its token realm is not a URL"))?;
         if url.scheme() != "https" && !(url.scheme() == "http" && may_be_plain) {
-            return Err(self.failed("its token realm is not https"));
+            return Err(self.unexpected("its token realm is not https"));
         }
         url.set_fragment(None);
         Ok(url)
@@ -245,7 +251,7 @@ impl Host {
         }
         let reason =
             format!("its token realm is at {authority}, which is not among its token_hosts");
-        Err(self.failed(reason))
+        Err(self.unexpected(reason))
     }
 }
 

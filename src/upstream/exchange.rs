@@ -4,10 +4,11 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::stream::{FuturesUnordered, StreamExt};
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, DATE, LOCATION, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{RequestBuilder, Response};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::challenge::Challenge;
@@ -24,11 +25,21 @@ pub(super) struct Ask<'ask> {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) accept: &'static str,
-    /// Bytes to leave out at the start.
-    pub(super) offset: u64,
+    pub(super) part: Part,
     /// The `<name>` at the upstream, for which tokens are.
     pub(super) repository: &'ask str,
     pub(super) purpose: Purpose,
+}
+
+/// The part of the content that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it.
+    Whole,
+    /// Of a blob, everything from this offset on. Its first byte may take longer than that of other answers.
+    From(u64),
+    /// The first byte, to see that there is one.
+    FirstByte,
 }
 
 /// An answer whose status is worth looking at, with the right to its place in the lane.
@@ -60,8 +71,12 @@ impl Host {
     /// Asks until there is an answer other than "later", or no attempt is left, or the next would come after `deadline`,
     /// at which the caller stops waiting.
     ///
+    /// A `HEAD` that fails is not sent again, because a `GET` follows it. For the same reason it has half of the time
+    /// for its turn in the lane; the other half is the `GET`'s.
+    ///
     /// # Errors
-    /// `Throttled`, `Failed`, and `Denied` when no token is to be had. Other refusals are answers.
+    /// `Throttled`, `Failed`, `Unexpected` for a redirect that leads nowhere, and `Denied` without a token. Other
+    /// refusals are answers.
     pub(super) async fn ask(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Answer, Error> {
         let retries = self.limits.upstream_attempts_max.saturating_sub(1);
         let mut delays = ExponentialBuilder::default()
@@ -71,25 +86,37 @@ impl Host {
             .with_jitter()
             .with_jitter_seed(rand::random())
             .build();
+        let is_head = ask.method == Method::HEAD;
+        let enter_by = if is_head {
+            halfway_to(deadline)
+        } else {
+            deadline
+        };
         loop {
             let permit = self
                 .lanes
-                .enter(ask.purpose, deadline)
+                .enter(ask.purpose, enter_by)
                 .await
                 .map_err(|busy| Error::Throttled {
                     host: self.name.clone(),
                     retry_after: busy.retry_after,
                 })?;
-            let outcome = self.attempt(ask).await;
-            let fault = match outcome.and_then(|response| self.check_status(response, ask.purpose))
-            {
+            let outcome = self.attempt(ask).await.and_then(|response| {
+                if permit.is_probe() && says_whether_to_wait(&response) {
+                    self.lanes.lift(ask.purpose);
+                }
+                self.check_status(response, ask.purpose)
+            });
+            let fault = match outcome {
                 Ok(response) => return Ok(Answer { response, permit }),
                 Err(fault) => fault,
             };
             drop(permit);
+            let is_worth_repeating =
+                fault.transient && (!is_head || matches!(fault.error, Error::Throttled { .. }));
             let delay = delays
                 .next()
-                .filter(|delay| fault.transient && Instant::now() + *delay < deadline);
+                .filter(|delay| is_worth_repeating && Instant::now() + *delay < deadline);
             let Some(delay) = delay else {
                 return Err(fault.error);
             };
@@ -141,8 +168,8 @@ impl Host {
             has_left |= !is_own;
             let response = if is_own {
                 let grant = grant.filter(|_| !has_left);
-                self.send(&self.own, request(&self.own, ask, &url, grant))
-                    .await?
+                let request = request(&self.own, ask, &url, grant);
+                self.send_for(ask, &self.own, request).await?
             } else {
                 self.ask_peer(ask, &url, &mut peer_tokens_left).await?
             };
@@ -159,7 +186,7 @@ impl Host {
                 .map_err(Fault::definite)?;
             body::drain(response).await;
         }
-        Err(Fault::definite(self.failed("redirects too often")))
+        Err(Fault::definite(self.unexpected("it redirects too often")))
     }
 
     /// Sends one request and waits for the headers.
@@ -168,12 +195,71 @@ impl Host {
         client: &reqwest::Client,
         request: RequestBuilder,
     ) -> Result<Response, Fault> {
+        self.send_within(client, request, self.limits.header_time_max)
+            .await
+    }
+
+    /// Sends a request of `ask` and waits for the headers for as long as the answer may take.
+    pub(super) async fn send_for(
+        &self,
+        ask: &Ask<'_>,
+        client: &reqwest::Client,
+        request: RequestBuilder,
+    ) -> Result<Response, Fault> {
+        let usual = self.limits.header_time_max;
+        match ask.part {
+            // A `GET` follows a `HEAD` that is late.
+            _ if ask.method == Method::HEAD => self.send(client, request).await,
+            Part::Whole | Part::FirstByte => self.send_again(client, request, 2 * usual).await,
+            Part::From(_) => {
+                let longest = self.limits.blob_header_time_max.max(usual);
+                self.send_again(client, request, longest).await
+            }
+        }
+    }
+
+    /// Sends a request, and once more beside it if there is no answer after `header_time_max`, and after twice as long
+    /// again: it may hang on a dead connection, or the upstream may be slow. The first answer within `header_time_max` of
+    /// this call counts.
+    async fn send_again(
+        &self,
+        client: &reqwest::Client,
+        request: RequestBuilder,
+        header_time_max: Duration,
+    ) -> Result<Response, Fault> {
+        let ends = Instant::now() + header_time_max;
+        let mut wait = self.limits.header_time_max;
+        let mut sent = FuturesUnordered::new();
+        loop {
+            if let Some(request) = request.try_clone() {
+                let left = ends.saturating_duration_since(Instant::now());
+                sent.push(self.send_within(client, request, left));
+            }
+            let send_again_at = Instant::now() + wait;
+            wait *= 2;
+            while let Ok(answered) = timeout_at(send_again_at, sent.next()).await {
+                match answered {
+                    Some(Ok(response)) => return Ok(response),
+                    Some(Err(_)) if !sent.is_empty() => {}
+                    Some(Err(fault)) => return Err(fault),
+                    None => return Err(Fault::transient(self.failed("no answer in time"))),
+                }
+            }
+        }
+    }
+
+    async fn send_within(
+        &self,
+        client: &reqwest::Client,
+        request: RequestBuilder,
+        header_time_max: Duration,
+    ) -> Result<Response, Fault> {
         let request = request
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
             .build();
         let request = request
             .map_err(|_builder| Fault::definite(self.failed("the request cannot be expressed")))?;
-        let sending = tokio::time::timeout(self.limits.header_time_max, client.execute(request));
+        let sending = timeout(header_time_max, client.execute(request));
         match sending.await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.send_fault(&error)),
@@ -192,9 +278,12 @@ impl Host {
         let pause = match status {
             StatusCode::TOO_MANY_REQUESTS => Some(retry_after.unwrap_or(PAUSE_DEFAULT)),
             StatusCode::SERVICE_UNAVAILABLE => retry_after,
-            StatusCode::INTERNAL_SERVER_ERROR
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::GATEWAY_TIMEOUT => None,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => None,
+            // The same question would get the same answer.
+            StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
+                return Ok(response);
+            }
+            status if status.is_server_error() => None,
             _ => return Ok(response),
         };
         let Some(pause) = pause else {
@@ -215,7 +304,7 @@ impl Host {
             root = source;
         }
         if root.is::<ForbiddenAddress>() {
-            return Fault::definite(self.failed(root.to_string()));
+            return Fault::definite(self.unexpected(root.to_string()));
         }
         // The error itself would print the URL, which may be a signed one; its root knows nothing of it.
         let reason = match (error.is_connect(), error.source()) {
@@ -230,16 +319,16 @@ impl Host {
     pub(super) fn location(&self, from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let target = location.and_then(|location| from.join(location).ok());
-        let mut target = target.ok_or_else(|| self.failed("redirects to nowhere"))?;
+        let mut target = target.ok_or_else(|| self.unexpected("it redirects to nowhere"))?;
         let is_downgrade = from.scheme() == "https" && target.scheme() != "https";
         if is_downgrade || !matches!(target.scheme(), "http" | "https") {
-            return Err(self.failed("redirects to something other than https"));
+            return Err(self.unexpected("it redirects to something other than https"));
         }
         // Credentials in a URL become a header; we send none that the upstream made up.
         let stripped = target
             .set_username("")
             .and_then(|()| target.set_password(None));
-        stripped.map_err(|()| self.failed("redirects to nowhere"))?;
+        stripped.map_err(|()| self.unexpected("it redirects to nowhere"))?;
         target.set_fragment(None);
         Ok(target)
     }
@@ -281,10 +370,22 @@ pub(super) fn request(
     if let Some(grant) = grant {
         request = request.header(AUTHORIZATION, grant.header.clone());
     }
-    if ask.offset == 0 {
-        return request;
+    match ask.part {
+        Part::Whole | Part::From(0) => request,
+        Part::From(offset) => request.header(RANGE, format!("bytes={offset}-")),
+        Part::FirstByte => request.header(RANGE, "bytes=0-0"),
     }
-    request.header(RANGE, format!("bytes={}-", ask.offset))
+}
+
+/// The middle of the time that is left until `deadline`.
+pub(super) fn halfway_to(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
+}
+
+/// Tells whether an answer ends a pause that was asked for earlier: a 5xx without `Retry-After` says nothing of it.
+fn says_whether_to_wait(response: &Response) -> bool {
+    !response.status().is_server_error() || response.headers().contains_key(RETRY_AFTER)
 }
 
 pub(super) fn is_redirect(status: StatusCode) -> bool {

@@ -105,9 +105,17 @@ impl Host {
         })
     }
 
-    /// An error that may go away.
+    /// Makes the error of an upstream that could not be asked, which may go away.
     pub(super) fn failed(&self, reason: impl Into<String>) -> Error {
         Error::Failed {
+            host: self.name.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Makes the error of an upstream whose answer cannot be used.
+    pub(super) fn unexpected(&self, reason: impl Into<String>) -> Error {
+        Error::Unexpected {
             host: self.name.clone(),
             reason: reason.into(),
         }

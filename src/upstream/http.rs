@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap};
-use http::{HeaderValue, Method};
-use tokio::time::Instant;
+use http::{HeaderValue, Method, StatusCode};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::config::{BuildError, Config};
-use super::exchange::{Answer, Ask};
+use super::exchange::{Answer, Ask, Part, halfway_to};
 use super::host::Host;
 use super::observer::{Observer, outcome};
 use super::status::{self, Kind};
@@ -80,7 +80,7 @@ impl HttpUpstream {
             host: host.to_owned(),
             reason: "no answer in time".to_owned(),
         };
-        let result = tokio::time::timeout_at(deadline, call)
+        let result = timeout_at(deadline, call)
             .await
             .unwrap_or_else(|_elapsed| Err(late()));
         let outcome = result.as_ref().map_or_else(outcome, |_| "ok");
@@ -182,9 +182,10 @@ impl Upstream for HttpUpstream {
     ) -> Result<FetchedBlob, Error> {
         let call = async {
             let host = self.host(repository)?;
-            let ask = blob_ask(host, Method::GET, repository, digest, offset, purpose)?;
+            let part = Part::From(offset);
+            let ask = blob_ask(host, Method::GET, repository, digest, part, purpose)?;
             let answer = host.ask(&ask, deadline).await?;
-            let answer = status::check(&host.name, Kind::Content, answer).await?;
+            let answer = status::check(&host.name, Kind::Blob, answer).await?;
             // The body takes as long as its reader: the place in the lane is for those who wait for headers.
             let Answer { response, permit } = answer;
             drop(permit);
@@ -210,7 +211,7 @@ impl Upstream for HttpUpstream {
     ) -> Result<Bytes, Error> {
         let call = async {
             let host = self.host(repository)?;
-            let ask = blob_ask(host, Method::GET, repository, digest, 0, purpose)?;
+            let ask = blob_ask(host, Method::GET, repository, digest, Part::Whole, purpose)?;
             let answer = host.ask(&ask, deadline).await?;
             let answer = status::check(&host.name, Kind::Content, answer).await?;
             let bytes = self.read(host, answer, limit_bytes).await?;
@@ -220,18 +221,36 @@ impl Upstream for HttpUpstream {
         self.observed(repository, purpose, deadline, call).await
     }
 
-    async fn head_blob(
+    async fn confirm_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         deadline: Instant,
-    ) -> Result<Option<u64>, Error> {
+    ) -> Result<(), Error> {
         let call = async {
             let host = self.host(repository)?;
-            let ask = blob_ask(host, Method::HEAD, repository, digest, 0, Purpose::Blob)?;
-            let answer = host.ask(&ask, deadline).await?;
-            let answer = status::check(&host.name, Kind::Content, answer).await?;
-            Ok(body::content_length(answer.response.headers()))
+            let ask =
+                |method, part| blob_ask(host, method, repository, digest, part, Purpose::Blob);
+            let heading = async {
+                let answer = host.ask(&ask(Method::HEAD, Part::Whole)?, deadline).await?;
+                status::check(&host.name, Kind::Content, answer).await
+            };
+            match timeout_at(halfway_to(deadline), heading).await {
+                Ok(Ok(_answer)) => return Ok(()),
+                Ok(Err(throttled @ Error::Throttled { .. })) => return Err(throttled),
+                Ok(Err(_)) | Err(_) => {}
+            }
+            let answer = host
+                .ask(&ask(Method::GET, Part::FirstByte)?, deadline)
+                .await?;
+            // Only an empty blob has no first byte (RFC 9110 §15.5.17).
+            let has_no_byte = answer.response.status() == StatusCode::RANGE_NOT_SATISFIABLE;
+            if has_no_byte && digest.matches(&[]) {
+                return Ok(());
+            }
+            let answer = status::check(&host.name, Kind::Blob, answer).await?;
+            body::drain(answer.response).await;
+            Ok(())
         };
         self.observed(repository, Purpose::Blob, deadline, call)
             .await
@@ -314,12 +333,12 @@ fn blob_ask<'ask>(
     method: Method,
     repository: &'ask RepositoryName,
     digest: &Digest,
-    offset: u64,
+    part: Part,
     purpose: Purpose,
 ) -> Result<Ask<'ask>, Error> {
     let url = url(host, repository, &format!("blobs/{digest}"))?;
     Ok(Ask {
-        offset,
+        part,
         ..ask(method, url, repository, ACCEPT_ANY, purpose)
     })
 }
@@ -335,7 +354,7 @@ fn ask<'ask>(
         method,
         url,
         accept,
-        offset: 0,
+        part: Part::Whole,
         repository: repository.repository(),
         purpose,
     }

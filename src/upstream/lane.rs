@@ -23,12 +23,23 @@ pub(super) struct Lanes {
 #[derive(Debug)]
 struct Lane {
     kept: Arc<Semaphore>,
-    paused_until: Mutex<Option<Instant>>,
+    pause: Mutex<Option<Pause>>,
+}
+
+/// The time in which an upstream wants no requests, and when one may pass to see whether that still holds.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    until: Instant,
+    probe_at: Instant,
 }
 
 /// The right to one request. Goes back when dropped.
 #[derive(Debug)]
-pub(super) struct Permit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(super) struct Permit {
+    #[expect(dead_code, reason = "held for its drop")]
+    slot: OwnedSemaphorePermit,
+    is_probe: bool,
+}
 
 /// There is no asking before the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +53,9 @@ const PURPOSES: usize = 6;
 /// No upstream stops us for longer, whatever it says: an absurd `Retry-After` must not outlive the incident.
 const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// One request passes a pause in this time. Registries ask for minutes and are well again after seconds.
+const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+
 impl Lanes {
     /// Lanes for at most `requests_max` requests at once; at least one per purpose.
     pub(super) fn new(requests_max: usize) -> Self {
@@ -50,13 +64,13 @@ impl Lanes {
         Self {
             lanes: std::array::from_fn(|_| Lane {
                 kept: Arc::new(Semaphore::new(kept)),
-                paused_until: Mutex::new(None),
+                pause: Mutex::new(None),
             }),
             shared: Arc::new(Semaphore::new(shared)),
         }
     }
 
-    /// Waits until a request may be made.
+    /// Waits until a request may be made. During a pause, one in [`PROBE_INTERVAL`] may be made all the same.
     ///
     /// # Errors
     /// At once when a pause lasts beyond `deadline`; at `deadline` when the budget is still used up.
@@ -69,19 +83,28 @@ impl Lanes {
                 permit = Arc::clone(&self.shared).acquire_owned() => permit,
             }
         };
-        lane.wait(deadline).await?;
-        let permit = tokio::time::timeout_at(deadline, acquire).await;
-        match permit {
-            Ok(Ok(permit)) => Ok(Permit(permit)),
+        let is_probe = lane.wait(deadline).await?;
+        let slot = tokio::time::timeout_at(deadline, acquire).await;
+        match slot {
+            Ok(Ok(slot)) => Ok(Permit { slot, is_probe }),
             Ok(Err(_)) | Err(_) => Err(Busy { retry_after: None }),
         }
     }
 
     /// The upstream wants no requests of this purpose for `duration`.
     pub(super) fn pause(&self, purpose: Purpose, duration: Duration) {
-        let until = Instant::now() + duration.min(PAUSE_MAX);
-        let mut paused_until = self.lane(purpose).lock();
-        *paused_until = Some(paused_until.map_or(until, |earlier| earlier.max(until)));
+        let now = Instant::now();
+        let until = now + duration.min(PAUSE_MAX);
+        let mut pause = self.lane(purpose).lock();
+        *pause = Some(Pause {
+            until: pause.map_or(until, |earlier| earlier.until.max(until)),
+            probe_at: now + PROBE_INTERVAL,
+        });
+    }
+
+    /// Ends a pause, because a probe was answered.
+    pub(super) fn lift(&self, purpose: Purpose) {
+        *self.lane(purpose).lock() = None;
     }
 
     fn lane(&self, purpose: Purpose) -> &Lane {
@@ -97,26 +120,40 @@ impl Lanes {
     }
 }
 
+impl Permit {
+    /// Tells whether the request passes a pause, so that its answer says whether the pause still holds.
+    pub(super) fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+}
+
 impl Lane {
-    async fn wait(&self, deadline: Instant) -> Result<(), Busy> {
+    /// Waits for the end of a pause. Returns true for the one request that passes it as a probe.
+    async fn wait(&self, deadline: Instant) -> Result<bool, Busy> {
         loop {
             let now = Instant::now();
-            let Some(until) = self.lock().filter(|until| *until > now) else {
-                return Ok(());
+            let until = {
+                let mut pause = self.lock();
+                let Some(pause) = pause.as_mut().filter(|pause| pause.until > now) else {
+                    return Ok(false);
+                };
+                if pause.probe_at <= now {
+                    pause.probe_at = now + PROBE_INTERVAL;
+                    return Ok(true);
+                }
+                if pause.until >= deadline {
+                    return Err(Busy {
+                        retry_after: Some(pause.until - now),
+                    });
+                }
+                pause.until
             };
-            if until >= deadline {
-                return Err(Busy {
-                    retry_after: Some(until - now),
-                });
-            }
             tokio::time::sleep_until(until).await;
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.paused_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Pause>> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,6 +190,25 @@ mod tests {
         assert!(lanes.enter(Purpose::Tags, after(2)).await.is_err());
         lanes.pause(Purpose::Blob, Duration::MAX);
         assert!(lanes.enter(Purpose::Blob, after(16 * 60)).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_probe_passes_a_long_pause_every_thirty_seconds() {
+        let lanes = Lanes::new(64);
+        lanes.pause(Purpose::Manifest, Duration::from_secs(600));
+        for _ in 0..3 {
+            tokio::time::advance(Duration::from_secs(29)).await;
+            lanes.enter(Purpose::Manifest, after(10)).await.unwrap_err();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let probe = lanes.enter(Purpose::Manifest, after(10)).await.unwrap();
+            assert!(probe.is_probe());
+            lanes.enter(Purpose::Manifest, after(10)).await.unwrap_err();
+        }
+        let other = lanes.enter(Purpose::Blob, after(10)).await.unwrap();
+        assert!(!other.is_probe());
+        lanes.lift(Purpose::Manifest);
+        let free = lanes.enter(Purpose::Manifest, after(10)).await.unwrap();
+        assert!(!free.is_probe());
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,6 +25,7 @@ pub fn outcome(error: &Error) -> &'static str {
         Error::Unsupported { .. } => "unsupported",
         Error::Throttled { .. } => "throttled",
         Error::Failed { .. } => "failed",
+        Error::Unexpected { .. } => "unexpected",
         Error::TooLarge { .. } => "too_large",
         Error::WrongDigest { .. } => "wrong_digest",
         Error::Truncated { .. } => "truncated",

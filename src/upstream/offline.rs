@@ -79,12 +79,12 @@ impl Upstream for Offline {
         Err(unasked(repository))
     }
 
-    async fn head_blob(
+    async fn confirm_blob(
         &self,
         repository: &RepositoryName,
         _digest: &Digest,
         _deadline: Instant,
-    ) -> Result<Option<u64>, Error> {
+    ) -> Result<(), Error> {
         Err(unasked(repository))
     }
 

@@ -30,7 +30,7 @@ impl Host {
             (&self.peer, Reach::Any)
         };
         clients::check_peer_url(url, reach, &self.own_address, &self.proxies)
-            .map_err(|error| Fault::definite(self.failed(error.to_string())))?;
+            .map_err(|error| Fault::definite(self.unexpected(error.to_string())))?;
         Ok(client)
     }
 
@@ -44,13 +44,17 @@ impl Host {
     ) -> Result<Response, Fault> {
         let client = self.peer_client(url)?;
         let Some(repository) = repository_of(url) else {
-            return self.send(client, request(client, ask, url, None)).await;
+            return self
+                .send_for(ask, client, request(client, ask, url, None))
+                .await;
         };
         let key = format!("{} {repository}", url.origin().ascii_serialization());
         let mut held = self.peer_grants.current(&key);
         loop {
             let grant = held.as_ref().map(|held| &*held.grant);
-            let response = self.send(client, request(client, ask, url, grant)).await?;
+            let response = self
+                .send_for(ask, client, request(client, ask, url, grant))
+                .await?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use tokio::time::{Instant, timeout_at};
 
-use super::exchange::Ask;
+use super::exchange::{Ask, Part};
 use super::http::HttpUpstream;
 use super::status::{self, Kind};
 use super::{Error, Purpose};
@@ -38,7 +38,7 @@ impl HttpUpstream {
             method: Method::GET,
             url,
             accept: "application/json",
-            offset: 0,
+            part: Part::Whole,
             repository: "",
             purpose: Purpose::Tags,
         };

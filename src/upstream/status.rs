@@ -10,12 +10,14 @@ use serde::Deserialize;
 use super::exchange::Answer;
 use super::{Error, body};
 
-/// What was asked for.
+/// The kind of thing that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Manifests and blobs, which every registry has.
+    /// A manifest, or the base of the API: every registry has them, and they come whole.
     Content,
-    /// The referrers API and lists, which some have not.
+    /// A blob, or a part of one.
+    Blob,
+    /// The referrers API and lists, which some registries lack.
     List,
 }
 
@@ -43,18 +45,20 @@ struct ErrorItem {
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 const ERROR_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// The answer if it carries what was asked for: 200, and 206 which [`range`] looks at.
+/// Returns the answer if it carries what was asked for: 200, and for a blob 206, which [`range`] looks at.
 ///
 /// # Errors
-/// For every other status, as the variants say.
+/// For every other status. Only 408, 425, 429 and 5xx mean that the upstream cannot be asked now (`Throttled`,
+/// `Failed`). Every other status is an answer, also one that nobody expects, so that nothing older is served in its
+/// place.
 pub(super) async fn check(host: &str, kind: Kind, answer: Answer) -> Result<Answer, Error> {
     let status = answer.response.status();
     let code = status.as_u16();
     let host = host.to_owned();
     match status {
         StatusCode::OK => Ok(answer),
-        StatusCode::PARTIAL_CONTENT if kind == Kind::Content => Ok(answer),
-        StatusCode::NOT_FOUND => {
+        StatusCode::PARTIAL_CONTENT if kind == Kind::Blob => Ok(answer),
+        StatusCode::NOT_FOUND | StatusCode::GONE => {
             let explanation =
                 body::read_some(answer.response, ERROR_BYTES_MAX, ERROR_TIME_MAX).await;
             Err(Error::NotFound {
@@ -73,17 +77,30 @@ pub(super) async fn check(host: &str, kind: Kind, answer: Answer) -> Result<Answ
         {
             Err(Error::Unsupported { host, status: code })
         }
-        _ => Err(Error::Failed {
+        StatusCode::TOO_MANY_REQUESTS => Err(Error::Throttled {
+            host,
+            retry_after: None,
+        }),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => Err(failed(host, code)),
+        status if status.is_server_error() => Err(failed(host, code)),
+        _ => Err(Error::Unexpected {
             host,
             reason: format!("status {code}"),
         }),
     }
 }
 
-/// Which bytes a 200 or 206 has, when those from `asked` on were asked for.
+fn failed(host: String, code: u16) -> Error {
+    Error::Failed {
+        host,
+        reason: format!("status {code}"),
+    }
+}
+
+/// Tells which bytes a 200 or 206 has, when those from `asked` on were asked for.
 ///
 /// # Errors
-/// `Failed` when a 206 does not start there or does not say where it starts.
+/// `Unexpected` when a 206 does not start there or does not say where it starts.
 pub(super) fn range(host: &str, response: &Response, asked: u64) -> Result<Range, Error> {
     let length = body::content_length(response.headers());
     if response.status() != StatusCode::PARTIAL_CONTENT {
@@ -101,7 +118,7 @@ pub(super) fn range(host: &str, response: &Response, asked: u64) -> Result<Range
         .and_then(parse_content_range)
         .filter(|(first, ..)| *first == asked && asked > 0);
     let Some((first, last, size)) = parsed else {
-        return Err(Error::Failed {
+        return Err(Error::Unexpected {
             host: host.to_owned(),
             reason: "a range that was not asked for".to_owned(),
         });

@@ -3,6 +3,7 @@
 mod authentication;
 mod bodies;
 mod connections;
+mod heads;
 mod pressure;
 mod redirects;
 mod server;
@@ -37,6 +38,7 @@ fn limits() -> Limits {
     Limits {
         connect_time_max: Duration::from_secs(2),
         header_time_max: Duration::from_secs(2),
+        blob_header_time_max: Duration::from_secs(2),
         body_idle_time_max: Duration::from_millis(500),
         ..Limits::default()
     }
@@ -122,6 +124,10 @@ async fn pull_for(
     upstream
         .manifest(&repository(server), &tag("v1"), purpose, soon())
         .await
+}
+
+fn is_unexpected(error: &Error, part: &str) -> bool {
+    matches!(error, Error::Unexpected { reason, .. } if reason.contains(part))
 }
 
 fn is_failed(error: &Error, part: &str) -> bool {

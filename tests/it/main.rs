@@ -35,6 +35,8 @@ mod failure_never_passes;
 #[cfg(test)]
 mod fake_registry;
 #[cfg(test)]
+mod heads;
+#[cfg(test)]
 mod image_validating_policy;
 #[cfg(test)]
 mod immunity;

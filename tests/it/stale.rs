@@ -124,7 +124,11 @@ async fn a_hung_upstream_delays_a_warm_tag_by_two_seconds_at_most() {
     tokio::time::sleep(Duration::from_millis(1200)).await;
     for fault in [
         Fault::Hang,
+        Fault::Status(408),
+        Fault::Status(425),
         Fault::Status(500),
+        Fault::Status(501),
+        Fault::Status(529),
         Fault::Throttled(1),
         Fault::Reset,
     ] {
@@ -143,7 +147,20 @@ async fn a_hung_upstream_delays_a_warm_tag_by_two_seconds_at_most() {
 
 #[tokio::test]
 async fn a_definite_answer_is_never_overruled_by_an_old_one() {
-    for (status, wanted) in [(401, 403), (403, 403), (404, 404)] {
+    for (status, wanted) in [
+        (401, 403),
+        (403, 403),
+        (404, 404),
+        (410, 404),
+        (400, 503),
+        (402, 503),
+        (405, 503),
+        (406, 503),
+        (409, 503),
+        (418, 503),
+        (451, 503),
+        (304, 503),
+    ] {
         let scene = Scene::with(|configuration, _| {
             configuration.set("freshness", json!({"tag_ttl": "0s"}))
         })

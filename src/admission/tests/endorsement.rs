@@ -246,7 +246,12 @@ async fn the_childs_own_signature_serves_where_a_parent_cannot_be_decided_about(
 
 #[tokio::test]
 async fn nothing_is_known_without_a_parent_that_cannot_be_read() {
-    for (gone, answer) in [(false, "unavailable"), (true, "unsigned")] {
+    for (trouble, answer) in [
+        (Some(Trouble::Unreachable), "unavailable"),
+        (Some(Trouble::Refusing), "unavailable"),
+        (Some(Trouble::Unusable), "unavailable"),
+        (None, "unsigned"),
+    ] {
         let (world, house) = (World::new(), House::new().await);
         let child = house.registry.push_image("a child");
         let index = house.registry.push_index(&[&child]);
@@ -254,14 +259,11 @@ async fn nothing_is_known_without_a_parent_that_cannot_be_read() {
         let process = house.process(enforcing(&world));
         assert_eq!(process.decide(&child).await, "unsigned");
         assert_eq!(process.decide(&index).await, "signature");
-        // The parent was evicted, and is either still at an upstream that does not answer, or no longer there.
+        // The parent was evicted, and its upstream either gives no usable answer or says that it is gone.
         house.store.remove(&index.digest).await.unwrap();
-        if gone {
-            house.registry.remove(&index);
-        } else {
-            house
-                .registry
-                .fail_at(&[Purpose::Manifest], Trouble::Unreachable);
+        match trouble {
+            None => house.registry.remove(&index),
+            Some(trouble) => house.registry.fail_at(&[Purpose::Manifest], trouble),
         }
         let process = house.process(enforcing(&world));
         assert_eq!(process.decide(&child).await, answer);

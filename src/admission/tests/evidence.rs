@@ -249,6 +249,7 @@ async fn old_evidence_serves_while_the_upstream_cannot_be_asked() {
         (Trouble::Unreachable, 7 * DAY + 1, "unavailable", false),
         // A refusal is an answer.
         (Trouble::Refusing, DAY, "unavailable", false),
+        (Trouble::Unusable, DAY, "unavailable", false),
     ] {
         let house = &house;
         house.registry.fail(trouble);

@@ -157,12 +157,12 @@ impl Upstream for Faulty {
         unimplemented!("blobs are not transferred here")
     }
 
-    async fn head_blob(
+    async fn confirm_blob(
         &self,
         _repository: &RepositoryName,
         _digest: &Digest,
         _deadline: Instant,
-    ) -> Result<Option<u64>, upstream::Error> {
+    ) -> Result<(), upstream::Error> {
         unimplemented!("blobs are not transferred here")
     }
 

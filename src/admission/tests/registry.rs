@@ -41,6 +41,8 @@ pub(super) enum Trouble {
     Unreachable,
     /// It refuses us.
     Refusing,
+    /// It answers with a status that says nothing.
+    Unusable,
 }
 
 #[derive(Debug, Default)]
@@ -226,6 +228,10 @@ impl Registry {
                 reason: "no connection".to_owned(),
             }),
             Some(Trouble::Refusing) => Err(upstream::Error::Denied { host, status: 403 }),
+            Some(Trouble::Unusable) => Err(upstream::Error::Unexpected {
+                host,
+                reason: "status 418".to_owned(),
+            }),
             None => look(&contents).ok_or(upstream::Error::NotFound {
                 host,
                 name_unknown: false,
@@ -319,12 +325,12 @@ impl Upstream for Registry {
         self.answer(purpose, |contents| contents.blobs.get(digest).cloned())
     }
 
-    async fn head_blob(
+    async fn confirm_blob(
         &self,
         _repository: &RepositoryName,
         _digest: &Digest,
         _deadline: Instant,
-    ) -> Result<Option<u64>, upstream::Error> {
+    ) -> Result<(), upstream::Error> {
         unimplemented!("blobs are not transferred here")
     }
 

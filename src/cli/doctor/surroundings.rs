@@ -105,7 +105,7 @@ fn refused(name: &str, error: &Error) -> Check {
             format!("look at `upstreams.{name}.credentials`"),
         ),
         Error::Throttled { .. } => (Outcome::Unknown, "try again later".to_owned()),
-        Error::NotFound { .. } | Error::Unsupported { .. } => (
+        Error::NotFound { .. } | Error::Unsupported { .. } | Error::Unexpected { .. } => (
             Outcome::Problem,
             format!("this is no registry; look at `upstreams.{name}.endpoint`"),
         ),

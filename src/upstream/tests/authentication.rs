@@ -308,7 +308,7 @@ async fn token_host_may_redirect_within_itself() {
         .await;
         match pull(&upstream_with(&server, basic()), &server).await {
             Ok(_) => assert_eq!(expected, "ok"),
-            Err(error) => assert!(is_failed(&error, expected), "{expected}: {error:?}"),
+            Err(error) => assert!(is_unexpected(&error, expected), "{expected}: {error:?}"),
         }
         assert!(server.seen_at("/token").len() <= 6);
     }
@@ -337,7 +337,7 @@ async fn refresh_token_follows_only_redirects_that_keep_the_method() {
         let upstream = upstream_with(&server, Credentials::DockerConfig { path: Some(path) });
         match pull(&upstream, &server).await {
             Ok(_) => assert_eq!(expected, "ok", "{status}"),
-            Err(error) => assert!(is_failed(&error, expected), "{status}: {error:?}"),
+            Err(error) => assert!(is_unexpected(&error, expected), "{status}: {error:?}"),
         }
     }
 }
@@ -442,7 +442,7 @@ async fn credentials_do_not_follow_a_foreign_realm() {
     let error = pull(&upstream_with(&server, basic()), &server)
         .await
         .unwrap_err();
-    assert!(is_failed(&error, "token_hosts"), "{error:?}");
+    assert!(is_unexpected(&error, "token_hosts"), "{error:?}");
     assert!(foreign.seen().is_empty());
 
     // Anonymously there is nothing to lose, and both are on loopback.
@@ -470,7 +470,7 @@ async fn a_realm_without_tls_is_for_plain_upstreams_only() {
     };
     let upstream = build(&server.host(), config, limits()).unwrap();
     let error = pull(&upstream, &server).await.unwrap_err();
-    assert!(is_failed(&error, "not https"), "{error:?}");
+    assert!(is_unexpected(&error, "not https"), "{error:?}");
     assert!(foreign.seen().is_empty());
 }
 
@@ -484,7 +484,7 @@ async fn a_stranger_realm_at_an_inner_address_is_not_asked() {
         let server = Server::start(move |_| Reply::challenge(realm)).await;
         let error = pull(&upstream(&server), &server).await.unwrap_err();
         assert!(
-            is_failed(&error, "may not send us to"),
+            is_unexpected(&error, "may not send us to"),
             "{realm}: {error:?}"
         );
     }

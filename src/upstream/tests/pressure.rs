@@ -312,3 +312,108 @@ async fn blobs_under_way_do_not_use_up_the_budget() {
     }
     assert_eq!(under_way.len(), 3);
 }
+
+/// Lets the time of an upstream pass without waiting for it.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_probe_that_is_answered_lifts_a_long_pause() {
+    let server = counting(|request| match request {
+        0 => Reply::status(429).with("Retry-After", "600"),
+        1 => Reply::status(502),
+        // An answer is an answer: what matters is that the upstream takes requests again.
+        2 => Reply::status(404),
+        _ => Reply::ok("{}"),
+    })
+    .await;
+    let limits = Limits {
+        upstream_attempts_max: 1,
+        ..limits()
+    };
+    let anonymous = plain(credentials::Credentials::Anonymous);
+    let upstream = build(&server.host(), anonymous, limits).unwrap();
+    let throttled = |error: Error| matches!(error, Error::Throttled { .. });
+    assert!(throttled(pull(&upstream, &server).await.unwrap_err()));
+    assert!(throttled(pull(&upstream, &server).await.unwrap_err()));
+    assert_eq!(server.seen().len(), 1, "the pause holds");
+    // A probe that fails lifts nothing.
+    pass(Duration::from_secs(31)).await;
+    assert!(is_failed(
+        &pull(&upstream, &server).await.unwrap_err(),
+        "502"
+    ));
+    assert!(throttled(pull(&upstream, &server).await.unwrap_err()));
+    assert_eq!(server.seen().len(), 2);
+    pass(Duration::from_secs(31)).await;
+    let absent = pull(&upstream, &server).await.unwrap_err();
+    assert!(matches!(absent, Error::NotFound { .. }), "{absent:?}");
+    pull(&upstream, &server).await.unwrap();
+    pull(&upstream, &server).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_probe_that_is_throttled_again_begins_the_pause_it_is_told() {
+    let server = counting(|request| match request {
+        0 => Reply::status(429).with("Retry-After", "600"),
+        1 => Reply::status(429).with("Retry-After", "60"),
+        _ => Reply::ok("{}"),
+    })
+    .await;
+    let upstream = upstream(&server);
+    pull(&upstream, &server).await.unwrap_err();
+    pass(Duration::from_secs(31)).await;
+    pull(&upstream, &server).await.unwrap_err();
+    assert_eq!(server.seen().len(), 2);
+    pass(Duration::from_secs(20)).await;
+    pull(&upstream, &server).await.unwrap_err();
+    assert_eq!(server.seen().len(), 2, "the pause holds");
+    pass(Duration::from_secs(41)).await;
+    pull(&upstream, &server).await.unwrap();
+    pull(&upstream, &server).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_is_late_is_waited_for_beside_a_second_request() {
+    let limits = Limits {
+        header_time_max: Duration::from_millis(400),
+        blob_header_time_max: Duration::from_secs(5),
+        upstream_attempts_max: 1,
+        ..limits()
+    };
+    let late = Duration::from_millis(600);
+    for (first, expected) in [
+        (Reply::ok("x").after(late), 550),
+        (Reply::Stall(Vec::new()), 950),
+    ] {
+        let server = counting(move |request| {
+            if request == 0 {
+                first.clone()
+            } else {
+                Reply::ok("x").after(late)
+            }
+        })
+        .await;
+        let anonymous = plain(credentials::Credentials::Anonymous);
+        let upstream = build(&server.host(), anonymous, limits.clone()).unwrap();
+        let started = Instant::now();
+        let digest = Digest::sha256(b"x");
+        let repository = repository(&server);
+        let blob = upstream.blob(&repository, &digest, 0, Purpose::Blob, soon());
+        blob.await.unwrap();
+        assert!(started.elapsed() >= Duration::from_millis(expected));
+        assert!(started.elapsed() < Duration::from_secs(3));
+        assert_eq!(server.seen().len(), 2);
+        // A manifest has twice the usual time.
+        pull(&upstream, &server).await.unwrap();
+        assert_eq!(server.seen().len(), 4);
+    }
+    let server = Server::start(|_| Reply::ok("x").after(Duration::from_millis(1500))).await;
+    let anonymous = plain(credentials::Credentials::Anonymous);
+    let upstream = build(&server.host(), anonymous, limits).unwrap();
+    let error = pull(&upstream, &server).await.unwrap_err();
+    assert!(is_failed(&error, "in time"), "{error:?}");
+}

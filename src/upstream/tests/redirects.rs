@@ -90,7 +90,7 @@ async fn a_user_in_a_location_is_not_sent() {
 async fn redirects_end() {
     let server = Server::start(|_| Reply::redirect("/again")).await;
     let error = blob(&upstream(&server), &server, 0).await.unwrap_err();
-    assert!(is_failed(&error, "too often"), "{error:?}");
+    assert!(is_unexpected(&error, "too often"), "{error:?}");
     assert_eq!(
         server.seen().len(),
         6,
@@ -108,11 +108,14 @@ async fn leads_nowhere_else_than_http() {
     ] {
         let server = Server::start(move |_| Reply::redirect(location)).await;
         let error = blob(&upstream(&server), &server, 0).await.unwrap_err();
-        assert!(is_failed(&error, "redirects to"), "{location}: {error:?}");
+        assert!(
+            is_unexpected(&error, "redirects to"),
+            "{location}: {error:?}"
+        );
     }
     let server = Server::start(|_| Reply::status(307)).await;
     let error = blob(&upstream(&server), &server, 0).await.unwrap_err();
-    assert!(is_failed(&error, "redirects to nowhere"), "{error:?}");
+    assert!(is_unexpected(&error, "redirects to nowhere"), "{error:?}");
 }
 
 #[tokio::test]
@@ -131,7 +134,7 @@ async fn https_never_leads_to_http() {
     };
     let upstream = build(&server.host(), config, limits()).unwrap();
     let error = blob(&upstream, &server, 0).await.unwrap_err();
-    assert!(is_failed(&error, "other than https"), "{error:?}");
+    assert!(is_unexpected(&error, "other than https"), "{error:?}");
     assert!(storage.seen().is_empty());
 }
 
@@ -151,7 +154,7 @@ async fn an_upstream_on_loopback_does_not_send_us_to_other_inner_networks() {
         let started = Instant::now();
         let error = blob(&upstream(&server), &server, 0).await.unwrap_err();
         assert!(
-            is_failed(&error, "may not send us to"),
+            is_unexpected(&error, "may not send us to"),
             "{address}: {error:?}"
         );
         assert!(
@@ -186,7 +189,7 @@ async fn an_outer_upstream_does_not_send_us_inside() {
             .blob(&repository, &digest, 0, Purpose::Blob, soon())
             .await
             .unwrap_err();
-        assert!(is_failed(&error, "may not send us to"), "{error:?}");
+        assert!(is_unexpected(&error, "may not send us to"), "{error:?}");
         assert_eq!(proxy.seen().len(), 1);
     }
     assert!(inner.seen().is_empty());
@@ -240,7 +243,7 @@ async fn an_upstream_does_not_send_us_to_the_machine_of_the_proxy() {
         .blob(&repository, &digest, 0, Purpose::Blob, soon())
         .await
         .unwrap_err();
-    assert!(is_failed(&error, "may not send us to"), "{error:?}");
+    assert!(is_unexpected(&error, "may not send us to"), "{error:?}");
     assert_eq!((proxy.seen().len(), inner.seen().len()), (1, 0));
 }
 
@@ -385,7 +388,7 @@ async fn realm_of_a_registry_behind_a_redirect_may_not_lead_inside() {
             .await
             .unwrap_err();
         assert!(
-            is_failed(&error, "may not send us to") || is_failed(&error, "token realm"),
+            is_unexpected(&error, "may not send us to") || is_unexpected(&error, "token realm"),
             "{realm}: {error:?}"
         );
         assert!(started.elapsed() < Duration::from_secs(1), "{realm}");
@@ -467,7 +470,7 @@ async fn listed_redirect_host_may_have_an_inner_address() {
             Ok(bytes) => assert!(expected && bytes == LAYER, "{listed}"),
             Err(error) => {
                 assert!(
-                    !expected && is_failed(&error, "may not send us to"),
+                    !expected && is_unexpected(&error, "may not send us to"),
                     "{listed}: {error:?}"
                 );
                 assert!(inner.seen().is_empty(), "{listed}");

@@ -12,17 +12,30 @@ async fn statuses_of_content() {
         (404, "not_found", 1),
         (401, "denied", 1),
         (403, "denied", 1),
-        (400, "failed", 1),
-        (405, "failed", 1),
-        (410, "failed", 1),
-        (416, "failed", 1),
-        (204, "failed", 1),
-        (304, "failed", 1),
+        (410, "not_found", 1),
+        (400, "unexpected", 1),
+        (402, "unexpected", 1),
+        (405, "unexpected", 1),
+        (406, "unexpected", 1),
+        (409, "unexpected", 1),
+        (416, "unexpected", 1),
+        (418, "unexpected", 1),
+        (451, "unexpected", 1),
+        (203, "unexpected", 1),
+        (204, "unexpected", 1),
+        (206, "unexpected", 1),
+        (300, "unexpected", 1),
+        (304, "unexpected", 1),
+        (408, "failed", 2),
+        (425, "failed", 2),
         (500, "failed", 2),
         (501, "failed", 1),
         (502, "failed", 2),
         (503, "failed", 2),
         (504, "failed", 2),
+        (505, "failed", 1),
+        (521, "failed", 2),
+        (529, "failed", 2),
     ] {
         let server = with_status(status).await;
         let limits = Limits {
@@ -37,6 +50,7 @@ async fn statuses_of_content() {
         .unwrap();
         let error = pull(&upstream, &server).await.unwrap_err();
         assert_eq!(observer::outcome(&error), expected, "{status}");
+        assert_eq!(error.is_transient(), expected == "failed", "{status}");
         assert_eq!(server.seen().len(), requests, "{status}");
     }
 }
@@ -59,8 +73,11 @@ async fn lists_and_referrers_may_be_unsupported() {
         (406, "unsupported"),
         (501, "unsupported"),
         (404, "not_found"),
-        (206, "failed"),
-        (410, "failed"),
+        (410, "not_found"),
+        (206, "unexpected"),
+        (409, "unexpected"),
+        (425, "failed"),
+        (520, "failed"),
     ] {
         let server = with_status(status).await;
         let upstream = upstream(&server);
@@ -231,12 +248,12 @@ async fn the_observer_hears_how_calls_ended() {
         .await
         .unwrap();
     upstream
-        .head_blob(&repository(&server), &Digest::sha256(b""), soon())
+        .head_manifest(&repository(&server), &tag("v1"), Purpose::Manifest, soon())
         .await
         .unwrap_err();
     let expected = [
         (server.host(), Purpose::CosignTag, "ok"),
-        (server.host(), Purpose::Blob, "not_found"),
+        (server.host(), Purpose::Manifest, "not_found"),
     ];
     assert_eq!(*outcomes.0.lock().unwrap(), expected);
 }

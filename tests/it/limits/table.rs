@@ -96,6 +96,11 @@ const CROSSED: &[(&str, &str, &str)] = &[
     ),
     ("header_time_max", "tests/it/limits/times.rs", "of_headers"),
     (
+        "blob_header_time_max",
+        "tests/it/transfers.rs",
+        "the_headers_of_a_blob_are_waited_for_no_longer_than_the_limit",
+    ),
+    (
         "body_idle_time_max",
         "tests/it/limits/times.rs",
         "without_a_byte_of_a_body",

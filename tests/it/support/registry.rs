@@ -311,9 +311,22 @@ impl FakeRegistry {
 
     // What it does wrong.
 
-    /// From now on, requests whose `METHOD path` matches the expression end like this.
+    /// From now on, requests whose `METHOD path` matches the expression end like this. An expression that begins with
+    /// `^HEAD` or `^GET` makes the two differ.
     pub(crate) fn fault(&self, expression: &str, fault: Fault) {
         self.add_rule(expression, fault, usize::MAX);
+    }
+
+    /// The `Range` of every `GET` whose path contains `part`, in order; empty where there is none.
+    pub(crate) fn ranges(&self, part: &str) -> Vec<String> {
+        let requests = self.requests().into_iter();
+        requests
+            .filter(|request| request.method == "GET" && request.path.contains(part))
+            .map(|request| match request.headers.get("range") {
+                Some(range) => range.to_str().unwrap().to_owned(),
+                None => String::new(),
+            })
+            .collect()
     }
 
     /// The next `count` requests that match end like this.

@@ -37,8 +37,12 @@ pub(crate) enum Fault {
     },
     /// A redirect to the same path and query at this origin.
     RedirectTo(String),
-    /// The right bytes with this header.
+    /// The right bytes with this header, in the place of the right one.
     Header(&'static str, &'static str),
+    /// The right answer without this header.
+    Without(&'static str),
+    /// 307 to this address.
+    Redirect(String),
     /// The right bytes, with a length announced that they do not have.
     Announce(usize),
     /// The right bytes of no announced length.
@@ -116,6 +120,8 @@ impl Fault {
             | Self::Answer { .. }
             | Self::RedirectTo(_)
             | Self::Header(..)
+            | Self::Without(_)
+            | Self::Redirect(_)
             | Self::Announce(_)
             | Self::Chunked
             | Self::ContentType(_) => stream::iter([Ok(bytes)]).boxed(),

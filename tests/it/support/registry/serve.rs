@@ -126,6 +126,7 @@ async fn answer(
             let path = request.uri().path_and_query().unwrap();
             redirect(format!("{origin}{path}"))
         }
+        Some(Fault::Redirect(location)) => redirect(location.clone()),
         Some(Fault::Throttled(seconds)) => {
             let mut plain = error(429, "TOOMANYREQUESTS");
             plain.headers.push(("Retry-After", seconds.to_string()));
@@ -144,7 +145,13 @@ fn response(mut plain: Plain, fault: Option<&Fault>, is_head: bool) -> Response<
         plain.headers.retain(|(name, _)| *name != "Content-Type");
         plain.headers.push(("Content-Type", (*other).to_owned()));
     }
+    if let Some(Fault::Without(unwanted)) = fault {
+        plain
+            .headers
+            .retain(|(name, _)| !name.eq_ignore_ascii_case(unwanted));
+    }
     if let Some(Fault::Header(name, value)) = fault {
+        plain.headers.retain(|(other, _)| other != name);
         plain.headers.push((*name, (*value).to_owned()));
     }
     let mut response = Response::builder().status(plain.status);
