@@ -2,7 +2,8 @@
 //!
 //! Layout: `content/<algorithm>/<first two hex>/<hex>`, and `incoming/` for what is not yet known to be right. A file
 //! gets its final name only after its bytes had the digest and were synced, so whatever has a final name was whole
-//! (a kill at any point leaves at most files in `incoming/`, which the next start removes). Directories are not synced:
+//! (a kill at any point leaves at most files in `incoming/`, which the next start removes). The beginnings of content
+//! whose transfers broke off stay in `incoming/` for a while, so that the next transfer goes on with them. Directories are not synced:
 //! a name that a power failure takes with it is a copy to fetch again, and syncing it would double the cost of each of
 //! the small files that a cold pull stores.
 //!
@@ -12,6 +13,7 @@
 mod blob;
 mod eviction;
 mod files;
+mod partials;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 
-use crate::oci::Digest;
+use crate::oci::{Digest, RepositoryName};
 
 pub use blob::StoredBlob;
 pub use transfer::{Begin, Filling, Transfer, TransferError};
@@ -30,6 +32,7 @@ pub use transfer::{Begin, Filling, Transfer, TransferError};
 use blob::Buffers;
 use eviction::Index;
 use files::Files;
+use partials::Partials;
 use transfer::Transfers;
 
 /// The content store. Cheap to clone.
@@ -44,6 +47,7 @@ struct Shared {
     files: Files,
     index: Index,
     transfers: Transfers,
+    partials: Partials,
     buffers: Arc<Buffers>,
 }
 
@@ -70,7 +74,8 @@ pub enum Error {
 /// How full the store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// The bytes of stored content. Below the truth while existing files are still being counted after the start.
+    /// The bytes of stored content and of what is kept of transfers that broke off. Below the truth while existing files
+    /// are still being counted after the start.
     pub bytes: u64,
     /// The number of stored files.
     pub files: u64,
@@ -100,6 +105,7 @@ impl Store {
                 files,
                 index: Index::new(capacity_bytes),
                 transfers: Transfers::default(),
+                partials: Partials::new(capacity_bytes),
                 buffers: Arc::default(),
             }),
         };
@@ -121,6 +127,7 @@ impl Store {
                 files,
                 index: Index::new(u64::MAX),
                 transfers: Transfers::default(),
+                partials: Partials::new(0),
                 buffers: Arc::default(),
             }),
         })
@@ -184,12 +191,19 @@ impl Store {
     /// joined is of the size its leader said, see [`Transfer::size`].
     ///
     /// Content that was stored between the caller's [`Store::open_blob`] and this call is followed as a transfer that
-    /// is already complete.
+    /// is already complete. A transfer for the same repository that was suspended ([`Filling::suspend`]) goes on where it
+    /// stopped; [`Filling::offset`] tells where. Its readers get nothing before the first new byte has arrived, because
+    /// until then the upstream has not shown that it still gives the content.
     ///
     /// # Errors
     /// The file system's refusal.
-    pub async fn begin(&self, digest: &Digest, size: u64) -> Result<Begin, Error> {
-        transfer::begin(&self.shared, digest, size).await
+    pub async fn begin(
+        &self,
+        digest: &Digest,
+        size: u64,
+        repository: &RepositoryName,
+    ) -> Result<Begin, Error> {
+        transfer::begin(&self.shared, digest, size, repository).await
     }
 
     /// The transfer of `digest` under way, if any.
@@ -204,7 +218,7 @@ impl Store {
         let index = &self.shared.index;
         let (bytes, files) = index.stored();
         Usage {
-            bytes,
+            bytes: bytes.saturating_add(self.shared.partials.bytes()),
             files,
             capacity_bytes: index.capacity_bytes(),
             evicted: index.evicted(),
@@ -295,7 +309,8 @@ impl Shared {
     /// Evicts while the store is above its capacity. A file that cannot be removed stays and is only reported: the
     /// content that was just stored is fine.
     fn make_room(&self) {
-        for digest in self.index.victims(|digest| self.transfers.contains(digest)) {
+        let is_exempt = |digest: &Digest| self.transfers.contains(digest);
+        for digest in self.index.victims(self.partials.bytes(), is_exempt) {
             match self.remove(&digest) {
                 Ok(()) => self.index.count_eviction(),
                 Err(error) => {

@@ -150,6 +150,7 @@ impl Pull {
         subject: &Subject,
         size_only: bool,
     ) -> Result<ServedBlob, Trouble> {
+        let deadline = Instant::now() + self.inner.limits.decision_time_max;
         if self.is_confirmed(subject).await?
             && let Some(served) = self.at_hand(grant.clone(), subject).await?
         {
@@ -157,7 +158,6 @@ impl Pull {
         }
         // Bytes that another repository brought here are served only after this one's upstream says it has them too.
         if self.inner.store.open_blob(&subject.digest).await?.is_some() {
-            let deadline = Instant::now() + self.inner.limits.decision_time_max;
             self.inner
                 .upstream
                 .confirm_blob(&subject.repository, &subject.digest, deadline)
@@ -168,7 +168,6 @@ impl Pull {
             }
         }
         if size_only {
-            let deadline = Instant::now() + self.inner.limits.decision_time_max;
             self.inner
                 .upstream
                 .confirm_blob(&subject.repository, &subject.digest, deadline)
@@ -181,7 +180,7 @@ impl Pull {
                 cache: CacheState::Upstream,
             });
         }
-        self.transfer(grant, subject, true).await
+        self.transfer(grant, subject, deadline, true).await
     }
 
     /// The bytes from memory or disk.
@@ -226,16 +225,19 @@ impl Pull {
     }
 
     /// Joins the transfer of the blob, or begins it. Returns once its first byte may be sent, so that until then every
-    /// failure still has its status.
+    /// failure still has its status. The transfer goes on after `deadline`, so that the next request finds more of
+    /// it.
     async fn transfer(
         &self,
         grant: Admitted<Arc<BlobGrant>>,
         subject: &Subject,
+        deadline: Instant,
         retry: bool,
     ) -> Result<ServedBlob, Trouble> {
         let size = grant.content().descriptor().size;
-        let deadline = Instant::now() + self.inner.limits.decision_time_max;
-        let (transfer, leads) = match self.inner.store.begin(&subject.digest, size).await? {
+        let Subject { repository, digest } = subject;
+        let begun = self.inner.store.begin(digest, size, repository).await?;
+        let (transfer, leads) = match begun {
             Begin::Lead(filling, transfer) => {
                 let leading = self.lead(subject);
                 self.inner.tasks.spawn(super::fill::run(
@@ -256,7 +258,7 @@ impl Pull {
             Ok(Ok(())) => {}
             // Another repository's upstream failed its transfer: that says nothing about this one's.
             Ok(Err(TransferError::Upstream(_) | TransferError::WrongDigest)) if !leads && retry => {
-                return Box::pin(self.transfer(grant, subject, false)).await;
+                return Box::pin(self.transfer(grant, subject, deadline, false)).await;
             }
             Ok(Err(error)) => return Err(error.into()),
             Err(_elapsed) => {

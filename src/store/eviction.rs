@@ -97,10 +97,15 @@ impl Index {
         }
     }
 
-    /// What to evict so that the rest fits: least recently used first, nothing that `is_exempt`, and content used
-    /// within the grace time only when all else does not suffice.
-    pub(super) fn victims(&self, is_exempt: impl Fn(&Digest) -> bool) -> Vec<Digest> {
+    /// What to evict so that the rest fits, with `partial_bytes` that lie beside it: least recently used first, nothing
+    /// that `is_exempt`, and content used within the grace time only when all else does not suffice.
+    pub(super) fn victims(
+        &self,
+        partial_bytes: u64,
+        is_exempt: impl Fn(&Digest) -> bool,
+    ) -> Vec<Digest> {
         let stored = self.stored_bytes.load(Ordering::Relaxed);
+        let stored = stored.saturating_add(partial_bytes);
         if stored <= self.capacity_bytes {
             return Vec::new();
         }

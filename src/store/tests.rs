@@ -1,5 +1,6 @@
 mod content;
 mod eviction;
+mod partials;
 mod transfers;
 
 use std::path::PathBuf;
@@ -58,15 +59,30 @@ fn incoming(directory: &TempDir) -> usize {
         .count()
 }
 
+/// The repository that content comes from, unless a test says otherwise.
+fn repository() -> RepositoryName {
+    RepositoryName::new("ghcr.io", "org/app").unwrap()
+}
+
 async fn lead(store: &Store, digest: &Digest, size: usize) -> (Filling, Transfer) {
-    match store.begin(digest, size as u64).await.unwrap() {
+    lead_for(store, digest, size, &repository()).await
+}
+
+async fn lead_for(
+    store: &Store,
+    digest: &Digest,
+    size: usize,
+    repository: &RepositoryName,
+) -> (Filling, Transfer) {
+    match store.begin(digest, size as u64, repository).await.unwrap() {
         Begin::Lead(filling, transfer) => (filling, transfer),
         Begin::Follow(_) => panic!("somebody else leads"),
     }
 }
 
 async fn follow(store: &Store, digest: &Digest, size: usize) -> Transfer {
-    match store.begin(digest, size as u64).await.unwrap() {
+    let begun = store.begin(digest, size as u64, &repository()).await;
+    match begun.unwrap() {
         Begin::Lead(..) => panic!("nobody leads"),
         Begin::Follow(transfer) => transfer,
     }

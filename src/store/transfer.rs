@@ -8,18 +8,20 @@ mod filling;
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
 
-use crate::oci::Digest;
+use crate::oci::digest::Hasher;
+use crate::oci::{Digest, RepositoryName};
 
 use super::blob::{Buffers, StoredBlob};
-use super::files::Incoming;
 use super::{Error, blocking};
 
+use filling::Beginning;
 pub use filling::Filling;
 
 /// How much of what a reader asked for is held back until the whole content was found right, so that no response with
@@ -35,7 +37,7 @@ pub struct Transfer {
 /// Why a transfer gave its readers no more bytes.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TransferError {
-    /// The upstream failed for good; the reason was given to [`Filling::fail`].
+    /// The upstream failed for good; the reason was given to [`Filling::fail`] or [`Filling::suspend`].
     #[error("the upstream failed")]
     Upstream(#[source] crate::upstream::Error),
     /// The disk failed (full, for instance).
@@ -88,6 +90,7 @@ pub(super) async fn begin(
     store: &Arc<super::Shared>,
     digest: &Digest,
     size: u64,
+    repository: &RepositoryName,
 ) -> Result<Begin, Error> {
     let transfer = match store.transfers.join_or_insert(digest, || Transfer {
         shared: Arc::new(Shared::new(*digest, size, Arc::clone(&store.buffers))),
@@ -96,18 +99,25 @@ pub(super) async fn begin(
         Joined::Inserted(transfer) => transfer,
     };
     // From here on the transfer ends in any case: `Filling` gives it up when dropped, also by a cancelled caller.
-    let mut filling = Filling::new(Arc::clone(store), Arc::clone(&transfer.shared));
+    let mut filling = Filling::new(
+        Arc::clone(store),
+        Arc::clone(&transfer.shared),
+        repository.clone(),
+    );
     let prepared = {
-        let (digest, store) = (*digest, Arc::clone(store));
-        blocking("begin a transfer", move || prepare(&store, &digest, size)).await?
+        let (digest, store, repository) = (*digest, Arc::clone(store), repository.clone());
+        blocking("begin a transfer", move || {
+            prepare(&store, &digest, size, &repository)
+        })
+        .await?
     };
     match prepared {
         Ok(Prepared::Stored(blob)) => {
             filling.already_stored(blob.into_file());
             Ok(Begin::Follow(transfer))
         }
-        Ok(Prepared::Incoming(incoming)) => {
-            filling.write_to(incoming);
+        Ok(Prepared::Beginning(beginning)) => {
+            filling.go_on_from(beginning);
             Ok(Begin::Lead(filling, transfer))
         }
         Err(error) => Err(filling.refused(error)),
@@ -117,10 +127,16 @@ pub(super) async fn begin(
 enum Prepared {
     /// Another transfer of it ended a moment ago.
     Stored(StoredBlob),
-    Incoming(Incoming),
+    /// A file to write to, empty or with what arrived before.
+    Beginning(Beginning),
 }
 
-fn prepare(store: &super::Shared, digest: &Digest, size: u64) -> Result<Prepared, Error> {
+fn prepare(
+    store: &super::Shared,
+    digest: &Digest,
+    size: u64,
+    repository: &RepositoryName,
+) -> Result<Prepared, Error> {
     if let Some((file, stored)) = store.files.open_content(digest)?
         && stored == size
     {
@@ -128,7 +144,22 @@ fn prepare(store: &super::Shared, digest: &Digest, size: u64) -> Result<Prepared
         let blob = StoredBlob::new(Arc::new(file), size, Arc::clone(&store.buffers));
         return Ok(Prepared::Stored(blob));
     }
-    store.files.incoming().map(Prepared::Incoming)
+    let partial = store
+        .partials
+        .take(digest, size, repository, Instant::now());
+    let beginning = match partial {
+        Some(partial) => Beginning {
+            incoming: partial.incoming,
+            hasher: partial.hasher,
+            arrived: partial.arrived,
+        },
+        None => Beginning {
+            incoming: store.files.incoming()?,
+            hasher: Hasher::new(digest.algorithm()),
+            arrived: 0,
+        },
+    };
+    Ok(Prepared::Beginning(beginning))
 }
 
 // === impl Transfer ===

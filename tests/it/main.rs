@@ -87,6 +87,8 @@ mod tags_list;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]
+mod transfers;
+#[cfg(test)]
 mod trusted_roots;
 #[cfg(test)]
 mod upstream_failure;

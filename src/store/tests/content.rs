@@ -245,7 +245,9 @@ async fn a_store_that_is_only_read_changes_nothing() {
     assert!(matches!(put, Err(Error::ReadOnly)), "{put:?}");
     let removed = reading.remove(&digest).await;
     assert!(matches!(removed, Err(Error::ReadOnly)), "{removed:?}");
-    let begun = reading.begin(&Digest::sha256(&more), 4).await;
+    let begun = reading
+        .begin(&Digest::sha256(&more), 4, &repository())
+        .await;
     assert!(matches!(begun, Err(Error::ReadOnly)), "{begun:?}");
 }
 

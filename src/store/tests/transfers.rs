@@ -261,7 +261,9 @@ fn a_cancelled_begin_leaves_no_transfer() {
         let digest = Digest::sha256(b"x");
         let (free, busy) = std::sync::mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || busy.recv());
-        assert!(is_pending(Box::pin(store.begin(&digest, 1)).as_mut()));
+        assert!(is_pending(
+            Box::pin(store.begin(&digest, 1, &repository())).as_mut()
+        ));
         assert!(store.transfer(&digest).is_none());
         free.send(()).unwrap();
         let (filling, _) = lead(&store, &digest, 1).await;
@@ -294,7 +296,7 @@ async fn a_refusal_of_the_file_system_reaches_writer_and_readers() {
     assert!(store.transfer(&digest).is_none());
 
     std::fs::remove_dir_all(directory.path().join("incoming")).unwrap();
-    let refused = store.begin(&digest, 1000).await;
+    let refused = store.begin(&digest, 1000, &repository()).await;
     assert!(matches!(refused, Err(Error::Io { .. })));
     assert!(store.transfer(&digest).is_none());
 }

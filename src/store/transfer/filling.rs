@@ -8,12 +8,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use crate::oci::RepositoryName;
 use crate::oci::digest::Hasher;
 use crate::store::files::Incoming;
+use crate::store::partials::Partial;
 use crate::store::{Error, Shared as StoreShared, blocking};
 
 use super::{Shared, TransferError};
@@ -29,9 +32,21 @@ const PUBLISH_BYTES: u64 = 128 * 1024;
 pub struct Filling {
     shared: Arc<Shared>,
     store: Arc<StoreShared>,
+    /// The repository whose upstream gives the bytes.
+    repository: RepositoryName,
     incoming: Option<Incoming>,
     queue: Arc<Queue>,
     taken: u64,
+}
+
+/// A file to write to, empty or with what arrived before.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) incoming: Incoming,
+    /// The hash of what has arrived.
+    pub(super) hasher: Hasher,
+    /// The number of bytes that have arrived.
+    pub(super) arrived: u64,
 }
 
 /// What is to be written, and the writer while no job has it.
@@ -95,7 +110,8 @@ impl Filling {
         Ok(())
     }
 
-    /// The number of bytes taken so far: where a broken-off upstream transfer resumes.
+    /// The number of bytes taken so far, those of earlier transfers included: where a broken-off upstream transfer
+    /// resumes.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.taken
@@ -123,6 +139,7 @@ impl Filling {
         let (shared, store) = (Arc::clone(&self.shared), Arc::clone(&self.store));
         blocking("store content", move || {
             let committed = store.commit(incoming, &digest, shared.size);
+            store.partials.forget(&digest);
             // Only now: whoever comes in between follows this transfer, which is complete, instead of fetching again.
             store.transfers.forget(&shared);
             committed
@@ -135,10 +152,46 @@ impl Filling {
         conclude(&self.store, &self.shared, TransferError::Upstream(reason));
     }
 
-    pub(super) fn new(store: Arc<StoreShared>, shared: Arc<Shared>) -> Self {
+    /// Gives up, as [`Filling::fail`], and keeps what has arrived for a while, so that the next transfer for the same
+    /// repository goes on from there. The digest is checked over all of it before that one is complete.
+    pub async fn suspend(mut self, reason: crate::upstream::Error) {
+        let idle = |state: &QueueState| state.pending.is_empty() && state.writer.is_some();
+        let writer = self.queue.when(idle, |state| state.writer.take()).await;
+        if let (Ok(Some(writer)), Some(incoming)) = (writer, self.incoming.take())
+            && writer.position > 0
+        {
+            let partial = Partial {
+                digest: self.shared.digest,
+                size: self.shared.size,
+                repository: self.repository.clone(),
+                incoming,
+                hasher: writer.hasher,
+                arrived: writer.position,
+            };
+            let store = Arc::clone(&self.store);
+            let kept = blocking("keep a part of content", move || {
+                store.partials.keep(partial, Instant::now());
+                store.make_room();
+            });
+            if let Err(error) = kept.await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not keep a part of content"
+                );
+            }
+        }
+        conclude(&self.store, &self.shared, TransferError::Upstream(reason));
+    }
+
+    pub(super) fn new(
+        store: Arc<StoreShared>,
+        shared: Arc<Shared>,
+        repository: RepositoryName,
+    ) -> Self {
         Self {
             shared,
             store,
+            repository,
             incoming: None,
             queue: Arc::new(Queue {
                 state: Mutex::default(),
@@ -148,15 +201,21 @@ impl Filling {
         }
     }
 
-    /// Sets the file to write to.
-    pub(super) fn write_to(&mut self, incoming: Incoming) {
+    /// Sets the file to write to. What is in it already is published together with the first new bytes.
+    pub(super) fn go_on_from(&mut self, beginning: Beginning) {
+        let Beginning {
+            incoming,
+            hasher,
+            arrived,
+        } = beginning;
         let file = incoming.file();
         self.shared.file.get_or_init(|| Arc::clone(&file));
         self.incoming = Some(incoming);
+        self.taken = arrived;
         self.queue.lock().writer = Some(Writer {
             file,
-            hasher: Hasher::new(self.shared.digest.algorithm()),
-            position: 0,
+            hasher,
+            position: arrived,
         });
     }
 
@@ -233,6 +292,8 @@ impl Queue {
                     action: "write content",
                     source,
                 });
+                // The disk may be full, and others can do without what they might go on with.
+                store.partials.clear();
                 conclude(store, shared, TransferError::Store(Arc::clone(&failure)));
                 self.lock().failure = Some(failure);
                 self.changed.notify_one();
