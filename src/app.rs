@@ -24,11 +24,12 @@ pub(crate) use material::configured;
 
 use crate::admin::{self, Admin};
 use crate::admission::Admission;
+use crate::clients::Tokens;
 use crate::clock;
-use crate::config::{Config, TlsFiles};
+use crate::config::{self, Config, TlsFiles};
 use crate::decision_log::{AccessLog, Destination, OpenError, RefusedClients};
 use crate::keys;
-use crate::server::{self, Listener, RulesInForce, Server};
+use crate::server::{self, Listener, PublicAddress, RulesInForce, Server};
 use crate::state::{self, Batch, State};
 use crate::store;
 use crate::trust;
@@ -169,6 +170,11 @@ impl App {
         let server = Server::new(server::Parts {
             pull: engine.pull.clone(),
             rules: rules.clone(),
+            tokens: tokens(&config.server),
+            address: PublicAddress {
+                configured: config.server.public_url.clone(),
+                tls: tls.is_some(),
+            },
             limits: Arc::clone(&config.limits),
             access_log: access_log.clone(),
             refused_clients: refused_clients.clone(),
@@ -320,6 +326,14 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
     Ok((listener, bound))
+}
+
+/// The tokens of clients: those of every process with the same `token_key`, or of this one alone.
+fn tokens(server: &config::Server) -> Tokens {
+    match &server.token_key {
+        Some(key) => Tokens::from_secret(key.expose().as_bytes()),
+        None => Tokens::with_random_key(),
+    }
 }
 
 /// The name of this process in the log: the host's, which in a cluster is the pod's.

@@ -354,9 +354,10 @@ fn check_exposure(
             ),
             "say under `clients` who may pull what, or listen on 127.0.0.1",
         ),
-        (Some(clients), _) if server.tls.is_none() && clients.has_passwords() => reader.warn(
+        (Some(clients), _) if !server.is_reached_by_tls() && clients.has_passwords() => reader.warn(
             &place,
-            "passwords of clients travel in clear: no `tls` beyond loopback",
+            "passwords of clients travel in clear: there is no `tls`, and no `public_url` says that something in front \
+             terminates TLS",
         ),
         (None | Some(_), _) => {}
     }

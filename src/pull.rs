@@ -232,7 +232,11 @@ impl Pull {
 
     /// Records a refusal that no decision stands for, once in a while however often it happens.
     async fn refuse(&self, name: &str, mut denial: Denial, asked: &Asked) -> Refusal {
-        let key = (format!("{name}@{}", asked.reference), denial.kind);
+        // A record names the client, so it cannot stand for the refusal of another one.
+        let client = asked.client.identity.as_deref();
+        let client = client.filter(|_| denial.kind == Kind::ClientDenied);
+        let client = client.unwrap_or_default();
+        let key = (format!("{name}@{} {client}", asked.reference), denial.kind);
         if let Some(id) = self.inner.refusals.get(&key) {
             denial.name_decision(id);
             return denied(denial, Some(id));

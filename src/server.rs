@@ -2,6 +2,7 @@
 
 mod answer;
 mod blob;
+mod challenge;
 mod connection;
 mod lists;
 mod manifest;
@@ -9,12 +10,15 @@ mod range;
 mod respond;
 pub mod route;
 pub mod rules;
+mod token;
 
 use std::sync::Arc;
 
+pub use challenge::PublicAddress;
 pub use connection::{Listener, serve};
 pub use rules::{Rules, RulesInForce};
 
+use crate::clients::Tokens;
 use crate::decision_log::{AccessLog, RefusedClients};
 use crate::limits::Limits;
 use crate::pull::Pull;
@@ -33,6 +37,10 @@ pub struct Parts {
     pub pull: Pull,
     /// Who may pull what, by which names.
     pub rules: RulesInForce,
+    /// The tokens of clients.
+    pub tokens: Tokens,
+    /// The address under which clients reach this server.
+    pub address: PublicAddress,
     /// The limits in force.
     pub limits: Arc<Limits>,
     /// One line for every pull.

@@ -23,6 +23,8 @@ use crate::upstream::Purpose;
 pub enum Endpoint {
     /// `/v2/`.
     Base,
+    /// `/v2/token`.
+    Token,
     /// `/v2/<name>/manifests/<reference>`.
     Manifests,
     /// `/v2/<name>/blobs/<digest>`.
@@ -35,7 +37,15 @@ pub enum Endpoint {
     Other,
 }
 
-const ENDPOINTS: [&str; 6] = ["base", "manifests", "blobs", "tags", "referrers", "other"];
+const ENDPOINTS: [&str; 7] = [
+    "base",
+    "token",
+    "manifests",
+    "blobs",
+    "tags",
+    "referrers",
+    "other",
+];
 const STATUSES: [u16; 15] = [
     200, 206, 304, 400, 401, 403, 404, 405, 416, 431, 500, 502, 503, 504, 0,
 ];

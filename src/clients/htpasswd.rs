@@ -2,13 +2,31 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
+
+use crate::oci::Digest;
 
 /// The users of one file with their bcrypt hashes.
 pub struct Users {
-    hashes: HashMap<String, String>,
+    entries: HashMap<Arc<str>, Entry>,
     /// Checked for unknown users, so that they cost what known ones do.
     dummy: String,
 }
+
+struct Entry {
+    hash: String,
+    mark: Mark,
+}
+
+/// Stands for one user with one password hash. It changes when the password changes, because each hash has a salt of
+/// its own.
+pub(super) type Mark = [u8; MARK_BYTES];
+
+/// The bytes of a [`Mark`].
+pub(super) const MARK_BYTES: usize = 16;
+
+/// The most bytes of a user name, as in `htpasswd` itself.
+pub(super) const USER_BYTES_MAX: usize = 255;
 
 /// A line of a password file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +53,9 @@ pub enum HtpasswdProblem {
     /// A check would take seconds.
     #[error("the bcrypt cost is above {COST_MAX}: a check would take seconds")]
     TooCostly,
+    /// A longer name than `htpasswd` writes.
+    #[error("the user name has more than {USER_BYTES_MAX} bytes")]
+    LongName,
     /// The user is there already.
     #[error("the user is listed twice")]
     Duplicate,
@@ -49,7 +70,7 @@ impl Users {
     /// # Errors
     /// All lines that cannot be used; a file with one bad line is not used at all.
     pub fn from_text(text: &str) -> Result<Self, Vec<HtpasswdError>> {
-        let mut hashes = HashMap::new();
+        let mut entries = HashMap::new();
         let mut errors = Vec::new();
         let mut cost_max = 0;
         for (index, line) in text.lines().enumerate() {
@@ -59,7 +80,11 @@ impl Users {
             }
             let outcome = parse(line).and_then(|(user, hash, cost)| {
                 cost_max = cost_max.max(cost);
-                match hashes.insert(user.to_owned(), hash.to_owned()) {
+                let entry = Entry {
+                    hash: hash.to_owned(),
+                    mark: mark(line),
+                };
+                match entries.insert(Arc::from(user), entry) {
                     None => Ok(()),
                     Some(_) => Err(HtpasswdProblem::Duplicate),
                 }
@@ -77,30 +102,48 @@ impl Users {
         // Well-formed, so that checking against it does all the work, and the hash of nothing in particular.
         let cost = if cost_max == 0 { 10 } else { cost_max };
         let dummy = format!("$2b${cost:02}$abcdefghijklmnopqrstu.ABCDEFGHIJKLMNOPQRSTUVWXYZ0123.");
-        Ok(Self { hashes, dummy })
+        Ok(Self { entries, dummy })
     }
 
     /// Whether there are no users.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+        self.entries.is_empty()
     }
 
-    /// Whether the password is the user's. Takes as long for an unknown user as for one with the highest cost.
+    /// The user as the file has it, and the mark of the entry.
+    pub(super) fn entry(&self, user: &str) -> Option<(&Arc<str>, &Mark)> {
+        let (name, entry) = self.entries.get_key_value(user)?;
+        Some((name, &entry.mark))
+    }
+
+    /// Returns true when the password is the user's. Takes as long for an unknown user as for one with the highest cost.
     #[must_use]
     pub fn verify(&self, user: &str, password: &str) -> bool {
-        let (hash, known) = match self.hashes.get(user) {
-            Some(hash) => (hash, true),
+        let (hash, known) = match self.entries.get(user) {
+            Some(entry) => (&entry.hash, true),
             None => (&self.dummy, false),
         };
         bcrypt::verify(password, hash).unwrap_or(false) && known
     }
 }
 
+fn mark(line: &str) -> Mark {
+    let mut mark = Mark::default();
+    let digest = Digest::sha256(line.as_bytes());
+    for (to, from) in mark.iter_mut().zip(digest.as_bytes()) {
+        *to = *from;
+    }
+    mark
+}
+
 fn parse(line: &str) -> Result<(&str, &str, u32), HtpasswdProblem> {
     let (user, hash) = line.split_once(':').ok_or(HtpasswdProblem::Shape)?;
     if user.is_empty() || user.contains(char::is_control) {
         return Err(HtpasswdProblem::Shape);
+    }
+    if user.len() > USER_BYTES_MAX {
+        return Err(HtpasswdProblem::LongName);
     }
     // `$2x$` marks hashes of an implementation that ignored most of a password with bytes above 127 (CVE-2011-2483).
     if !["$2y$", "$2b$", "$2a$"]
@@ -122,7 +165,7 @@ impl fmt::Debug for Users {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Users")
-            .field("count", &self.hashes.len())
+            .field("count", &self.entries.len())
             .finish_non_exhaustive()
     }
 }

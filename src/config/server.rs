@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use url::{Host, Url};
+
 use super::reader::{Field, Reader, describe};
 use crate::secret::Secret;
 use crate::trust;
@@ -16,8 +18,16 @@ pub struct Server {
     pub admin_listen: SocketAddr,
     /// The certificate of the registry API; plain HTTP without.
     pub tls: Option<TlsFiles>,
+    /// Scheme, host and port under which clients reach the registry API; without it, each request says it.
+    pub public_url: Option<String>,
+    /// The secret that the tokens of clients are signed with; without it, a random one for the life of the process.
+    pub token_key: Option<Secret>,
     /// What opens the admin listener beyond loopback; without it, only probes are served there.
     pub admin_token: Option<Secret>,
+    /// Scheme, host and port under which people reach the admin listener.
+    pub console_url: Option<String>,
+    /// Further host names under which programs reach the admin listener.
+    pub admin_hosts: Vec<String>,
 }
 
 /// A certificate and its key, both PEM, both readable when the configuration was loaded.
@@ -35,16 +45,51 @@ impl Default for Server {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5080)),
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5081)),
             tls: None,
+            public_url: None,
+            token_key: None,
             admin_token: None,
+            console_url: None,
+            admin_hosts: Vec::new(),
         }
     }
 }
 
-pub(super) const KEYS: &[&str] = &["listen", "admin_listen", "tls", "admin_token"];
+impl Server {
+    /// Returns true when clients reach the registry API by TLS, be it the listener's or that of a proxy in front.
+    #[must_use]
+    pub fn is_reached_by_tls(&self) -> bool {
+        let in_front = self.public_url.as_ref();
+        self.tls.is_some() || in_front.is_some_and(|url| url.starts_with("https:"))
+    }
+
+    /// The host names under which the admin listener may be reached, besides addresses and `localhost`.
+    #[must_use]
+    pub fn admin_host_names(&self) -> Vec<String> {
+        let console = self
+            .console_url
+            .as_deref()
+            .and_then(|url| Url::parse(url).ok());
+        let console = console.and_then(|url| url.host_str().map(str::to_owned));
+        self.admin_hosts.iter().cloned().chain(console).collect()
+    }
+}
+
+pub(super) const KEYS: &[&str] = &[
+    "listen",
+    "admin_listen",
+    "tls",
+    "public_url",
+    "token_key",
+    "admin_token",
+    "console_url",
+    "admin_hosts",
+];
 pub(super) const TLS_KEYS: &[&str] = &["certificate", "private_key"];
 
 /// Long enough that nobody guesses it.
 const TOKEN_CHARACTERS_MIN: usize = 16;
+/// A client with a token can try keys without asking the proxy, so a key must not be guessable at any speed.
+const TOKEN_KEY_CHARACTERS_MIN: usize = 32;
 
 pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Server {
     let mut server = Server::default();
@@ -74,6 +119,22 @@ pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Server {
     server.tls = section
         .get("tls")
         .and_then(|field| read_tls(&field, reader));
+    server.public_url = section
+        .get("public_url")
+        .and_then(|field| read_address(&field, reader));
+    server.token_key = section
+        .get("token_key")
+        .and_then(|field| read_token_key(&field, reader));
+    server.console_url = section
+        .get("console_url")
+        .and_then(|field| read_address(&field, reader));
+    if let Some(field) = section.get("admin_hosts") {
+        let items = field.items(reader);
+        server.admin_hosts = items
+            .iter()
+            .filter_map(|item| read_host(item, reader))
+            .collect();
+    }
     if let Some(field) = section.get("admin_token") {
         server.admin_token = field.secret(reader);
         let short = server
@@ -88,6 +149,63 @@ pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Server {
         }
     }
     server
+}
+
+/// An address of this proxy without its last slash.
+fn read_address(field: &Field<'_>, reader: &mut Reader) -> Option<String> {
+    let text = field.text(reader)?;
+    let usable = Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    // The text is sent as it stands, so it must not need the mending that a browser would do.
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b".-_:/[]".contains(&byte));
+    if usable && plain {
+        return Some(text.trim_end_matches('/').to_owned());
+    }
+    reader.problem(
+        field,
+        format!("`{}` is not scheme, host and port", field.written()),
+        "write an address without a path, such as https://images.example",
+    );
+    None
+}
+
+fn read_token_key(field: &Field<'_>, reader: &mut Reader) -> Option<Secret> {
+    let key = field.secret(reader)?;
+    if key.expose().chars().count() >= TOKEN_KEY_CHARACTERS_MIN {
+        return Some(key);
+    }
+    reader.problem(
+        field,
+        format!(
+            "shorter than {TOKEN_KEY_CHARACTERS_MIN} characters: it could be guessed from a token"
+        ),
+        "make a key with `openssl rand -base64 32`",
+    );
+    None
+}
+
+fn read_host(field: &Field<'_>, reader: &mut Reader) -> Option<String> {
+    let text = field.text(reader)?;
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) if name == text.to_ascii_lowercase() => Some(name),
+        Ok(_) | Err(_) => {
+            reader.problem(
+                field,
+                format!("`{}` is not a host name", field.written()),
+                "write a name without scheme and port, such as countersign.monitoring.svc; addresses always pass",
+            );
+            None
+        }
+    }
 }
 
 fn read_tls(field: &Field<'_>, reader: &mut Reader) -> Option<TlsFiles> {

@@ -11,12 +11,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use ulid::Ulid;
 
+use super::challenge::{self, Reason};
 use super::route::{self, Action, Route};
-use super::{Rules, Server, respond};
-use crate::clients::{self, Access};
+use super::{Rules, Server, respond, token};
+use crate::clients::{Access, Busy, Client, Clients};
 use crate::clock;
+use crate::decision_log;
 use crate::decision_log::AccessLine;
-use crate::decision_log::Client;
 use crate::oci::Digest;
 use crate::pull::{CacheState, Caller, Refusal};
 use crate::telemetry::Endpoint;
@@ -24,6 +25,7 @@ use crate::telemetry::Endpoint;
 /// How often a request is answered because the configuration changed meanwhile.
 const ANSWERS_MAX: usize = 100;
 const CHANGING: &str = "the configuration of this proxy keeps changing";
+const CREDENTIALS_NEEDED: &str = "this needs the credentials of a user of this proxy";
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A request as the endpoints see it.
@@ -36,6 +38,8 @@ pub(super) struct Asking<'r> {
     pub(super) now: Timestamp,
     /// What the answer depends on besides the policies.
     pub(super) rules: Arc<Rules>,
+    /// The form of a `POST` to the token endpoint.
+    pub(super) posted: Option<token::FormCredentials>,
 }
 
 /// An answer, and what the log keeps of it besides.
@@ -58,13 +62,16 @@ impl Server {
     ) -> Response<Body> {
         let started = Instant::now();
         let now = clock::now();
-        let (request, _body) = request.into_parts();
+        let (request, body) = request.into_parts();
+        let rules = self.inner.rules.current().await;
+        let body_time_max = self.inner.limits.client_header_time_max;
         let mut asking = Asking {
+            posted: token::read_form(&request, body, &rules, body_time_max).await,
             request: &request,
             address,
             identity: None,
             now,
-            rules: self.inner.rules.current().await,
+            rules,
         };
         let (mut route, mut answer) = self.answer_by_rules(&mut asking).await;
         for again in 1..=ANSWERS_MAX {
@@ -117,9 +124,11 @@ impl Server {
     }
 
     async fn route(&self, asking: &mut Asking<'_>, action: &Action) -> Answer {
-        match self.admit_client(asking, action).await {
-            Ok(()) => {}
-            Err(answer) => return answer,
+        // The token endpoint authenticates by itself: a token does not open it.
+        if !matches!(action, Action::Token)
+            && let Err(answer) = self.admit_client(asking, action).await
+        {
+            return answer;
         }
         if let Some(repository) = action.repository()
             && !self.inner.pull.is_configured(repository.host())
@@ -133,6 +142,7 @@ impl Server {
         }
         match action {
             Action::Base => Answer::plain(respond::base()),
+            Action::Token => self.token(asking).await,
             Action::Manifest {
                 repository,
                 reference,
@@ -150,27 +160,32 @@ impl Server {
         }
     }
 
-    /// Whether this client may have this at all, asked before any cache is looked at.
+    /// Finds out who asks, then asks the rules, before any cache is looked at.
     async fn admit_client(&self, asking: &mut Asking<'_>, action: &Action) -> Result<(), Answer> {
         asking.identity = None;
         let rules = Arc::clone(&asking.rules);
         let Some(clients) = &rules.clients else {
             return Ok(());
         };
-        let authorization = asking.header(&AUTHORIZATION);
-        let access = clients.authorize(authorization, action.repository()).await;
-        match access {
-            Ok(Access::Allow { identity }) => {
-                asking.identity = identity.map(Into::into);
-                Ok(())
+        let tokens = Some(&self.inner.tokens);
+        let authenticated = clients
+            .authenticate(tokens, asking.authorization(), asking.now)
+            .await;
+        let client = match authenticated {
+            Ok(Ok(client)) => client,
+            Ok(Err(rejected)) => {
+                let reason = Reason::Rejected(rejected);
+                return Err(self.challenge(asking, clients, reason, &rejected.to_string()));
             }
-            Ok(Access::Unauthenticated) => {
-                Err(Answer::plain(respond::unauthenticated(clients::CHALLENGE)))
-            }
-            Ok(Access::Deny) => {
-                let Some(repository) = action.repository() else {
-                    return Err(Answer::plain(respond::unauthenticated(clients::CHALLENGE)));
-                };
+            Err(busy) => return Err(Answer::busy(&busy)),
+        };
+        asking.identity = client.name().cloned();
+        match (
+            clients.authorize(&client, action.repository()),
+            action.repository(),
+        ) {
+            (Access::Allow, _) => Ok(()),
+            (Access::Deny, Some(repository)) => {
                 let reference = action
                     .reference()
                     .map_or_else(String::new, |reference| reference.to_string());
@@ -181,11 +196,26 @@ impl Server {
                     .await;
                 Err(Answer::refused(&refusal))
             }
-            Err(busy) => Err(Answer::plain(respond::unavailable(
-                &busy.to_string(),
-                std::time::Duration::from_secs(1),
-            ))),
+            (Access::Unauthenticated | Access::Deny, _) => {
+                let reason = match client {
+                    Client::Anonymous { has_token: true } => Reason::Insufficient,
+                    Client::Anonymous { has_token: false } | Client::User(_) => Reason::Missing,
+                };
+                Err(self.challenge(asking, clients, reason, CREDENTIALS_NEEDED))
+            }
         }
+    }
+
+    fn challenge(
+        &self,
+        asking: &Asking<'_>,
+        clients: &Clients,
+        reason: Reason,
+        message: &str,
+    ) -> Answer {
+        let address = &self.inner.address;
+        let challenge = challenge::challenge(clients.scheme(), address, asking.request, reason);
+        Answer::plain(respond::unauthenticated(challenge, message))
     }
 
     fn note(
@@ -235,13 +265,24 @@ impl Asking<'_> {
         self.request.headers.get(name)?.to_str().ok()
     }
 
+    /// The credentials as they were sent. A header that is no text, or that stands there twice, is one that cannot be
+    /// read, and not one that is absent.
+    pub(super) fn authorization(&self) -> Option<&str> {
+        let mut values = self.request.headers.get_all(AUTHORIZATION).iter();
+        let first = values.next()?;
+        if values.next().is_some() {
+            return Some("");
+        }
+        Some(first.to_str().unwrap_or_default())
+    }
+
     pub(super) fn is_head(&self) -> bool {
         self.request.method == Method::HEAD
     }
 
     /// Who asks and when, for the record of a decision.
     pub(super) fn caller(&self) -> Caller {
-        let client = Client {
+        let client = decision_log::Client {
             address: Some(self.address.ip().to_string()),
             user_agent: self
                 .header(&USER_AGENT)
@@ -265,6 +306,11 @@ impl Answer {
             cache: None,
             bytes: 0,
         }
+    }
+
+    /// 503: too many passwords are being checked.
+    pub(super) fn busy(busy: &Busy) -> Self {
+        Self::plain(respond::unavailable(&busy.to_string(), RETRY_AFTER))
     }
 
     pub(super) fn refused(refusal: &Refusal) -> Self {

@@ -1,14 +1,18 @@
 //! The only place with status codes: every outcome has one answer.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::header::{
-    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER,
-    WARNING, WWW_AUTHENTICATE,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
+    HeaderValue, RETRY_AFTER, WARNING, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::route;
+use super::token::FormError;
 use crate::admission::{Denial, Described};
 use crate::manifests::Headers;
 use crate::oci::{Digest, ErrorCode};
@@ -80,17 +84,42 @@ pub(super) fn unroutable(problem: &route::Error) -> Response<Body> {
 }
 
 /// 401 with a challenge.
-pub(super) fn unauthenticated(challenge: &'static str) -> Response<Body> {
+pub(super) fn unauthenticated(challenge: HeaderValue, message: &str) -> Response<Body> {
     let mut response = error(
         StatusCode::UNAUTHORIZED,
         ErrorCode::Unauthorized,
-        "credentials for this proxy are missing or wrong",
+        message,
         &serde_json::Value::Null,
     );
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// 200 with a token. Some clients read `token` and others `access_token`.
+pub(super) fn token(token: &str, lifetime: Duration, now: Timestamp) -> Response<Body> {
+    let body = json!({
+        "token": token,
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": lifetime.as_secs(),
+        "issued_at": now,
+    });
+    let mut response = json_body(StatusCode::OK, body.to_string());
     response
         .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// 400 for a token request, in the words of RFC 6749 §5.2 and in those of registries.
+pub(super) fn bad_form(problem: FormError) -> Response<Body> {
+    let message = problem.to_string();
+    let body = json!({
+        "error": problem.code(),
+        "error_description": message,
+        "errors": [{ "code": ErrorCode::Unsupported.as_str(), "message": message, "detail": null }],
+    });
+    json_body(StatusCode::BAD_REQUEST, body.to_string())
 }
 
 /// A pull that is not served.
@@ -137,7 +166,7 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
 }
 
 /// 503: it cannot be said now. Never 429: containerd would ask again at once.
-pub(super) fn unavailable(message: &str, retry_after: std::time::Duration) -> Response<Body> {
+pub(super) fn unavailable(message: &str, retry_after: Duration) -> Response<Body> {
     let mut response = error(
         StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Unavailable,

@@ -14,6 +14,8 @@ use crate::telemetry::Endpoint;
 pub enum Action {
     /// `/v2/`: is this a registry, and may I use it?
     Base,
+    /// A token for a client.
+    Token,
     /// A manifest.
     Manifest {
         /// The canonical name.
@@ -45,6 +47,9 @@ pub enum Action {
         artifact_type: Option<String>,
     },
 }
+
+/// The token endpoint. It stands under `/v2/`, because a proxy in front may pass on nothing else.
+pub(super) const TOKEN_PATH: &str = "/v2/token";
 
 /// A parsed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,10 +123,16 @@ impl Route {
     /// # Errors
     /// When it asks for nothing this registry has.
     pub fn parse(method: &Method, uri: &Uri, routes: &Routes) -> Result<Self, Error> {
+        let path = uri.path();
+        if path == TOKEN_PATH && matches!(*method, Method::GET | Method::POST) {
+            return Ok(Self {
+                action: Action::Token,
+                namespace: None,
+            });
+        }
         if method != Method::GET && method != Method::HEAD {
             return Err(Error::Method);
         }
-        let path = uri.path();
         if matches!(path, "/v2" | "/v2/") {
             return Ok(Self {
                 action: Action::Base,
@@ -170,6 +181,7 @@ impl Action {
     pub fn endpoint(&self) -> Endpoint {
         match self {
             Self::Base => Endpoint::Base,
+            Self::Token => Endpoint::Token,
             Self::Manifest { .. } => Endpoint::Manifests,
             Self::Blob { .. } => Endpoint::Blobs,
             Self::Tags { .. } => Endpoint::Tags,
@@ -181,7 +193,7 @@ impl Action {
     #[must_use]
     pub fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Base => None,
+            Self::Base | Self::Token => None,
             Self::Manifest { repository, .. }
             | Self::Blob { repository, .. }
             | Self::Tags { repository, .. }
@@ -193,7 +205,7 @@ impl Action {
     #[must_use]
     pub fn reference(&self) -> Option<Reference> {
         match self {
-            Self::Base | Self::Tags { .. } => None,
+            Self::Base | Self::Token | Self::Tags { .. } => None,
             Self::Manifest { reference, .. } => Some(reference.clone()),
             Self::Blob { digest, .. } | Self::Referrers { digest, .. } => {
                 Some(Reference::Digest(*digest))

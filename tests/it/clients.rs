@@ -1,13 +1,15 @@
 //! Who may pull what, asked before any cache.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::*;
 
 /// `alice` may pull `apps/**`, anybody may pull `apps/open/**`.
-async fn guarded() -> Scene {
+pub(crate) async fn guarded() -> Scene {
     let registry = FakeRegistry::start().await;
     let key = SigningKey::generate();
     let name = registry.name();
@@ -31,11 +33,11 @@ async fn guarded() -> Scene {
     }
 }
 
-fn basic(user: &str, password: &str) -> String {
+pub(crate) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
-async fn get_as(scene: &Scene, path: &str, authorization: &str) -> Answer {
+pub(crate) async fn get_as(scene: &Scene, path: &str, authorization: &str) -> Answer {
     let headers = [("Authorization", authorization)];
     scene.proxy.request("GET", path, &headers).await
 }
@@ -53,6 +55,8 @@ async fn without_credentials_are_asked_for_them() {
             &basic("bob", "wonderland"),
             "Basic ?",
             "Bearer x",
+            // Empty credentials are none.
+            "Basic Og==",
         ] {
             let answer = match authorization {
                 "" => scene.proxy.get(&path).await,
@@ -60,7 +64,10 @@ async fn without_credentials_are_asked_for_them() {
             };
             assert_error(&answer, 401, "UNAUTHORIZED");
             let challenge = answer.header("www-authenticate");
-            assert!(challenge.starts_with("Basic realm="), "{challenge}");
+            assert!(
+                challenge.starts_with("Bearer realm=\"http://127.0.0.1:"),
+                "{challenge}"
+            );
         }
     }
     assert_eq!(scene.registry.requests().len(), 0);
@@ -126,4 +133,77 @@ async fn may_be_anybody_where_the_rule_says_so() {
     let unsigned = scene.unsigned("apps/open/web", "v2");
     let answer = scene.manifest("apps/open/web", "v2").await;
     assert_denied_by(&answer, "unsigned", "apps", &unsigned.digest);
+    let empty = get_as(&scene, &path, "Basic Og==").await;
+    assert_serves(&empty, &image);
+    let wrong = get_as(&scene, &path, &basic("alice", "looking-glass")).await;
+    assert_error(&wrong, 401, "UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn name_of_a_user_is_in_records_and_access_lines_whichever_rule_decides() {
+    let scene = guarded().await;
+    let alice = basic("alice", "wonderland");
+    for (name, status) in [
+        ("apps/web", 200),
+        ("apps/open/web", 200),
+        ("other/web", 403),
+    ] {
+        scene.signed(name, "v1");
+        let path = scene.manifest_path(name, "v1");
+        assert_eq!(get_as(&scene, &path, &alice).await.status, status, "{name}");
+        let repository = scene.repository(name);
+        let records = scene
+            .proxy
+            .decisions(&format!("repository={repository}"))
+            .await;
+        assert_eq!(records[0]["client"]["identity"], "alice", "{records:?}");
+        let line = access_line(&scene, |line| line["repository"] == repository.as_str()).await;
+        assert_eq!(line["identity"], "alice", "{line}");
+    }
+}
+
+#[tokio::test]
+async fn refusal_of_one_user_is_not_recorded_as_that_of_another() {
+    let scene = guarded().await;
+    let hash = |password: &str| bcrypt::hash(password, 4).unwrap();
+    let users = format!("alice:{}\nbob:{}\n", hash("wonderland"), hash("builder"));
+    scene.proxy.write_file("users.htpasswd", &users);
+    scene.proxy.restart().await;
+    let path = scene.manifest_path("other/web", "v1");
+    for (user, password) in [
+        ("alice", "wonderland"),
+        ("bob", "builder"),
+        ("alice", "wonderland"),
+    ] {
+        let answer = get_as(&scene, &path, &basic(user, password)).await;
+        let error = assert_denied(&answer, "client_denied");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(&format!("{user} may not pull from ")),
+            "{message}"
+        );
+        let id = error["detail"]["decision_id"].as_str().unwrap();
+        let record = scene
+            .proxy
+            .admin(&format!("/api/v1/decisions/{id}"))
+            .await
+            .json();
+        assert_eq!(record["client"]["identity"], user, "{record}");
+    }
+}
+
+/// The line of the access log that `is_it` looks for.
+pub(crate) async fn access_line(scene: &Scene, is_it: impl Fn(&Value) -> bool) -> Value {
+    for _attempt in 0..200 {
+        let log = scene.proxy.log();
+        let lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut lines = lines.filter(|line| line.get("duration_ms").is_some());
+        if let Some(found) = lines.find(&is_it) {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no such line:\n{}", scene.proxy.log());
 }

@@ -11,6 +11,7 @@ mod audit_mode;
 #[cfg(test)]
 mod blob_gate;
 #[cfg(test)]
+mod client_tokens;
 mod clients;
 #[cfg(test)]
 mod commands;

@@ -19,7 +19,7 @@ pub(crate) mod tuf;
 
 pub(crate) use assertions::*;
 pub(crate) use canary::Canary;
-pub(crate) use client::{Answer, open, send};
+pub(crate) use client::{Answer, open, send, send_with};
 pub(crate) use configuration::{Configuration, key_policy};
 pub(crate) use image::{Image, descriptor, sha256};
 pub(crate) use proxy::Proxy;

@@ -92,12 +92,44 @@ fn server() -> Form {
                 .says("TLS for the registry API. Default: plain HTTP."),
             ),
             (
+                "public_url",
+                origin().says(
+                    "Scheme, host and port under which clients reach the registry API, sent to them with challenges. \
+                     Default: the address that a request was sent to.",
+                ),
+            ),
+            (
+                "token_key",
+                secret(
+                    "The secret that clients' tokens are signed with, or file:PATH; the same for all replicas behind one \
+                     address, at least 32 characters. Default: a random one at each start.",
+                ),
+            ),
+            (
+                "console_url",
+                origin().says(
+                    "Scheme, host and port under which people reach the admin listener. Default: none.",
+                ),
+            ),
+            (
+                "admin_hosts",
+                Form::list(Form::matching("^[A-Za-z0-9_.-]+$")).says(
+                    "Further host names under which the admin listener may be asked for, besides addresses and localhost. \
+                     Default: none.",
+                ),
+            ),
+            (
                 "admin_token",
                 secret("A bearer token for the admin listener beyond loopback, or file:PATH. Default: none."),
             ),
         ],
     )
     .says("The listeners.")
+}
+
+/// An address of this proxy itself, without a path.
+fn origin() -> Form {
+    Form::matching("^https?://[A-Za-z0-9._:\\[\\]-]+/?$")
 }
 
 fn upstreams() -> Form {

@@ -1,5 +1,19 @@
+use jiff::Timestamp;
+
 use super::*;
-use crate::clients::Access;
+use crate::clients::{Access, Client, Clients};
+
+/// The answer of the rules, and the name of the user who asks.
+async fn ask(
+    clients: &Clients,
+    authorization: Option<&str>,
+    repository: &str,
+) -> (Access, Option<String>) {
+    let authenticated = clients.authenticate(None, authorization, Timestamp::UNIX_EPOCH);
+    let client: Client = authenticated.await.unwrap().unwrap();
+    let access = clients.authorize(&client, Some(&repository.parse().unwrap()));
+    (access, client.name().map(ToString::to_string))
+}
 
 fn listening_everywhere(rest: &str) -> String {
     format!("server: {{listen: '0.0.0.0:5080'}}\n{}", with_policy(rest))
@@ -39,8 +53,8 @@ fn a_private_upstream_is_not_for_everybody() {
         .unwrap();
 }
 
-#[test]
-fn rules_are_read_in_order() {
+#[tokio::test]
+async fn rules_are_read_in_order() {
     let directory = Directory::new();
     let hash = bcrypt::hash("secret", 4).unwrap();
     directory.write("users", &format!("alice:{hash}\n"));
@@ -52,34 +66,40 @@ fn rules_are_read_in_order() {
     let config = directory.load(&with_policy(text)).unwrap();
     let clients = config.clients.unwrap();
     let alice = "Basic YWxpY2U6c2VjcmV0";
-    for (authorization, name, access) in [
+    let named = Some("alice".to_owned());
+    for (authorization, repository, expected) in [
         (
             Some(alice),
             "ghcr.io/org/app",
-            Access::Allow {
-                identity: Some("alice".to_owned()),
-            },
+            (Access::Allow, named.clone()),
         ),
-        (Some(alice), "ghcr.io/else", Access::Deny),
-        (None, "ghcr.io/open/x", Access::Allow { identity: None }),
-        (None, "ghcr.io/org/app", Access::Unauthenticated),
+        (
+            Some(alice),
+            "ghcr.io/open/x",
+            (Access::Allow, named.clone()),
+        ),
+        (Some(alice), "ghcr.io/else", (Access::Deny, named)),
+        (None, "ghcr.io/open/x", (Access::Allow, None)),
+        (None, "ghcr.io/org/app", (Access::Unauthenticated, None)),
     ] {
-        let name = name.parse().unwrap();
-        assert_eq!(
-            clients.check_slow(authorization, Some(&name)),
-            access,
-            "{name}"
-        );
+        let answer = ask(&clients, authorization, repository).await;
+        assert_eq!(answer, expected, "{repository}");
     }
     let warnings = directory.warnings(&listening_everywhere(text));
     assert!(
         warnings[0].contains("passwords of clients travel in clear"),
         "{warnings:?}"
     );
+    // Something in front may terminate TLS.
+    let in_front = listening_everywhere(text).replace(
+        "{listen: '0.0.0.0:5080'}",
+        "{listen: '0.0.0.0:5080', public_url: 'https://images.example'}",
+    );
+    assert_eq!(directory.warnings(&in_front), [""; 0]);
 }
 
-#[test]
-fn rules_are_checked() {
+#[tokio::test]
+async fn rules_are_checked() {
     let directory = Directory::new();
     directory.write("md5", "a:$apr1$x$y\nb");
     for (rule, parts) in [
@@ -112,10 +132,7 @@ fn rules_are_checked() {
         }
     }
     let config = directory.load(&with_policy("clients: []")).unwrap();
-    let name = "ghcr.io/org/app".parse().unwrap();
-    assert_eq!(
-        config.clients.unwrap().check_cached(None, Some(&name)),
-        Some(Access::Deny)
-    );
+    let answer = ask(&config.clients.unwrap(), None, "ghcr.io/org/app").await;
+    assert_eq!(answer, (Access::Deny, None));
     assert!(config.warnings[0].message.contains("nobody may pull"));
 }

@@ -153,6 +153,23 @@ fn the_server_section_is_checked() {
             "tls: {certificate: none, private_key: a.pub}",
             "cannot read none",
         ),
+        ("public_url: images.example", "is not scheme, host and port"),
+        (
+            "public_url: 'https://images.example/registry'",
+            "is not scheme",
+        ),
+        (
+            "public_url: 'https://user:x@images.example'",
+            "is not scheme",
+        ),
+        ("public_url: 'https://images.example\"'", "is not scheme"),
+        ("console_url: 'ftp://images.example'", "is not scheme"),
+        (
+            "token_key: 'short but longer than sixteen'",
+            "could be guessed",
+        ),
+        ("admin_hosts: ['http://a.svc']", "is not a host name"),
+        ("admin_hosts: ['a.svc:5081']", "is not a host name"),
     ] {
         let problems = directory.problems(&format!("server: {{{text}}}"));
         assert!(
@@ -170,6 +187,31 @@ fn the_server_section_is_checked() {
         with_policy("")
     ));
     assert!(warnings[0].contains("easy to guess"), "{warnings:?}");
+}
+
+#[test]
+fn addresses_and_names_of_the_listeners_are_read() {
+    let config = Directory::new()
+        .load(
+            "server:
+  public_url: https://images.example:8443/
+  console_url: http://console.example:5081
+  admin_hosts: [Countersign.monitoring.svc]",
+        )
+        .unwrap();
+    let server = config.server;
+    assert_eq!(
+        server.public_url.as_deref(),
+        Some("https://images.example:8443")
+    );
+    assert_eq!(
+        server.console_url.as_deref(),
+        Some("http://console.example:5081")
+    );
+    assert_eq!(
+        server.admin_host_names(),
+        ["countersign.monitoring.svc", "console.example"]
+    );
 }
 
 #[test]

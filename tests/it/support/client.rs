@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -93,6 +93,16 @@ pub(crate) async fn open(
     path: &str,
     headers: &[(&str, &str)],
 ) -> Result<Opened, String> {
+    open_with(port, method, path, headers, Bytes::new()).await
+}
+
+async fn open_with(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Opened, String> {
     let stream = TcpStream::connect(("127.0.0.1", port))
         .await
         .map_err(|error| error.to_string())?;
@@ -105,15 +115,18 @@ pub(crate) async fn open(
     });
     let mut request = Request::builder()
         .method(Method::from_bytes(method.as_bytes()).unwrap())
-        .uri(path)
-        .header("Host", format!("127.0.0.1:{port}"));
-    if !headers.iter().any(|(name, _)| *name == "Accept") {
+        .uri(path);
+    let given = |wanted| headers.iter().any(|(name, _)| *name == wanted);
+    if !given("Host") {
+        request = request.header("Host", format!("127.0.0.1:{port}"));
+    }
+    if !given("Accept") {
         request = request.header("Accept", ACCEPT);
     }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    let request = request.body(Full::new(body)).unwrap();
     match sender.send_request(request).await {
         Ok(response) => {
             let (parts, body) = response.into_parts();
@@ -130,9 +143,20 @@ pub(crate) async fn open(
 
 /// Sends a request and reads the answer to its end.
 pub(crate) async fn send(port: u16, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    send_with(port, method, path, headers, Bytes::new()).await
+}
+
+/// The same with a body.
+pub(crate) async fn send_with(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Answer {
     let started = Instant::now();
     let exchange = async {
-        let mut opened = open(port, method, path, headers).await?;
+        let mut opened = open_with(port, method, path, headers, body).await?;
         let (body, broken) = opened.rest().await;
         Ok::<_, String>((opened.status, opened.headers.clone(), body, broken))
     };
