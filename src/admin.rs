@@ -2,6 +2,7 @@
 
 mod api;
 mod health;
+mod names;
 mod trust;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use health::Readiness;
+pub use names::Names;
 
 use crate::decision_log::AccessLog;
 use crate::in_force::InForce;
@@ -53,6 +55,8 @@ pub struct Parts {
     pub open: bool,
     /// What opens it otherwise.
     pub token: Option<Secret>,
+    /// The names under which it may be asked for.
+    pub names: Names,
 }
 
 impl Admin {
@@ -79,6 +83,7 @@ impl Admin {
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))
             .merge(guarded)
+            .layer(middleware::from_fn_with_state(self.clone(), names::guard))
             .with_state(self)
     }
 

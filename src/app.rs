@@ -22,7 +22,7 @@ pub use engine::Engine;
 pub(crate) use engine::upstreams;
 pub(crate) use material::configured;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Names};
 use crate::admission::Admission;
 use crate::clients::Tokens;
 use crate::clock;
@@ -189,6 +189,10 @@ impl App {
             readiness: readiness.clone(),
             open: admin_address.ip().is_loopback(),
             token: config.server.admin_token.clone(),
+            names: Names {
+                hosts: config.server.admin_host_names(),
+                console_url: config.server.console_url.clone(),
+            },
         });
         engine
             .tasks

@@ -15,6 +15,66 @@ async fn probes_answer() {
     assert_ne!(answer.status, 200, "metrics are the admin listener's");
 }
 
+#[tokio::test]
+async fn admin_listener_answers_only_under_its_own_names() {
+    let scene = Scene::with(|configuration, _| {
+        let server = serde_json::json!({
+            "console_url": "https://console.example",
+            "admin_hosts": ["countersign.monitoring.svc"],
+        });
+        configuration.set("server", server)
+    })
+    .await;
+    let port = scene.proxy.admin_port();
+    for (host, status) in [
+        ("127.0.0.1", 200),
+        ("10.0.0.7:5081", 200),
+        ("[::1]:5081", 200),
+        ("localhost:5081", 200),
+        ("console.example", 200),
+        ("countersign.monitoring.svc:5081", 200),
+        ("evil.example", 421),
+        ("evil.example:5081", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("", 421),
+    ] {
+        for path in ["/livez", "/readyz", "/metrics", "/api/v1/decisions"] {
+            let answer = send(port, "GET", path, &[("Host", host)]).await;
+            assert_eq!(answer.status, status, "{path} {host}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn admin_listener_takes_no_post_from_another_origin() {
+    let scene = Scene::start().await;
+    let port = scene.proxy.admin_port();
+    let own = format!("http://127.0.0.1:{port}");
+    let refresh = "/api/v1/trust/refresh";
+    for (origin, refused) in [
+        (None, false),
+        (Some(own.as_str()), false),
+        (Some("https://evil.example"), true),
+        (Some("http://127.0.0.1:1"), true),
+        (Some("null"), true),
+    ] {
+        let headers: Vec<_> = origin
+            .map(|origin| ("Origin", origin))
+            .into_iter()
+            .collect();
+        let answer = send(port, "POST", refresh, &headers).await;
+        assert_eq!(answer.status == 403, refused, "{origin:?}: {answer}");
+    }
+    let read = send(
+        port,
+        "GET",
+        "/api/v1/decisions",
+        &[("Origin", "https://evil.example")],
+    )
+    .await;
+    assert_eq!(read.status, 200, "{read}");
+}
+
 /// Name, labels and value of every sample; panics at a line that is no Prometheus text.
 fn samples(text: &str) -> Vec<(String, String, f64)> {
     let sample = regex::Regex::new(
