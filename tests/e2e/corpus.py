@@ -62,10 +62,16 @@ def policy(identifier, registry, trusted_roots):
 
 
 class Upstream:
-    """A registry on loopback that holds the whole corpus and answers from memory."""
+    """A registry on loopback that holds the whole corpus and answers from memory.
 
-    def __init__(self):
+    Each repository is there under its own name, and under the same name behind each of `prefixes`.
+    """
+
+    def __init__(self, prefixes=()):
         answers = self._answers = _answers()
+        for prefix in prefixes:
+            moved = {path.replace("/v2/", f"/v2/{prefix}", 1): answer for path, answer in answers.items()}
+            answers |= moved
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

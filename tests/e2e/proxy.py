@@ -17,11 +17,15 @@ READY_SECONDS = 30
 
 
 class Proxy:
-    """`countersign serve` with a policy for each of the given corpus cases, in front of `upstream`."""
+    """`countersign serve` with a policy for each of the given corpus cases, in front of `upstream`.
 
-    def __init__(self, work, upstream, cases, **settings):
+    `base` is a configuration of its own, in YAML. The rest is merged over it.
+    """
+
+    def __init__(self, work, upstream, cases, base="", **settings):
         self.work = pathlib.Path(work)
         self.address, self.admin_address = free_address(), free_address()
+        (self.work / "base.yaml").write_text(base)
         trusted_roots = {}
         policies = [corpus.policy(identifier, REGISTRY, trusted_roots) for identifier in cases]
         configuration = {
@@ -41,7 +45,7 @@ class Proxy:
     def start(self):
         with open(self.work / "server.log", "ab") as log:
             self._process = subprocess.Popen(
-                [os.environ["COUNTERSIGN"], "serve", "--config", "config.yaml"],
+                [os.environ["COUNTERSIGN"], "serve", "--config", "base.yaml", "--config", "config.yaml"],
                 cwd=self.work, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
         deadline = time.monotonic() + READY_SECONDS
@@ -69,7 +73,11 @@ class Proxy:
         return f"{self.address}/{REGISTRY}/{repository}{'@' if ':' in reference else ':'}{reference}"
 
     def log(self):
-        return (self.work / "server.log").read_text(errors="replace")[-4000:]
+        """The end of what it wrote, for people."""
+        return self.whole_log()[-4000:]
+
+    def whole_log(self):
+        return (self.work / "server.log").read_text(errors="replace")
 
     def _ready(self):
         try:

@@ -28,8 +28,14 @@ class Scenario(unittest.TestCase):
         work = tempfile.TemporaryDirectory(prefix="countersign-e2e-")
         cls.addClassCleanup(work.cleanup)
         cls.work = pathlib.Path(work.name)
-        cls.proxy = proxy.Proxy(cls.work, cls.start_upstream(), cls.cases, **cls.settings)
+        upstream = cls.start_upstream()
+        cls.proxy = proxy.Proxy(cls.work, upstream, cls.cases, **cls.settings, **cls.prepare(upstream))
         cls.addClassCleanup(cls.proxy.stop)
+
+    @classmethod
+    def prepare(cls, upstream):
+        """Puts files into the working directory, and returns more settings, before the proxy starts."""
+        return {}
 
     @classmethod
     def start_upstream(cls):
