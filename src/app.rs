@@ -171,10 +171,7 @@ impl App {
             pull: engine.pull.clone(),
             rules: rules.clone(),
             tokens: tokens(&config.server),
-            address: PublicAddress {
-                configured: config.server.public_url.clone(),
-                tls: tls.is_some(),
-            },
+            address: public_address(&config.server),
             limits: Arc::clone(&config.limits),
             access_log: access_log.clone(),
             refused_clients: refused_clients.clone(),
@@ -189,10 +186,7 @@ impl App {
             readiness: readiness.clone(),
             open: admin_address.ip().is_loopback(),
             token: config.server.admin_token.clone(),
-            names: Names {
-                hosts: config.server.admin_host_names(),
-                console_url: config.server.console_url.clone(),
-            },
+            names: admin_names(&config.server),
         });
         engine
             .tasks
@@ -337,6 +331,20 @@ fn tokens(server: &config::Server) -> Tokens {
     match &server.token_key {
         Some(key) => Tokens::from_secret(key.expose().as_bytes()),
         None => Tokens::with_random_key(),
+    }
+}
+
+fn public_address(server: &config::Server) -> PublicAddress {
+    PublicAddress {
+        configured: server.public_url.clone(),
+        tls: server.tls.is_some(),
+    }
+}
+
+fn admin_names(server: &config::Server) -> Names {
+    Names {
+        hosts: server.admin_host_names(),
+        console_url: server.console_url.clone(),
     }
 }
 
