@@ -12,6 +12,7 @@ mod audit_mode;
 mod blob_gate;
 #[cfg(test)]
 mod client_tokens;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod commands;
