@@ -364,12 +364,17 @@ impl Pull {
         repository: &RepositoryName,
         asked: &Asked,
     ) -> Refusal {
+        let own = repository.host();
+        let is_own = matches!(error, upstream::Error::Denied { host, .. } if host == own);
+        let advice = if is_own {
+            format!("look at the credentials that this proxy has for {own}")
+        } else {
+            "no credentials follow a redirect, so pull under the name of that host if it needs some"
+                .to_owned()
+        };
         let denial = Denial {
             kind: Kind::UpstreamDenied,
-            message: format!(
-                "{repository} cannot be pulled: {error}; look at the credentials that this proxy has for {}",
-                repository.host()
-            ),
+            message: format!("{repository} cannot be pulled: {error}; {advice}"),
             policy: None,
             digest: asked.reference.parse().ok(),
         };

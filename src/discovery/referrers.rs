@@ -68,7 +68,7 @@ impl Discovery {
                 return Err(self.too_many_listed(std::mem::take(listed).len()));
             }
             query = paging.follow(page.next).map_err(|error| match error {
-                // There is no limit that such a list would not exceed.
+                // Such a list exceeds every limit.
                 PagingError::Circle => {
                     Gathered::limited(format!("the list of referrers does not end: {error}"))
                 }

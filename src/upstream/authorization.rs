@@ -9,7 +9,7 @@ use super::challenge::Challenge;
 use super::credentials::Login;
 use super::exchange::{Ask, Fault, is_redirect};
 use super::host::Host;
-use super::peer::authority;
+use super::peer::{authority, is_listed};
 use super::token::{Grant, Renewed};
 use super::token_answer::TokenAnswer;
 use super::{Error, Purpose, body, scope};
@@ -46,7 +46,7 @@ struct TokenRequest<'a> {
 }
 
 impl Host {
-    /// A grant other than `rejected`, as the upstream's challenge demands. However many ask, one fetches.
+    /// A grant other than `rejected`, as the upstream's challenge demands.
     pub(super) async fn authorize(
         &self,
         ask: &Ask<'_>,
@@ -234,10 +234,7 @@ impl Host {
         let authority = authority(&url);
         let is_named = url.origin() == self.base.origin()
             || (url.scheme() == "https" && authority == self.name)
-            || self
-                .token_hosts
-                .iter()
-                .any(|host| host.eq_ignore_ascii_case(&authority));
+            || is_listed(&self.token_hosts, &url);
         if is_named {
             return Ok((url, Realm::Named));
         }

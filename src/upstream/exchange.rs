@@ -60,8 +60,7 @@ pub(super) struct Fault {
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 
-/// Grants that are obtained for one request: one for a grant that another request obtained and that is not taken
-/// either, and one more.
+/// The most grants that one request obtains. The first may come from another request and no longer be good.
 const AUTHORIZATIONS_MAX: usize = 2;
 
 /// A pause after a 429 that does not say how long.

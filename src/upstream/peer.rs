@@ -9,9 +9,9 @@ use super::clients::{self, Reach};
 use super::exchange::{Ask, Fault, request};
 use super::host::Host;
 use super::token::Grant;
-use super::{body, scope};
+use super::{Error, body, scope};
 
-/// Tokens that the hosts behind the redirects of one request may make us fetch.
+/// The most tokens that one request fetches for hosts behind redirects.
 pub(super) const PEER_TOKENS_MAX: usize = 2;
 
 impl Host {
@@ -20,11 +20,7 @@ impl Host {
     /// # Errors
     /// When the upstream may not send us to its address.
     pub(super) fn peer_client(&self, url: &Url) -> Result<&reqwest::Client, Fault> {
-        let is_listed = self
-            .redirect_hosts
-            .iter()
-            .any(|host| host.eq_ignore_ascii_case(&authority(url)));
-        let (client, reach) = if is_listed {
+        let (client, reach) = if is_listed(&self.redirect_hosts, url) {
             (&self.listed_peer, Reach::Listed)
         } else {
             (&self.peer, Reach::Any)
@@ -36,7 +32,25 @@ impl Host {
 
     /// Sends the request to a host that a redirect led to. If that is a registry that wants a token, it gets an
     /// anonymous one of its own token host; the upstream's credentials never go there.
+    ///
+    /// # Errors
+    /// `Denied` in the name of that host when it answers 401 or 403, because the upstream's credentials are not at fault.
     pub(super) async fn ask_peer(
+        &self,
+        ask: &Ask<'_>,
+        url: &Url,
+        tokens_left: &mut usize,
+    ) -> Result<Response, Fault> {
+        let response = self.send_to_peer(ask, url, tokens_left).await?;
+        match response.status() {
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(self.denied_by_peer(url, status))
+            }
+            _ => Ok(response),
+        }
+    }
+
+    async fn send_to_peer(
         &self,
         ask: &Ask<'_>,
         url: &Url,
@@ -101,9 +115,36 @@ impl Host {
         }
         let known = rejected.map_or(&[][..], |rejected| &rejected.scopes);
         let scopes = scope::union(known, demanded);
-        self.fetch_token_of_peer(ask.purpose, peer, realm, service.as_deref(), scopes)
-            .await
+        let fetched = self
+            .fetch_token_of_peer(ask.purpose, peer, realm, service.as_deref(), scopes)
+            .await;
+        fetched.map_err(|fault| {
+            if fault.is_denied() {
+                self.denied_by_peer(peer, StatusCode::UNAUTHORIZED)
+            } else {
+                fault
+            }
+        })
     }
+
+    fn denied_by_peer(&self, peer: &Url, status: StatusCode) -> Fault {
+        Fault::definite(Error::Denied {
+            host: format!("{}, to which {} redirects,", authority(peer), self.name),
+            status: status.as_u16(),
+        })
+    }
+}
+
+/// Returns true if `hosts` has the host of `url`, with its port unless it is the scheme's.
+pub(super) fn is_listed(hosts: &[String], url: &Url) -> bool {
+    let name = url.host_str().unwrap_or_default();
+    let with_port = url
+        .port_or_known_default()
+        .map(|port| format!("{name}:{port}"));
+    hosts.iter().any(|host| {
+        let is = |spelling: &str| host.eq_ignore_ascii_case(spelling);
+        is(&authority(url)) || with_port.as_deref().is_some_and(is)
+    })
 }
 
 /// Host, and port unless it is the scheme's.
@@ -124,6 +165,28 @@ fn repository_of(url: &Url) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn port_of_a_listed_host_is_exact() {
+        for (listed, url, expected) in [
+            ("a.io", "https://a.io/", true),
+            ("A.io", "https://a.io/", true),
+            ("a.io:443", "https://a.io/", true),
+            ("a.io:80", "http://a.io/", true),
+            ("a.io:443", "http://a.io/", false),
+            ("a.io", "https://a.io:8443/", false),
+            ("a.io:8443", "https://a.io:8443/", true),
+            ("a.io", "https://b.a.io/", false),
+            ("a.io", "https://a.io.evil.example/", false),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(
+                is_listed(&[listed.to_owned()], &url),
+                expected,
+                "{listed} {url}"
+            );
+        }
+    }
 
     #[test]
     fn tells_registries_from_storage() {

@@ -1,4 +1,5 @@
-//! Which connections go through an HTTP proxy: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and their exceptions, `NO_PROXY`.
+//! The connections that go through an HTTP proxy: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, and their exceptions in
+//! `NO_PROXY`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use url::{Host, Url};
 
 use super::config::Proxy;
 
-/// Which connections go through a proxy.
+/// The proxies, and the hosts that need none.
 #[derive(Clone)]
 pub(super) struct Proxies {
     matcher: Arc<Matcher>,
@@ -126,7 +127,7 @@ impl Proxies {
     }
 }
 
-/// The address of a proxy with the user and password that were taken out of it.
+/// The address of a proxy with its user and password, which the matcher keeps apart.
 fn proxy_url(proxy: &Intercept) -> Option<Url> {
     let mut url = Url::parse(&proxy.uri().to_string()).ok()?;
     let basic = proxy.basic_auth().and_then(|header| {

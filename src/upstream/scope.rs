@@ -1,4 +1,4 @@
-//! Which scopes to ask a token for (distribution token specification, "Requesting a Token").
+//! The scopes that a token is asked for (distribution token specification, "Requesting a Token").
 
 /// The most scopes of one token. Registries ask for one or two.
 const SCOPES_MAX: usize = 16;
@@ -9,7 +9,7 @@ const WRITES: [&str; 7] = [
 ];
 
 /// The scopes to ask for: pulling from `repository`, and everything that the challenge asks for except rights to
-/// change something, because the challenge is a peer's text. Empty if both are.
+/// change something, because the challenge is a peer's text. Empty if there is neither.
 pub(super) fn requested(challenged: Option<&str>, repository: &str) -> Vec<String> {
     let own = format!("repository:{repository}:");
     let words = challenged.unwrap_or_default().split_ascii_whitespace();

@@ -77,7 +77,7 @@ impl Grants {
         })
     }
 
-    /// Drops the grant of a repository that `rejected` is.
+    /// Drops `rejected` if it is still the grant of that repository.
     pub(super) fn forget(&self, repository: &str, rejected: &Grant) {
         if let Some(slot) = self.slots.get(repository) {
             slot.forget(rejected);
@@ -96,8 +96,8 @@ impl Slot {
             .cloned()
     }
 
-    /// A grant other than `rejected`: the one that another request has obtained in the meantime, or the one that `obtain`
-    /// fetches. However many ask, one fetches; those who waited for it share its outcome.
+    /// A grant other than `rejected`: one that another request has obtained in the meantime, or the one that `obtain`
+    /// fetches. One request fetches at a time, and those that waited for it share its outcome.
     ///
     /// # Errors
     /// When `obtain` fails, or failed for another request while this one waited.

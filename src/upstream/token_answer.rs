@@ -25,7 +25,7 @@ const TOKEN_BYTES_MAX: usize = 32 * 1024;
 const LIFE_DEFAULT: Duration = Duration::from_secs(60);
 /// The longest life that a token host may state.
 const STATED_LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// The longest life by a token's own claims. Nobody verifies them, and they may be meant for another party.
+/// The longest life by a token's own claims. They are not verified, and they may be meant for another party.
 const CLAIMED_LIFE_MAX: Duration = Duration::from_secs(3600);
 
 impl TokenAnswer {

@@ -73,6 +73,12 @@ async fn registry_that_takes_no_token_is_not_asked_for_ever() {
         ..TokenRules::default()
     });
     let answer = scene.manifest("apps/web", "v1").await;
-    assert_denied(&answer, "upstream_denied");
+    let error = assert_denied(&answer, "upstream_denied");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&back.name()), "{message}");
+    assert!(
+        message.contains("no credentials follow a redirect"),
+        "{message}"
+    );
     assert!(back.count("/token") <= 8, "{}", back.count("/token"));
 }
