@@ -51,29 +51,128 @@ fn a_module_of_either_version_is_asked_about_the_statement() {
 }
 
 #[test]
-fn only_a_clear_yes_is_one() {
+fn the_value_of_is_compliant_is_read_as_cosign_reads_it() {
     for (module, expected) in [
         ("isCompliant := true", true),
         ("isCompliant := false", false),
         ("isCompliant if input.nothing", false),
+        ("isCompliant := []", false),
+        (r#"isCompliant := [{}]"#, false),
         (r#"isCompliant := [{"result": true}]"#, true),
+        (r#"isCompliant := [{"result": null}]"#, false),
         (r#"isCompliant := {{"result": true, "warning": ""}}"#, true),
+        // The error is a message for the case that the result is false.
+        (
+            r#"isCompliant := [{"result": true, "error": "too old"}]"#,
+            true,
+        ),
+        (r#"isCompliant := [{"result": false, "error": ""}]"#, false),
+        // A warning fails the attestation, as in policy-controller.
         (
             r#"isCompliant := [{"result": true, "warning": "old"}]"#,
             false,
         ),
         (
-            r#"isCompliant := [{"result": true}, {"result": false}]"#,
+            r#"isCompliant := [{"result": false, "warning": "old"}]"#,
             false,
         ),
-        (r#"isCompliant := [{"result": "true"}]"#, false),
-        ("isCompliant := []", false),
+        // One true verdict suffices, wherever it stands.
+        (
+            r#"isCompliant := [{"result": true}, {"result": false}]"#,
+            true,
+        ),
+        (
+            r#"isCompliant := [{"result": false, "error": "a"}, {"result": false}, {"result": true}]"#,
+            true,
+        ),
+        (
+            r#"isCompliant := {{"result": false, "error": "a"}, {"result": true, "error": "b"}}"#,
+            true,
+        ),
+        // The first true verdict decides.
+        (
+            r#"isCompliant := [{"result": true, "warning": "old"}, {"result": true}]"#,
+            false,
+        ),
+        (
+            r#"isCompliant := [{"result": true}, {"result": true, "warning": "old"}]"#,
+            true,
+        ),
+        // Nothing after it is read.
+        (r#"isCompliant := [{"result": true}, "yes"]"#, true),
+        (r#"isCompliant := [{"result": true, "other": [1]}]"#, true),
     ] {
         let module = format!("package sigstore\n{module}");
         assert_eq!(evaluate(&module).unwrap(), expected, "{module}");
     }
-    for value in ["1", "\"true\"", "null", r#"{"result": true}"#] {
+}
+
+#[test]
+fn a_value_that_cannot_be_read_has_no_answer() {
+    for value in [
+        "1",
+        "\"true\"",
+        "null",
+        r#"{"result": true}"#,
+        r#"["yes", {"result": true}]"#,
+        "[true]",
+        r#"[{"result": "true"}]"#,
+        r#"[{"result": 1}]"#,
+        r#"[{"result": false, "error": 1}, {"result": true}]"#,
+        r#"[{"result": true, "warning": ["old"]}]"#,
+        // Go folds the case of keys, so this one warns there.
+        r#"[{"result": true, "Warning": "old"}]"#,
+        r#"[{"Result": true}]"#,
+        r#"[{"re\u017fult": false, "result": true}]"#,
+        r#"[{1: 2, "result": true}]"#,
+    ] {
         let module = format!("package sigstore\nisCompliant := {value}");
+        let outcome = evaluate(&module);
+        assert!(outcome.is_err(), "{module}: {outcome:?}");
+    }
+}
+
+#[test]
+fn partial_rules_of_the_first_version_list_verdicts() {
+    const ALTERNATIVES: &str = r#"package sigstore
+        isCompliant[verdict] {
+            high := [finding | finding := input.findings[_]; finding.severity == "HIGH"]
+            result := count(high) == 0
+            verdict := {"result": result, "error": sprintf("%d high findings", [count(high)]), "warning": ""}
+        }
+        isCompliant[verdict] {
+            verdict := {"result": input.accepted, "error": "not accepted", "warning": ""}
+        }"#;
+    let condition = RegoCondition::new(ALTERNATIVES).unwrap();
+    for (findings, accepted, expected) in [
+        (json!([]), json!(false), true),
+        (json!([{"severity": "HIGH"}]), json!(true), true),
+        (json!([{"severity": "HIGH"}]), json!(false), false),
+        (json!([{"severity": "LOW"}]), json!(false), true),
+    ] {
+        let statement = json!({ "findings": findings, "accepted": accepted });
+        let outcome = condition.evaluate(&statement, NOW).unwrap();
+        assert_eq!(outcome, expected, "{statement}");
+    }
+    // Without `accepted` the second rule has no verdict.
+    let statement = json!({ "findings": [{"severity": "HIGH"}] });
+    assert!(!condition.evaluate(&statement, NOW).unwrap());
+    let constant = RegoCondition::new(
+        r#"package sigstore
+        isCompliant[{"result": true, "error": "", "warning": ""}]"#,
+    );
+    assert!(constant.unwrap().evaluate(&statement, NOW).unwrap());
+}
+
+#[test]
+fn a_function_that_fails_leaves_no_answer() {
+    // A failure must not make `not` true.
+    for body in [
+        "not to_number(\"x\")",
+        "not 1 / 0 == 1",
+        "to_number(\"x\") == 1",
+    ] {
+        let module = format!("package sigstore\nisCompliant if {body}");
         assert!(evaluate(&module).is_err(), "{module}");
     }
 }
