@@ -280,10 +280,27 @@ pub fn may_prove(candidate: &Candidate, purpose: Purpose<'_>) -> bool {
     attempt::may_prove(candidate.content.as_ref(), purpose)
 }
 
+/// The signer of a candidate by its own claim.
+#[derive(Debug)]
+pub enum ClaimedSigner {
+    /// It does not say.
+    Nobody,
+    /// The holder of a key that it or a log entry names. [`claims_key`] tells which.
+    Key,
+    /// The owner of a certificate.
+    Certificate(Box<Certificate>),
+}
+
 /// Whether `candidate` or one of its log entries says that it was made with `key`; nothing in it is proven.
 #[must_use]
 pub fn claims_key(candidate: &Candidate, key: &PublicKey) -> bool {
     attempt::claims(candidate.content.as_ref(), key)
+}
+
+/// Returns who made `candidate` by its own claim; nothing in it is proven.
+#[must_use]
+pub fn claimed_signer(candidate: &Candidate) -> ClaimedSigner {
+    attempt::claimed_signer(candidate.content.as_ref())
 }
 
 /// The predicate type that an attestation claims, in short and on one line; nothing for signatures.

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    Attempt, Certificate, Demand, Examined, FailedCheck, Failure, Proof, ProvenSigner, PublicKey,
-    Purpose, Signer, certificate, name, timestamp, transparency_log,
+    Attempt, Certificate, ClaimedSigner, Demand, Examined, FailedCheck, Failure, Proof,
+    ProvenSigner, PublicKey, Purpose, Signer, certificate, name, timestamp, transparency_log,
 };
 use crate::oci::Digest;
 use crate::signature::{
-    Broken, Claim, Content, Defect, LoggedVerifier, Role, Signed, SigningCertificate,
+    Broken, Claim, Content, Defect, LogEntry, LoggedVerifier, Role, Signed, SigningCertificate,
 };
 
 /// The predicate type under which cosign v3 signs images.
@@ -265,6 +265,25 @@ pub(super) fn claims(content: &Content, key: &PublicKey) -> bool {
     match content {
         Content::Broken(_) => false,
         Content::Signed(signed) => claims_key(signed, key),
+    }
+}
+
+/// Returns the signer by the candidate's own claim.
+pub(super) fn claimed_signer(content: &Content) -> ClaimedSigner {
+    let Content::Signed(signed) = content else {
+        return ClaimedSigner::Nobody;
+    };
+    if let Some(certificate) = &signed.certificate {
+        return ClaimedSigner::Certificate(Box::new(certificate::claimed(certificate)));
+    }
+    let names_key = |entry: &LogEntry| {
+        let logged = entry.logged.as_ref();
+        logged.is_ok_and(|logged| matches!(logged.verifier, LoggedVerifier::PublicKey(_)))
+    };
+    if signed.key_hint.is_some() || signed.log_entries.iter().any(names_key) {
+        ClaimedSigner::Key
+    } else {
+        ClaimedSigner::Nobody
     }
 }
 

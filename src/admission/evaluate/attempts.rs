@@ -14,7 +14,8 @@ use crate::decision_log::{AttemptReport, Subject};
 use crate::limits::Limits;
 use crate::oci::{Digest, Tag};
 use crate::policy::{
-    Authority, AuthoritySigner, ConditionError, KeySet, KeyVersion, Policies, Policy, RootAt, Rule,
+    Authority, AuthoritySigner, ConditionError, KeySet, KeyVersion, Mode, Policies, Policy, RootAt,
+    Rule,
 };
 use crate::signature::Candidate;
 use crate::verify::{
@@ -81,6 +82,9 @@ pub(super) struct Attempts<'a> {
     limits: &'a Limits,
     now: Timestamp,
     made: usize,
+    /// The attempts made for policies of the other mode. An auditing policy takes none from an enforcing one.
+    made_for_other_mode: usize,
+    mode: Mode,
     reports: Vec<AttemptReport>,
     valid_until: Option<Timestamp>,
     trusted_roots: Vec<Digest>,
@@ -117,12 +121,28 @@ impl<'a> Attempts<'a> {
             limits,
             now,
             made: 0,
+            made_for_other_mode: 0,
+            mode: Mode::Enforce,
             reports: Vec::new(),
             valid_until: None,
             trusted_roots: Vec::new(),
             unmatched_keys: Vec::new(),
             certified: HashMap::new(),
         }
+    }
+
+    /// Counts the attempts that follow for policies of this mode.
+    pub(super) fn count_for(&mut self, mode: Mode) {
+        if self.mode != mode {
+            self.mode = mode;
+            std::mem::swap(&mut self.made, &mut self.made_for_other_mode);
+        }
+    }
+
+    /// Whether the candidate at `index` says that somebody else than the authority made it, so that it is tried last.
+    pub(super) fn claims_another(&self, index: usize, authority: &Authority) -> bool {
+        let candidate = self.candidates.get(index);
+        candidate.is_some_and(|candidate| proven::claims_another(candidate, authority))
     }
 
     /// Tries the candidate at `index` against one authority of `policy`.

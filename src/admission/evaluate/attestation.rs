@@ -1,12 +1,12 @@
 //! How one attestation requirement fares.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
 
 use super::Known;
 use super::attempts::{Rank, Refusal, Tried, Vouched, Voucher};
-use super::requirement::{Fared, Judged, Tries};
+use super::requirement::{Fared, Judged, Tries, in_order_of_claims};
 use super::shortfall::Furthest;
 use super::ways::Ways;
 use crate::admission::denial::Kind;
@@ -80,7 +80,7 @@ struct Found {
     verdict: Result<(), Refusal>,
 }
 
-/// The attestations of the type that an authority vouches for. For `any`, nothing after the first that holds is tried
+/// The attestations of the type that an authority vouches for, first those that may be by it. For `any`, nothing after the first that holds is tried
 /// unless every signer is asked for.
 fn collect<'p>(
     judged: &mut Judged<'p, '_, '_>,
@@ -92,9 +92,16 @@ fn collect<'p>(
     };
     let one_suffices = requirement.quantifier == Quantifier::Any && tries == Tries::UntilSatisfied;
     let mut collected = Collected::default();
-    for index in 0..judged.attempts.candidates.len() {
+    let mut counted = HashSet::new();
+    for (by_others, index) in in_order_of_claims(judged.attempts.candidates.len()) {
+        if counted.contains(&index) {
+            continue;
+        }
         for authority in &requirement.authorities {
             let attempts = &mut judged.attempts;
+            if attempts.claims_another(index, authority) != by_others {
+                continue;
+            }
             match attempts.try_candidate(index, judged.policy, authority, purpose) {
                 Tried::NotApplicable => {}
                 Tried::Refused(refusal) => collected.furthest.note(refusal),
@@ -131,6 +138,7 @@ fn collect<'p>(
                     if one_suffices && collected.any_holds {
                         return collected;
                     }
+                    counted.insert(index);
                     break;
                 }
             }

@@ -46,6 +46,7 @@ pub(super) fn policy(
     attempts: &mut Attempts<'_>,
     known: &Known<'_>,
 ) -> (Outcome, Vec<AuthorityReport>) {
+    attempts.count_for(policy.mode);
     let mut judged = Judged {
         policy,
         attempts,
@@ -262,7 +263,8 @@ impl<'p> Judged<'p, '_, '_> {
         shortfall.of(satisfied, count).into_fared(signatures)
     }
 
-    /// Tries every signature found, newest first, for every member, until `enough` of them are satisfied.
+    /// Tries every signature found, newest first, for every member, until `enough` of them are satisfied. Signatures that
+    /// claim to be by somebody else come last, so that they do not use up the limit on attempts.
     fn signatures(
         &mut self,
         members: &[&'p SignatureRequirement],
@@ -277,10 +279,13 @@ impl<'p> Judged<'p, '_, '_> {
         if members.is_empty() {
             return signed;
         }
-        for index in 0..self.attempts.candidates.len() {
+        for (by_others, index) in in_order_of_claims(self.attempts.candidates.len()) {
             for (position, required) in members.iter().enumerate() {
                 let by = signed.by.get(position);
                 if tries == Tries::UntilSatisfied && by.is_some_and(|by| !by.is_empty()) {
+                    continue;
+                }
+                if self.attempts.claims_another(index, &required.authority) != by_others {
                     continue;
                 }
                 match self.signature(index, required) {
@@ -319,6 +324,14 @@ impl<'p> Judged<'p, '_, '_> {
         }
         tried
     }
+}
+
+/// The candidates twice: first for those that may be by the signer who is asked for, then for those that claim to be by
+/// somebody else.
+pub(super) fn in_order_of_claims(candidates: usize) -> impl Iterator<Item = (bool, usize)> {
+    [false, true]
+        .into_iter()
+        .flat_map(move |by_others| (0..candidates).map(move |index| (by_others, index)))
 }
 
 /// Whether nothing would have to be shown for it. No configuration says so by mistake: letting everything through has a

@@ -126,7 +126,9 @@ impl Furthest {
         Refusal {
             rank: Rank::Limit,
             kind: Kind::LimitExceeded,
-            reason: format!("the limit on attempts at signatures is used up{best}"),
+            reason: format!(
+                "the limit on attempts at signatures is used up (`limits.attempts_max`){best}"
+            ),
         }
     }
 

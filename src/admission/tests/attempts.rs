@@ -5,13 +5,16 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::corpus::{GITHUB, RELEASE, exact, expression, holder, identity, root, signed};
-use super::forge::{Key, attestation};
+use super::forge::{Key, Signature, attestation};
 use super::keys_and_roots::{versions, with_keys};
-use super::question::{Question, SCAN, World, attested_by, policy, signature, signed_by, words};
+use super::question::{
+    Question, SCAN, World, attested_by, authority, policy, signature, signed_by, words,
+};
 use crate::admission::evaluate::Evaluation;
 use crate::limits::Limits;
 use crate::policy::{
-    AttestationRequirement, Authority, AuthoritySigner, Policy, Quantifier, Requirement, Revoked,
+    AttestationRequirement, Authority, AuthoritySigner, Mode, Policy, Quantifier, Requirement,
+    Revoked,
 };
 use crate::signature::{Artifact, Blob, Candidate, Source, candidates};
 use crate::verify::CertificateAuthorities;
@@ -221,4 +224,113 @@ fn every_member_of_a_threshold_in_a_threshold_counts() {
     let found = vec![world.by(&world.key), world.by(&world.other)];
     let question = Question::new(vec![requiring(outer)], found);
     assert_eq!(question.answer(), "satisfied");
+}
+
+/// A signature of `digest` by `key` with a log entry, which names the key.
+fn logged(world: &World, key: &Key, digest: &crate::oci::Digest) -> Candidate {
+    let signature = Signature {
+        logged: Some((&world.log, "2026-11-20T00:00:00Z".parse().unwrap())),
+        ..Signature::default()
+    };
+    signature.by(key, digest).candidate()
+}
+
+#[test]
+fn signatures_that_claim_another_signer_are_tried_last() {
+    let world = World::new();
+    let strangers = || (0..3).map(|_| logged(&world, &Key::generate(), &world.digest));
+    for own in [world.signature(), logged(&world, &world.key, &world.digest)] {
+        let candidates = strangers().chain([own]).collect();
+        let mut question = Question::new(vec![signed_by(&[&world.authority], 1)], candidates);
+        question.limits.attempts_max = 1;
+        assert_eq!(question.answer(), "satisfied");
+    }
+    // A claim excludes nothing.
+    let mut question = Question::new(
+        vec![signed_by(&[&world.authority], 1)],
+        strangers().collect(),
+    );
+    question.limits.attempts_max = 2;
+    let evaluation = question.ask();
+    assert_eq!(words(&evaluation), "limit_exceeded");
+    assert_eq!(evaluation.attempts.len(), 2);
+    // Signatures that claim to be ours use up the limit.
+    let another = crate::oci::Digest::sha256(b"another image");
+    let candidates = (0..3).map(|_| logged(&world, &world.key, &another));
+    let candidates = candidates.chain([logged(&world, &world.key, &world.digest)]);
+    let mut question = Question::new(
+        vec![signed_by(&[&world.authority], 1)],
+        candidates.collect(),
+    );
+    question.limits.attempts_max = 3;
+    assert_eq!(question.answer(), "limit_exceeded");
+}
+
+#[test]
+fn certificates_that_claim_another_identity_are_tried_last() {
+    let root = root();
+    let anyone = Arc::new(identity(expression("https://.+"), expression(".+"), &root));
+    let several = of_corpus("kf-legacy-multi", signed_by(&[&anyone], 99)).ask();
+    let signers: Vec<_> = several
+        .attempts
+        .iter()
+        .filter_map(|attempt| attempt.certificate.as_ref())
+        .map(|certificate| {
+            (
+                certificate.identity.clone(),
+                certificate.oidc_issuer.clone(),
+            )
+        })
+        .collect();
+    let distinct: std::collections::BTreeSet<_> = signers.iter().collect();
+    assert!(distinct.len() > 1, "{signers:?}");
+    for (name, issuer) in &signers {
+        let that_one = Arc::new(identity(exact(name), exact(issuer), &root));
+        let mut question = of_corpus("kf-legacy-multi", signed_by(&[&that_one], 1));
+        question.limits.attempts_max = 1;
+        let evaluation = question.ask();
+        assert_eq!(words(&evaluation), "satisfied", "{name}");
+        assert_eq!(evaluation.attempts.len(), 1);
+    }
+}
+
+#[test]
+fn attestations_by_others_do_not_use_up_the_limit() {
+    let world = World::new();
+    let by = |key: &Key| {
+        let time = "2026-11-20T00:00:00Z".parse().unwrap();
+        let (predicate, entry) = (json!({"clean": true}), Some((&world.log, time)));
+        attestation(key, &world.digest, SCAN, &predicate, entry).candidate()
+    };
+    let strangers = (0..3).map(|_| by(&Key::generate()));
+    let candidates: Vec<_> = strangers.chain([by(&world.key)]).collect();
+    for (quantifier, answer) in [
+        (Quantifier::Any, "satisfied"),
+        // Every attestation of the type matters.
+        (Quantifier::All, "limit_exceeded"),
+        (Quantifier::Newest, "limit_exceeded"),
+    ] {
+        let policy = attested_by(scanned(&world, quantifier));
+        let mut question = Question::new(vec![policy], candidates.clone());
+        question.limits.attempts_max = 1;
+        assert_eq!(question.answer(), answer, "{quantifier:?}");
+    }
+}
+
+#[test]
+fn attempts_for_an_auditing_policy_take_none_from_an_enforcing_one() {
+    let world = World::new();
+    let auditing = Policy {
+        mode: Mode::Audit,
+        ..signed_by(&[&authority("nobody", &Key::generate(), &world.root)], 1)
+    };
+    let candidates = vec![
+        world.by(&Key::generate()),
+        world.by(&Key::generate()),
+        world.signature(),
+    ];
+    let policies = vec![auditing, signed_by(&[&world.authority], 1)];
+    let mut question = Question::new(policies, candidates);
+    question.limits.attempts_max = 3;
+    assert_eq!(question.answer(), "satisfied (audit: untrusted_key)");
 }

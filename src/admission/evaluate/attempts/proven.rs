@@ -11,7 +11,8 @@ use crate::oci::Digest;
 use crate::policy::{
     Authority, AuthoritySigner, IdentityRequirement, Matcher, Policy, serial_number,
 };
-use crate::verify::{Certificate, FailedCheck, Proof, ProvenSigner};
+use crate::signature::Candidate;
+use crate::verify::{self, Certificate, ClaimedSigner, FailedCheck, Proof, ProvenSigner};
 
 /// Who vouched: two signatures count once if these are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +112,23 @@ impl Attempts<'_> {
         }
         self.note_until(until);
         Ok(())
+    }
+}
+
+/// Whether `candidate` says that somebody else than the authority made it. A claim decides about the order of attempts
+/// only: whatever it says, the candidate is tried while the limit on attempts allows.
+pub(super) fn claims_another(candidate: &Candidate, authority: &Authority) -> bool {
+    match (&authority.signer, verify::claimed_signer(candidate)) {
+        (_, ClaimedSigner::Nobody) => false,
+        (AuthoritySigner::Key { keys, .. }, ClaimedSigner::Key) => {
+            let mut versions = keys.versions().iter();
+            !versions.any(|version| verify::claims_key(candidate, &version.key))
+        }
+        (AuthoritySigner::Identity(requirement), ClaimedSigner::Certificate(certificate)) => {
+            judge_identity(requirement, &certificate).is_err()
+        }
+        (AuthoritySigner::Key { .. }, ClaimedSigner::Certificate(_))
+        | (AuthoritySigner::Identity(_), ClaimedSigner::Key) => true,
     }
 }
 
