@@ -20,7 +20,7 @@ pub(super) fn parse(
     digest: &Digest,
     size: u64,
 ) -> Range {
-    let Some(parts) = range.and_then(|text| text.strip_prefix("bytes=")) else {
+    let Some(parts) = range.and_then(byte_ranges) else {
         return Range::Whole;
     };
     if if_range.is_some_and(|etag| etag.trim_matches('"') != digest.to_string()) {
@@ -48,6 +48,12 @@ pub(super) fn parse(
         }
         (None, _) => Range::Whole,
     }
+}
+
+/// The ranges after the unit, if that is `bytes`. Range units ignore case (RFC 9110 §14.1).
+fn byte_ranges(text: &str) -> Option<&str> {
+    let (unit, ranges) = text.split_once('=')?;
+    unit.trim().eq_ignore_ascii_case("bytes").then_some(ranges)
 }
 
 fn part(start: u64, end: u64, size: u64) -> Range {
@@ -82,6 +88,8 @@ mod tests {
             ("bytes=90-200", 90, 100),
             ("bytes=-10", 90, 100),
             ("bytes=-200", 0, 100),
+            ("Bytes=10-19", 10, 20),
+            ("BYTES=-10", 90, 100),
         ] {
             assert_eq!(parsed(range), Range::Part { start, end }, "{range}");
         }

@@ -133,7 +133,11 @@ pub(super) fn range(host: &str, response: &Response, asked: u64) -> Result<Range
 
 /// `bytes first-last/size` or `bytes first-last/*` (RFC 9110 §14.4), first ≤ last < size.
 fn parse_content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
-    let (positions, size) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (unit, range) = value.trim().split_once(' ')?;
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let (positions, size) = range.split_once('/')?;
     let (first, last) = positions.split_once('-')?;
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
     let size = if size == "*" {
@@ -157,6 +161,7 @@ mod tests {
     fn reads_content_ranges() {
         assert_eq!(parse_content_range("bytes 2-5/6"), Some((2, 5, Some(6))));
         assert_eq!(parse_content_range("bytes 2-5/*"), Some((2, 5, None)));
+        assert_eq!(parse_content_range("Bytes 2-5/6"), Some((2, 5, Some(6))));
         for value in [
             "",
             "bytes */6",

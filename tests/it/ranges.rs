@@ -40,6 +40,7 @@ async fn assert_parts(scene: &Scene, image: &Image) {
         ("bytes=3000000-", 3_000_000, SIZE - 1),
         ("bytes=3000000-99999999", 3_000_000, SIZE - 1),
         ("bytes=-50", SIZE - 50, SIZE - 1),
+        ("Bytes=0-99", 0, 99),
         ("bytes=-99999999", 0, SIZE - 1),
     ] {
         assert_part(&part(scene, image, range).await, image, first, last);
