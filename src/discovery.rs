@@ -4,11 +4,12 @@
 //! others. Nothing found here is believed: it is material for [`crate::verify`].
 
 mod artifact;
+mod budget;
 mod cosign_tag;
 mod referrers;
+mod relevance;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
@@ -18,6 +19,8 @@ use crate::limits::Limits;
 use crate::oci::{Descriptor, Digest, RepositoryName};
 use crate::signature::{Artifact, Source};
 use crate::upstream::{self, FetchedManifest, Purpose, Upstream};
+use budget::Budget;
+pub use relevance::Wanted;
 
 /// Where and for what signatures are looked for.
 #[derive(Debug, Clone)]
@@ -28,18 +31,21 @@ pub struct Request {
     pub repositories: Vec<RepositoryName>,
     /// Whether legacy attestation tags (`.att`) are asked for too.
     pub attestations: bool,
+    /// What could satisfy the policies. It is opened first.
+    pub wanted: Wanted,
     /// When all of it must have ended.
     pub deadline: Instant,
 }
 
-/// Where one source is asked, and what is left of the bytes that all of them may read.
+/// Where one source is asked, what for, and the bytes that all of them may read together.
 #[derive(Debug, Clone, Copy)]
 struct Place<'a> {
     repository: &'a RepositoryName,
     source: Source,
     purpose: Purpose,
     deadline: Instant,
-    bytes_left: &'a AtomicU64,
+    wanted: &'a Wanted,
+    budget: &'a Budget,
 }
 
 /// How one source in one repository ended.
@@ -107,6 +113,10 @@ struct Failure {
     unreachable: bool,
 }
 
+/// So many bytes of a blob are read whatever its descriptor says. A body that is larger than the descriptor says may be
+/// another size of the blob, which is definite, or the page of a captive portal, which says nothing: its digest tells.
+const READ_BYTES_MIN: u64 = 64 * 1024;
+
 impl Discovery {
     /// A discovery that asks `upstream` within `limits`.
     #[must_use]
@@ -117,24 +127,29 @@ impl Discovery {
     /// The findings of all sources, each as soon as it has ended. All sources are asked at once.
     pub fn findings(&self, request: &Request) -> impl Stream<Item = Finding> + Send + use<> {
         let sources = [Source::CosignTag, Source::Referrers, Source::ReferrersTag];
-        let bytes_left = Arc::new(AtomicU64::new(self.limits.discovery_bytes_max));
+        let budget = Arc::new(Budget::new(self.limits.discovery_bytes_max));
         let asked: FuturesUnordered<_> = request
             .repositories
             .iter()
             .flat_map(|repository| sources.map(|source| (repository.clone(), source)))
             .map(|(repository, source)| {
                 let (discovery, request) = (self.clone(), request.clone());
-                let left = Arc::clone(&bytes_left);
-                async move { discovery.finding(repository, source, &request, &left).await }
+                let budget = Arc::clone(&budget);
+                async move {
+                    discovery
+                        .finding(repository, source, &request, &budget)
+                        .await
+                }
             })
             .collect();
         asked.boxed()
     }
 
-    /// A blob that may be signature material, as large as its descriptor says at most.
+    /// Fetches a blob that may be signature material. It may be larger than its descriptor says, up to
+    /// [`READ_BYTES_MIN`], because only its digest shows that it is the blob.
     ///
     /// # Errors
-    /// When the upstream does not give it.
+    /// Returns an error if the upstream does not give it.
     pub async fn material(
         &self,
         repository: &RepositoryName,
@@ -145,7 +160,7 @@ impl Discovery {
             .small_blob(
                 repository,
                 &layer.digest,
-                layer.size,
+                layer.size.max(READ_BYTES_MIN),
                 Purpose::Blob,
                 deadline,
             )
@@ -157,7 +172,7 @@ impl Discovery {
         repository: RepositoryName,
         source: Source,
         request: &Request,
-        bytes_left: &AtomicU64,
+        budget: &Budget,
     ) -> Finding {
         let place = Place {
             repository: &repository,
@@ -168,7 +183,8 @@ impl Discovery {
                 Source::ReferrersTag => Purpose::ReferrersTag,
             },
             deadline: request.deadline,
-            bytes_left,
+            wanted: &request.wanted,
+            budget,
         };
         let asking = async {
             match source {
@@ -207,17 +223,6 @@ impl Discovery {
     }
 }
 
-impl Place<'_> {
-    /// Sets `bytes` aside for something that is to be read; not if too few are left.
-    fn take(&self, bytes: u64) -> bool {
-        self.bytes_left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            })
-            .is_ok()
-    }
-}
-
 impl Gathered {
     fn failed(failure: Failure) -> Self {
         Self {
@@ -238,7 +243,8 @@ impl Gathered {
         match error {
             upstream::Error::NotFound { .. } => Self::default(),
             upstream::Error::TooLarge { limit_bytes, .. } => Self::limited(format!(
-                "a list of signatures is larger than {limit_bytes} bytes"
+                "a list of signatures is larger than {limit_bytes} bytes (`limits.list_bytes_max`, \
+                 `limits.manifest_bytes_max`)"
             )),
             upstream::Error::Denied { .. }
             | upstream::Error::Unsupported { .. }
@@ -246,6 +252,7 @@ impl Gathered {
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
             | upstream::Error::WrongDigest { .. }
+            | upstream::Error::OtherContent { .. }
             | upstream::Error::Truncated { .. }
             | upstream::Error::NotConfigured { .. } => Self::failed(error.into()),
         }

@@ -21,8 +21,8 @@ pub struct Document {
     pub subject: Subject,
     /// The bytes, as they are judged and served.
     pub bytes: Bytes,
-    /// The media type it was served with, and as which it was parsed.
-    pub media_type: String,
+    /// The manifest type that it was parsed as and is served with ([`manifest::media_type`]).
+    pub media_type: &'static str,
     /// What it says.
     pub manifest: Manifest,
     /// What answers say of it, made once.
@@ -113,7 +113,7 @@ impl Manifests {
             .get(&subject.digest, self.limits.manifest_bytes_max)
             .await?;
         let document =
-            bytes.and_then(|bytes| self.document(subject.clone(), bytes, row.media_type).ok());
+            bytes.and_then(|bytes| self.document(subject.clone(), bytes, &row.media_type).ok());
         Ok(document.map(Arc::new))
     }
 
@@ -139,7 +139,7 @@ impl Manifests {
             repository: repository.clone(),
             digest,
         };
-        self.document(subject, bytes, content_type).map(Arc::new)
+        self.document(subject, bytes, &content_type).map(Arc::new)
     }
 
     /// From disk, or else from the upstream.
@@ -171,15 +171,11 @@ impl Manifests {
             .await?)
     }
 
-    fn document(
-        &self,
-        subject: Subject,
-        bytes: Bytes,
-        media_type: String,
-    ) -> Result<Document, Error> {
+    fn document(&self, subject: Subject, bytes: Bytes, declared: &str) -> Result<Document, Error> {
         let digest = subject.digest;
-        let manifest = Manifest::parse(&bytes, &media_type)
-            .map_err(|source| Error::Malformed { digest, source })?;
+        let malformed = |source| Error::Malformed { digest, source };
+        let media_type = manifest::media_type(&bytes, declared).map_err(malformed)?;
+        let manifest = Manifest::parse(&bytes, media_type).map_err(malformed)?;
         let (listed, limit) = (manifest.children().len(), self.limits.index_manifests_max);
         if listed > limit {
             return Err(Error::TooManyChildren {
@@ -188,7 +184,7 @@ impl Manifests {
                 limit,
             });
         }
-        let headers = Headers::new(&digest, &media_type);
+        let headers = Headers::new(&digest, media_type);
         Ok(Document {
             subject,
             bytes,
@@ -229,7 +225,7 @@ impl Document {
     #[must_use]
     pub fn row(&self, confirmed_at: Timestamp) -> (Subject, ManifestRow) {
         let row = ManifestRow {
-            media_type: self.media_type.clone(),
+            media_type: self.media_type.to_owned(),
             confirmed_at,
         };
         (self.subject.clone(), row)

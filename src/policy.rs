@@ -323,6 +323,18 @@ impl Requirement {
         }
     }
 
+    /// Whether a signature is demanded anywhere in it.
+    #[must_use]
+    pub fn demands_signatures(&self) -> bool {
+        match self {
+            Self::Signature(_) | Self::Signers { .. } => true,
+            Self::Attestation(_) | Self::Nothing | Self::Refusal { .. } => false,
+            Self::All(of) | Self::Any(of) | Self::AtLeast { of, .. } => {
+                of.iter().any(Self::demands_signatures)
+            }
+        }
+    }
+
     /// The authorities named anywhere in it, in order, each as often as it is named.
     #[must_use]
     pub fn authorities(&self) -> Vec<&Arc<Authority>> {

@@ -354,6 +354,7 @@ impl Pull {
             upstream::Error::Throttled { .. }
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
+            | upstream::Error::OtherContent { .. }
             | upstream::Error::NotConfigured { .. } => unavailable(repository, &error),
         }
     }
@@ -422,6 +423,7 @@ fn unavailable(repository: &RepositoryName, error: &upstream::Error) -> Refusal 
         | upstream::Error::Unexpected { .. }
         | upstream::Error::TooLarge { .. }
         | upstream::Error::WrongDigest { .. }
+        | upstream::Error::OtherContent { .. }
         | upstream::Error::Truncated { .. }
         | upstream::Error::NotConfigured { .. } => RETRY_AFTER,
     };

@@ -238,12 +238,12 @@ enum Shape {
 
 impl Shape {
     fn of(media_type: &str) -> Option<Self> {
-        match media_type {
-            media_type::SIMPLE_SIGNING => Some(Self::SimpleSigning),
-            media_type::DSSE_ENVELOPE => Some(Self::DsseEnvelope),
-            other => other
-                .starts_with(media_type::SIGSTORE_BUNDLE_PREFIX)
-                .then_some(Self::Bundle),
+        if media_type::same(media_type, media_type::SIMPLE_SIGNING) {
+            Some(Self::SimpleSigning)
+        } else if media_type::same(media_type, media_type::DSSE_ENVELOPE) {
+            Some(Self::DsseEnvelope)
+        } else {
+            media_type::is_sigstore_bundle(media_type).then_some(Self::Bundle)
         }
     }
 
@@ -286,7 +286,8 @@ fn parse(
         }
         Blob::TooLarge => {
             return Err(ParseFailure::limit(
-                "the blob of the signature is larger than its limit or than its descriptor says",
+                "the blob of the signature is larger than its limit (`limits.payload_bytes_max`, \
+                 `limits.bundle_bytes_max`, `limits.discovery_bytes_max`) or than its descriptor says",
             ));
         }
     };

@@ -10,6 +10,7 @@ mod authorization;
 mod body;
 mod challenge;
 mod clients;
+mod declared;
 mod docker_config;
 mod exchange;
 mod host;
@@ -95,7 +96,7 @@ pub struct FetchedBlob {
 pub struct Page {
     /// The body, complete.
     pub bytes: Bytes,
-    /// The `Content-Type` without parameters.
+    /// The `Content-Type` without parameters; empty when the upstream sent none.
     pub content_type: String,
     /// The page after this one, as the upstream's `Link` says.
     pub next: NextPage,
@@ -198,6 +199,15 @@ pub enum Error {
     WrongDigest {
         /// The upstream.
         host: String,
+    },
+    /// 200 with a body that is not the content: a web page, an error in JSON, nothing, compressed bytes. Something stands
+    /// between us and the registry, so nothing is known of the content.
+    #[error("{host} answered with {found}, which is not the content asked for")]
+    OtherContent {
+        /// The upstream.
+        host: String,
+        /// What it sent, in a few words.
+        found: String,
     },
     /// The body ended before the length that was announced.
     #[error("{host} ended the body early")]
@@ -336,6 +346,7 @@ impl Error {
             | Self::Unexpected { .. }
             | Self::TooLarge { .. }
             | Self::WrongDigest { .. }
+            | Self::OtherContent { .. }
             | Self::Truncated { .. }
             | Self::NotConfigured { .. } => false,
         }

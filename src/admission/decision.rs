@@ -306,6 +306,7 @@ impl Error {
             upstream::Error::Throttled { .. }
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
+            | upstream::Error::OtherContent { .. }
             | upstream::Error::NotConfigured { .. } => Self::UpstreamUnavailable(error),
         }
     }

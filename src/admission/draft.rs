@@ -169,7 +169,7 @@ impl Draft {
             media_type: self
                 .document
                 .as_ref()
-                .map(|(document, _)| document.media_type.clone()),
+                .map(|(document, _)| document.media_type.to_owned()),
             decision,
             mode,
             basis,

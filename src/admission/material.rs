@@ -16,7 +16,7 @@ use super::{Admission, Reliance};
 use crate::decision_log::Subject;
 use crate::manifests::{Document, Error, Origin};
 use crate::oci::manifest::Image;
-use crate::oci::{Descriptor, Manifest};
+use crate::oci::{Descriptor, Manifest, media_type};
 use crate::signature;
 use crate::upstream;
 
@@ -243,8 +243,12 @@ fn lists_platforms(index: &[u8]) -> bool {
 
 /// Layers that say they are file systems are believed: nobody gains by saying so of a signature.
 fn is_file_system(layer_type: &str) -> bool {
-    layer_type.starts_with("application/vnd.oci.image.layer.")
-        || layer_type.starts_with("application/vnd.docker.image.rootfs.")
+    [
+        "application/vnd.oci.image.layer.",
+        "application/vnd.docker.image.rootfs.",
+    ]
+    .into_iter()
+    .any(|prefix| media_type::starts_with(layer_type, prefix))
 }
 
 /// Whether a config says nothing that a runtime could act on: `{}`, or the image configuration that cosign writes, of

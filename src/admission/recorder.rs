@@ -42,7 +42,7 @@ impl Admission {
         }
         let described = draft.document.as_ref().map(|(document, _)| Described {
             digest: document.subject.digest,
-            media_type: document.media_type.clone(),
+            media_type: document.media_type.to_owned(),
             bytes: u64::try_from(document.bytes.len()).unwrap_or(u64::MAX),
         });
         if let Some((document, Origin::Upstream)) = draft.document {

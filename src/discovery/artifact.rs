@@ -3,7 +3,8 @@
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 
-use super::{Discovery, Failure, FoundArtifact, Gathered, Place};
+use super::relevance::Relevance;
+use super::{Discovery, Failure, FoundArtifact, Gathered, Place, READ_BYTES_MIN};
 use crate::oci::{Descriptor, Manifest, media_type};
 use crate::signature::{self, Artifact, Blob};
 use crate::upstream::{self, FetchedManifest};
@@ -12,15 +13,21 @@ use crate::upstream::{self, FetchedManifest};
 const CONCURRENT_BLOBS: usize = 8;
 
 impl Discovery {
-    /// The material of an artifact. A manifest of another shape has none; that is not an error.
-    pub(super) async fn open(&self, place: Place<'_>, manifest: FetchedManifest) -> Gathered {
+    /// Returns the material of an artifact. A manifest of another shape has none; that is not an error. `listed_as` is the
+    /// claim of the list that it was found in; without a list each layer says what it is.
+    pub(super) async fn open(
+        &self,
+        place: Place<'_>,
+        manifest: FetchedManifest,
+        listed_as: Option<Relevance>,
+    ) -> Gathered {
         let Ok(Manifest::Image(image)) = Manifest::parse(&manifest.bytes, &manifest.content_type)
         else {
             return Gathered::default();
         };
         if image.layers.len() > self.limits.signature_layers_max {
             return Gathered::limited(format!(
-                "{} lists {} signatures, more than {}",
+                "{} lists {} signatures, more than {} (`limits.signature_layers_max`)",
                 manifest.digest,
                 image.layers.len(),
                 self.limits.signature_layers_max
@@ -30,7 +37,7 @@ impl Discovery {
         if !image.layers.iter().any(signature::is_worth_reading) {
             return Gathered::default();
         }
-        let (layers, failure) = self.blobs(place, &image.layers).await;
+        let (layers, failure) = self.blobs(place, &image.layers, listed_as).await;
         let artifact = Artifact {
             source: place.source,
             digest: manifest.digest,
@@ -47,14 +54,17 @@ impl Discovery {
         }
     }
 
-    /// The blobs of all layers. Layers that name the same blob share one request.
+    /// Returns the blobs of all layers. Layers that name the same blob share one request. The newest, which are the last,
+    /// are read first among those that can satisfy the policies equally well, so that they get the bytes that are left.
     async fn blobs(
         &self,
         place: Place<'_>,
         layers: &[Descriptor],
+        listed_as: Option<Relevance>,
     ) -> (Vec<(Descriptor, Blob)>, Option<Failure>) {
+        let relevance = |layer: &Descriptor| listed_as.unwrap_or_else(|| place.wanted.layer(layer));
         let mut distinct: Vec<&Descriptor> = Vec::new();
-        for layer in layers {
+        for layer in layers.iter().rev() {
             let known = |other: &&Descriptor| {
                 (other.digest, other.size, &other.media_type)
                     == (layer.digest, layer.size, &layer.media_type)
@@ -63,9 +73,10 @@ impl Discovery {
                 distinct.push(layer);
             }
         }
+        distinct.sort_by_key(|layer| relevance(layer));
         let fetches: Vec<_> = distinct
             .iter()
-            .map(|layer| self.blob(place, layer).boxed())
+            .map(|layer| self.blob(place, layer, relevance(layer)).boxed())
             .collect();
         let fetched: Vec<_> = stream::iter(fetches)
             .buffered(CONCURRENT_BLOBS)
@@ -88,34 +99,43 @@ impl Discovery {
         (present.collect(), None)
     }
 
-    async fn blob(&self, place: Place<'_>, layer: &Descriptor) -> Result<Blob, upstream::Error> {
+    async fn blob(
+        &self,
+        place: Place<'_>,
+        layer: &Descriptor,
+        relevance: Relevance,
+    ) -> Result<Blob, upstream::Error> {
         if !signature::is_worth_reading(layer) {
             return Ok(Blob::OtherType);
         }
-        let limit_bytes = if layer
-            .media_type
-            .starts_with(media_type::SIGSTORE_BUNDLE_PREFIX)
-        {
+        let limit_bytes = if media_type::is_sigstore_bundle(&layer.media_type) {
             self.limits.bundle_bytes_max
         } else {
             self.limits.payload_bytes_max
         };
-        if layer.size > limit_bytes || !place.take(layer.size) {
+        if layer.size > limit_bytes || !place.budget.take(layer.size, relevance) {
             return Ok(Blob::TooLarge);
         }
-        // No more is read than the descriptor says: what is larger differs from its descriptor anyway.
-        match self
+        let fetched = self
             .upstream
             .small_blob(
                 place.repository,
                 &layer.digest,
-                layer.size,
+                layer.size.max(READ_BYTES_MIN).min(limit_bytes),
                 place.purpose,
                 place.deadline,
             )
-            .await
-        {
-            Ok(bytes) => Ok(Blob::Present(bytes)),
+            .await;
+        match fetched {
+            Ok(bytes) => {
+                let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                let unannounced = read.saturating_sub(layer.size);
+                Ok(if place.budget.take(unannounced, relevance) {
+                    Blob::Present(bytes)
+                } else {
+                    Blob::TooLarge
+                })
+            }
             Err(upstream::Error::NotFound { .. }) => Ok(Blob::Missing),
             Err(upstream::Error::TooLarge { .. }) => Ok(Blob::TooLarge),
             Err(error) => Err(error),

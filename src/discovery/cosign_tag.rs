@@ -31,7 +31,7 @@ impl Discovery {
             )
             .await;
         match fetched {
-            Ok(manifest) => self.open(place, manifest).await,
+            Ok(manifest) => self.open(place, manifest, None).await,
             Err(error) => Gathered::from_error(&error),
         }
     }

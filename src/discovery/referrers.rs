@@ -1,12 +1,15 @@
 //! The referrers API with its pages, and the referrers tag of registries without it (distribution specification v1.1,
 //! "Listing Referrers" and "Referrers Tag Schema").
 
+use std::collections::HashSet;
 use std::fmt::Display;
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 
+use super::relevance::{may_be_signature, says_it_is_another};
 use super::{Discovery, Failure, Gathered, Place, Request};
+use crate::oci::manifest::Index;
 use crate::oci::{Descriptor, Manifest, PageQuery, Reference, Tag, media_type};
 use crate::upstream::{self, Paging, PagingError};
 
@@ -14,7 +17,7 @@ use crate::upstream::{self, Paging, PagingError};
 const CONCURRENT_REFERRERS: usize = 8;
 
 impl Discovery {
-    /// The referrers API. Opens what the pages list that arrived, also where a later page did not.
+    /// The referrers API. Opens the entries of every page that arrived, because they may suffice to admit.
     pub(super) async fn referrers_api(&self, place: Place<'_>, request: &Request) -> Gathered {
         let mut listed = Vec::new();
         let ended = self.list_referrers(place, request, &mut listed).await;
@@ -65,7 +68,7 @@ impl Discovery {
             };
             listed.extend(index.manifests);
             if listed.len() > self.limits.referrers_listed_max {
-                return Err(self.too_many_listed(std::mem::take(listed).len()));
+                return Err(self.too_many_listed(listed.len()));
             }
             query = paging.follow(page.next).map_err(|error| match error {
                 // Such a list exceeds every limit.
@@ -78,9 +81,8 @@ impl Discovery {
                 return Ok(());
             }
         }
-        listed.clear();
         Err(Gathered::limited(format!(
-            "the referrers have more than {} pages",
+            "the referrers have more than {} pages (`limits.list_pages_max`)",
             self.limits.list_pages_max
         )))
     }
@@ -103,15 +105,17 @@ impl Discovery {
             Err(error) => return Gathered::from_error(&error),
         };
         match Manifest::parse(&manifest.bytes, &manifest.content_type) {
-            Ok(Manifest::Index(index))
-                if index.manifests.len() > self.limits.referrers_listed_max =>
-            {
-                self.too_many_listed(index.manifests.len())
+            Ok(Manifest::Index(Index { manifests: listed })) => {
+                let count = listed.len();
+                let mut gathered = self.open_all(place, listed).await;
+                if count > self.limits.referrers_listed_max {
+                    gathered.absorb(self.too_many_listed(count));
+                }
+                gathered
             }
-            Ok(Manifest::Index(index)) => self.open_all(place, index.manifests).await,
             Ok(Manifest::Image(_)) => {
                 // Some tools put the one artifact itself under the tag.
-                self.open(place, manifest).await
+                self.open(place, manifest, None).await
             }
             Err(_not_a_manifest) => Gathered::default(),
         }
@@ -119,21 +123,26 @@ impl Discovery {
 
     fn too_many_listed(&self, listed: usize) -> Gathered {
         Gathered::limited(format!(
-            "{listed} referrers are listed, more than {}",
+            "{listed} referrers are listed, more than {} (`limits.referrers_listed_max`)",
             self.limits.referrers_listed_max
         ))
     }
 
-    /// Opens what may be a signature, newest (last) first. Which it is, is seen by opening it: registries and tools
-    /// fill a descriptor's `artifactType` with the artifact's type, its config's type, nothing, or the empty type
-    /// (cosign#4641, kyverno#16664).
+    /// Opens what may be a signature, up to the limit, and first what can satisfy the policies. Which it is, is seen by
+    /// opening it. What is left out makes a refusal `limit_exceeded`.
     async fn open_all(&self, place: Place<'_>, listed: Vec<Descriptor>) -> Gathered {
-        let mut worth_opening: Vec<_> = listed.into_iter().filter(may_be_signature).collect();
-        worth_opening.reverse();
+        let mut seen = HashSet::new();
+        let distinct = listed
+            .into_iter()
+            .rev()
+            .filter(|descriptor| may_be_signature(descriptor) && seen.insert(descriptor.digest));
+        let mut newest_last: Vec<_> = distinct.collect();
+        newest_last.reverse();
+        let mut worth_opening = place.wanted.in_opening_order(newest_last);
         let mut gathered = Gathered::default();
         if worth_opening.len() > self.limits.referrers_opened_max {
             gathered.limit_exceeded = Some(format!(
-                "{} referrers may be signatures, more than {}",
+                "{} referrers may be signatures, more than {} (`limits.referrers_opened_max`)",
                 worth_opening.len(),
                 self.limits.referrers_opened_max
             ));
@@ -157,9 +166,12 @@ impl Discovery {
             .manifest(place.repository, &reference, place.purpose, place.deadline)
             .await
         {
-            Ok(manifest) => self.open(place, manifest).await,
+            Ok(manifest) => {
+                let relevance = place.wanted.referrer(descriptor);
+                self.open(place, manifest, Some(relevance)).await
+            }
             Err(upstream::Error::TooLarge { limit_bytes, .. }) => Gathered::limited(format!(
-                "the referrer {} is larger than {limit_bytes} bytes",
+                "the referrer {} is larger than {limit_bytes} bytes (`limits.manifest_bytes_max`)",
                 descriptor.digest
             )),
             // Listed and gone: definite, and no reason to doubt the others. Whoever must have seen all of them has not,
@@ -183,70 +195,4 @@ fn incomplete(place: Place<'_>, reason: impl Display) -> Gathered {
         reason: format!("the list of referrers of {host} is incomplete: {reason}"),
         unreachable: false,
     })
-}
-
-/// Types that are certainly something else are not opened; everything unknown is.
-fn may_be_signature(descriptor: &Descriptor) -> bool {
-    let image = matches!(
-        descriptor.media_type.as_str(),
-        media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST
-    );
-    let certainly_other = descriptor
-        .artifact_type
-        .as_deref()
-        .is_some_and(|artifact_type| {
-            artifact_type.starts_with("application/vnd.cncf.notary.")
-                || artifact_type.starts_with("application/vnd.amazon.soci.")
-        });
-    image && !certainly_other
-}
-
-/// Whether it is listed as neither a signature nor an attestation, nor as anything that registries write for want of a
-/// better type.
-fn says_it_is_another(descriptor: &Descriptor) -> bool {
-    const UNSAID: [&str; 3] = [
-        "",
-        "application/vnd.oci.empty.v1+json",
-        media_type::OCI_IMAGE_CONFIG,
-    ];
-    descriptor.artifact_type.as_deref().is_some_and(|said| {
-        let is_signature = ["sigstore", "cosign", "dsse", "in-toto"];
-        !UNSAID.contains(&said) && !is_signature.iter().any(|word| said.contains(word))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_gone_is_missed_unless_it_says_that_it_was_something_else() {
-        let says = |said: Option<&str>| {
-            says_it_is_another(&Descriptor {
-                media_type: media_type::OCI_MANIFEST.to_owned(),
-                digest: crate::oci::Digest::sha256(b"gone"),
-                size: 1,
-                artifact_type: said.map(str::to_owned),
-                annotations: std::collections::BTreeMap::new(),
-            })
-        };
-        for said in [
-            None,
-            Some(""),
-            Some("application/vnd.oci.empty.v1+json"),
-            Some(media_type::OCI_IMAGE_CONFIG),
-            Some("application/vnd.dev.sigstore.bundle.v0.3+json"),
-            Some("application/vnd.dev.cosign.artifact.sig.v1+json"),
-            Some(media_type::DSSE_ENVELOPE),
-            Some("application/vnd.in-toto+json"),
-        ] {
-            assert!(!says(said), "{said:?}");
-        }
-        for said in [
-            "application/spdx+json",
-            "application/vnd.cncf.helm.config.v1+json",
-        ] {
-            assert!(says(Some(said)), "{said}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Caller, Missing, Pull, Refusal};
+use super::{Caller, Missing, Pull, RETRY_AFTER, Refusal};
 use crate::admission::Asked;
 use crate::decision_log::Subject;
 use crate::oci::{Manifest, PageQuery, Reference, RepositoryName, Tag, media_type};
@@ -47,8 +47,13 @@ impl Pull {
                     next: following(query, next),
                     bytes: render_tags(repository, &tags),
                 }),
-                None => Err(Refusal::BadUpstream {
-                    message: format!("{repository}: the upstream's list of tags is not one"),
+                // A page of status 200 that is something else, such as a login page, says nothing about the tags.
+                None => Err(Refusal::Unavailable {
+                    message: format!(
+                        "{repository}: {} answered with something that is not a list of tags",
+                        repository.host()
+                    ),
+                    retry_after: RETRY_AFTER,
                 }),
             },
             Err(error) => Err(self
@@ -243,11 +248,13 @@ fn render_index(manifests: &[serde_json::Value]) -> Bytes {
 fn parse_tags(bytes: &[u8]) -> Option<Vec<String>> {
     #[derive(serde::Deserialize)]
     struct List {
-        // Registries write `null` for a repository without tags.
+        name: Option<serde::de::IgnoredAny>,
+        // Registries write `null` for a repository without tags, or leave the key out.
         tags: Option<Vec<String>>,
     }
-    let List { tags } = serde_json::from_slice(bytes).ok()?;
-    Some(tags.unwrap_or_default())
+    let List { name, tags } = serde_json::from_slice(bytes).ok()?;
+    let is_list = name.is_some() || tags.is_some();
+    is_list.then(|| tags.unwrap_or_default())
 }
 
 fn render_tags(repository: &RepositoryName, tags: &[String]) -> Bytes {

@@ -15,6 +15,7 @@ use super::{
     log_entry, statement,
 };
 use crate::limits::Limits;
+use crate::oci::media_type;
 
 const IN_TOTO: &str = "application/vnd.in-toto+json";
 
@@ -86,7 +87,7 @@ pub(super) fn parse(
 ) -> Result<Signed, ParseFailure> {
     let wire: Wire<'_> = json::parse(bytes).map_err(broken)?;
     let version = Version::of(&wire.media_type)?;
-    if Version::of(layer_type)? != version {
+    if Version::declared(layer_type)? != version {
         return Err(ParseFailure::malformed(format!(
             "the bundle says it is `{}`, its manifest says `{layer_type}`",
             wire.media_type
@@ -242,6 +243,17 @@ impl Version {
             other => Err(ParseFailure::malformed(format!(
                 "`{other}` is not a known version of the Sigstore bundle"
             ))),
+        }
+    }
+
+    /// Reads the type that a manifest declares for the bundle, whatever its case and parameters.
+    fn declared(layer_type: &str) -> Result<Self, ParseFailure> {
+        let folded = layer_type.to_ascii_lowercase();
+        let mut parameters = folded.split(';').skip(1).map(str::trim);
+        let version = parameters.find(|parameter| parameter.starts_with("version="));
+        match (media_type::essence(&folded), version) {
+            (essence, None) => Self::of(essence),
+            (essence, Some(version)) => Self::of(&format!("{essence};{version}")),
         }
     }
 

@@ -117,6 +117,13 @@ fn what_is_right_can_be_tried() {
         )]),
         None
     );
+    for declared in [
+        "application/vnd.dsse.envelope.v1+json; charset=utf-8",
+        "Application/VND.DSSE.envelope.v1+json",
+    ] {
+        let layers = vec![layer(declared, envelope.as_bytes(), &[])];
+        assert_eq!(defect(layers), None, "{declared}");
+    }
     for (kind, layer_type) in [
         (
             "application/vnd.dev.sigstore.bundle+json;version=0.3",
@@ -129,6 +136,14 @@ fn what_is_right_can_be_tried() {
         (
             "application/vnd.dev.sigstore.bundle+json;version=0.1",
             "application/vnd.dev.sigstore.bundle+json;version=0.1",
+        ),
+        (
+            BUNDLE,
+            "Application/vnd.dev.Sigstore.bundle.v0.3+JSON; charset=utf-8",
+        ),
+        (
+            BUNDLE,
+            "application/vnd.dev.sigstore.bundle+json; charset=utf-8; Version=0.3",
         ),
     ] {
         let mut bundle = bundle();

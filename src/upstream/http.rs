@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap};
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::config::{BuildError, Config};
+use super::declared::Declared;
 use super::exchange::{Answer, Ask, Part, halfway_to};
 use super::host::Host;
 use super::observer::{Observer, outcome};
@@ -19,7 +19,6 @@ use super::{
     Error, FetchedBlob, FetchedManifest, ManifestHead, Page, Purpose, Upstream, body, clients, link,
 };
 use crate::limits::Limits;
-use crate::oci::digest::Algorithm;
 use crate::oci::{Digest, PageQuery, Reference, RepositoryName, media_type};
 
 /// All configured upstreams, over HTTP.
@@ -93,12 +92,13 @@ impl HttpUpstream {
         let answer = host.ask(&ask, deadline).await?;
         let answer = status::check(&host.name, Kind::List, answer).await?;
         let headers = answer.response.headers();
-        let content_type = content_type(headers);
+        let declared = Declared::of(headers);
         let next = link::next_page(headers, answer.response.url());
         let bytes = self.read(host, answer, self.limits.list_bytes_max).await?;
+        declared.check_list(&host.name, &bytes)?;
         Ok(Page {
             bytes,
-            content_type,
+            content_type: declared.content_type,
             next,
         })
     }
@@ -136,18 +136,15 @@ impl Upstream for HttpUpstream {
             let ask = manifest_ask(host, Method::GET, repository, reference, purpose)?;
             let answer = host.ask(&ask, deadline).await?;
             let answer = status::check(&host.name, Kind::Content, answer).await?;
-            let content_type = content_type(answer.response.headers());
+            let declared = Declared::of(answer.response.headers());
             let bytes = self
                 .read(host, answer, self.limits.manifest_bytes_max)
                 .await?;
-            let digest = match reference {
-                Reference::Tag(_) => Digest::of(Algorithm::Sha256, &bytes),
-                Reference::Digest(expected) => check_digest(host, expected, &bytes)?,
-            };
+            let digest = declared.check_manifest(&host.name, reference, &bytes)?;
             Ok(FetchedManifest {
                 bytes,
                 digest,
-                content_type,
+                content_type: declared.content_type,
             })
         };
         self.observed(repository, purpose, deadline, call).await
@@ -214,9 +211,9 @@ impl Upstream for HttpUpstream {
             let ask = blob_ask(host, Method::GET, repository, digest, Part::Whole, purpose)?;
             let answer = host.ask(&ask, deadline).await?;
             let answer = status::check(&host.name, Kind::Content, answer).await?;
-            let bytes = self.read(host, answer, limit_bytes).await?;
-            check_digest(host, digest, &bytes)?;
-            Ok(bytes)
+            let declared = Declared::of(answer.response.headers());
+            let read = self.read(host, answer, limit_bytes).await;
+            declared.check_blob(&host.name, digest, read)
         };
         self.observed(repository, purpose, deadline, call).await
     }
@@ -358,29 +355,4 @@ fn ask<'ask>(
         repository: repository.repository(),
         purpose,
     }
-}
-
-fn check_digest(host: &Host, expected: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
-    if expected.matches(bytes) {
-        Ok(*expected)
-    } else {
-        Err(Error::WrongDigest {
-            host: host.name.clone(),
-        })
-    }
-}
-
-/// `Content-Type` without parameters; empty if absent or not text.
-fn content_type(headers: &HeaderMap) -> String {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::to_str)
-        .and_then(Result::ok)
-        .unwrap_or_default();
-    value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
 }

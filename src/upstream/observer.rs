@@ -28,6 +28,7 @@ pub fn outcome(error: &Error) -> &'static str {
         Error::Unexpected { .. } => "unexpected",
         Error::TooLarge { .. } => "too_large",
         Error::WrongDigest { .. } => "wrong_digest",
+        Error::OtherContent { .. } => "other_content",
         Error::Truncated { .. } => "truncated",
         Error::NotConfigured { .. } => "not_configured",
     }

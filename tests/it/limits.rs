@@ -9,6 +9,7 @@ use crate::support::signing::{SIGN_PREDICATE, bundle_artifact, legacy_manifest};
 use crate::support::*;
 
 mod counts;
+mod needed;
 mod sizes;
 mod table;
 mod times;

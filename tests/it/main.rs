@@ -27,6 +27,8 @@ mod crash;
 #[cfg(test)]
 mod decision_log;
 #[cfg(test)]
+mod declared_types;
+#[cfg(test)]
 mod denial_messages;
 #[cfg(test)]
 mod denies_unsigned;

@@ -11,7 +11,7 @@ use crate::admission::{Admission, REFUSAL_MEMORY, Reliance};
 use crate::decision_log::Subject;
 use crate::discovery;
 use crate::oci::{Digest, Manifest};
-use crate::policy::{Policy, Quantifier};
+use crate::policy::{Policy, Quantifier, Requirement};
 use crate::signature::{self, Artifact, Blob};
 use crate::state::{AbsentBlob, Batch, Evidence, EvidenceArtifact};
 
@@ -38,6 +38,7 @@ impl Admission {
             attestations: matching
                 .iter()
                 .any(|policy| !policy.requirement.attestations().is_empty()),
+            wanted: wanted(matching),
             deadline,
         }
     }
@@ -199,6 +200,18 @@ impl Admission {
         self.inner
             .witnessed
             .insert(subject.clone(), fingerprint(evidence));
+    }
+}
+
+/// Returns what could satisfy the policies.
+fn wanted(matching: &[Arc<Policy>]) -> discovery::Wanted {
+    let requirements = || matching.iter().map(|policy| &policy.requirement);
+    discovery::Wanted {
+        signatures: requirements().any(Requirement::demands_signatures),
+        predicate_types: requirements()
+            .flat_map(Requirement::attestations)
+            .map(|attestation| attestation.predicate_type.clone())
+            .collect(),
     }
 }
 

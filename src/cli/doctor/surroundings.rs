@@ -112,6 +112,7 @@ fn refused(name: &str, error: &Error) -> Check {
         Error::Failed { .. }
         | Error::TooLarge { .. }
         | Error::WrongDigest { .. }
+        | Error::OtherContent { .. }
         | Error::Truncated { .. }
         | Error::NotConfigured { .. } => (
             Outcome::Problem,

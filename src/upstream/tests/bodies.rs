@@ -123,7 +123,9 @@ async fn a_manifest_has_a_limit() {
         );
         assert_eq!(server.seen().len(), 1, "not asked again");
     }
-    let server = Server::start(|_| Reply::ok(vec![b' '; 4096])).await;
+    let mut manifest = br#"{"schemaVersion":2}"#.to_vec();
+    manifest.resize(4096, b' ');
+    let server = Server::start(move |_| Reply::ok(manifest.clone())).await;
     let upstream = build(
         &server.host(),
         plain(credentials::Credentials::Anonymous),

@@ -67,14 +67,14 @@ async fn of_all_signatures_of_an_image() {
     for (limit, status) in [(2 * payload.len() + 1, 200), (2 * payload.len(), 403)] {
         let scene = limited(json!({"discovery_bytes_max": limit.to_string()})).await;
         let image = scene.unsigned("apps/web", "v1");
-        // The good one is longer by a byte, and read last.
+        // The good one is longer by a byte, and read last, because the newest is read first.
         let (mut good, _) = scene.key.simple_signing(&image.digest);
         let (bad, first) = SigningKey::generate().simple_signing(&image.digest);
         let last = [first.as_slice(), b"\n"].concat();
         good["digest"] = json!(sha256(&last));
         good["size"] = json!(last.len());
         good["annotations"]["dev.cosignproject.cosign/signature"] = json!(scene.key.sign(&last));
-        let signature = legacy_manifest(&[bad, good], &[first, last]);
+        let signature = legacy_manifest(&[good, bad], &[first, last]);
         let tag = image.cosign_tag("sig");
         scene.registry.push_tagged("apps/web", &tag, &signature);
         let answer = scene.manifest("apps/web", "v1").await;

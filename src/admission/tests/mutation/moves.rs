@@ -69,7 +69,7 @@ pub(super) fn signed_by_only(
     held.has_referrers_api = true;
     let is_bundle = |layer: &&Layer| {
         let kind = layer.descriptor["mediaType"].as_str().unwrap();
-        kind.starts_with(media_type::SIGSTORE_BUNDLE_PREFIX)
+        media_type::is_sigstore_bundle(kind)
     };
     for layer in signatures {
         held.put_blob(layer.blob.to_vec());

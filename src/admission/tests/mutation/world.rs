@@ -401,7 +401,7 @@ pub(super) fn slots(hub: &BTreeMap<String, Repository>) -> Vec<Slot> {
             for (layer, descriptor) in layers.enumerate() {
                 let kind = descriptor["mediaType"].as_str().unwrap_or_default();
                 if matches!(kind, media_type::SIMPLE_SIGNING | media_type::DSSE_ENVELOPE)
-                    || kind.starts_with(media_type::SIGSTORE_BUNDLE_PREFIX)
+                    || media_type::is_sigstore_bundle(kind)
                 {
                     slots.push(Slot {
                         repository: name.clone(),

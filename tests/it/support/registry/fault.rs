@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     WrongBytes,
     /// The right bytes under another type.
     ContentType(&'static str),
+    /// The right bytes without a type.
+    NoContentType,
     /// A body without end, of no announced length.
     Endless,
     /// The right bytes in pieces of this size, with a pause before each.
@@ -79,6 +81,21 @@ impl Rule {
 }
 
 impl Fault {
+    /// 200 with this type, or none, and this body.
+    pub(crate) fn page(content_type: Option<&str>, body: impl Into<Bytes>) -> Self {
+        let content_type = content_type.map(|it| ("Content-Type", it.to_owned()));
+        Self::Answer {
+            status: 200,
+            headers: content_type.into_iter().collect(),
+            body: body.into(),
+        }
+    }
+
+    /// The right bytes under this type, or under none.
+    pub(crate) fn typed(content_type: Option<&'static str>) -> Self {
+        content_type.map_or(Self::NoContentType, Self::ContentType)
+    }
+
     /// The body as it is sent.
     pub(super) fn body(&self, bytes: Bytes) -> BoxStream<'static, io::Result<Bytes>> {
         match *self {
@@ -124,7 +141,8 @@ impl Fault {
             | Self::Redirect(_)
             | Self::Announce(_)
             | Self::Chunked
-            | Self::ContentType(_) => stream::iter([Ok(bytes)]).boxed(),
+            | Self::ContentType(_)
+            | Self::NoContentType => stream::iter([Ok(bytes)]).boxed(),
         }
     }
 

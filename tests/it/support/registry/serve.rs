@@ -141,8 +141,10 @@ async fn answer(
 fn response(mut plain: Plain, fault: Option<&Fault>, is_head: bool) -> Response<Body> {
     // A fault of the body happens to content only: what is not there has none.
     let fault = fault.filter(|_| plain.status < 300);
-    if let Some(Fault::ContentType(other)) = fault {
+    if let Some(Fault::ContentType(_) | Fault::NoContentType) = fault {
         plain.headers.retain(|(name, _)| *name != "Content-Type");
+    }
+    if let Some(Fault::ContentType(other)) = fault {
         plain.headers.push(("Content-Type", (*other).to_owned()));
     }
     if let Some(Fault::Without(unwanted)) = fault {
