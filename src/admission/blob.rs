@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::decision::{Admitted, Decision, Error, StorageError};
 use super::denial::{Denial, Kind};
+use super::endorsement::is_audited;
 use super::{Admission, Asked};
 use crate::decision_log::Subject;
 use crate::oci::Descriptor;
@@ -110,10 +111,13 @@ impl Admission {
         decision: &Arc<Decision>,
         blob: &Subject,
     ) -> Option<Admitted<Arc<BlobGrant>>> {
-        let document = decision.document()?;
-        let descriptor = document
-            .manifest
+        let manifest = &decision.document()?.manifest;
+        // BuildKit's registry cache is an index of blobs. An enforced index endorses manifests only.
+        let is_only_audited = is_audited(decision) && decision.exception.is_none();
+        let listed = manifest.listed_blobs().filter(|_| is_only_audited);
+        let descriptor = manifest
             .blobs()
+            .chain(listed)
             .find(|descriptor| descriptor.digest == blob.digest)?;
         let grant = Arc::new(BlobGrant {
             manifest: decision.subject.clone(),

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 
 use super::asked_tags::OwnTags;
 use super::decision::{Decision, Error, Outcome};
+use super::denial::{Denial, Kind};
 use super::judge::Terms;
 use super::{Admission, Asked};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document};
-use crate::oci::{Descriptor, Digest};
+use crate::oci::{Descriptor, Digest, media_type};
 use crate::policy::Tags;
 use crate::upstream;
 
@@ -33,9 +34,24 @@ impl Endorsement {
 
     /// Whether the child is exactly what the parent says: its digest is given, its type and size must agree.
     pub(super) fn covers(&self, child: &Document) -> bool {
-        self.descriptor.digest == child.subject.digest
-            && self.descriptor.media_type == child.media_type
-            && usize::try_from(self.descriptor.size) == Ok(child.bytes.len())
+        self.descriptor.digest == child.subject.digest && self.difference(child).is_none()
+    }
+
+    /// Returns in which way the child is not what the parent says, in words.
+    pub(super) fn difference(&self, child: &Document) -> Option<String> {
+        let index = self.parent.subject.digest;
+        let Descriptor {
+            media_type, size, ..
+        } = &self.descriptor;
+        if !media_type::same(media_type, child.media_type) {
+            return Some(format!(
+                "the index {index} lists it as `{media_type}`, but it is `{}`",
+                child.media_type
+            ));
+        }
+        let bytes = child.bytes.len();
+        (usize::try_from(*size) != Ok(bytes))
+            .then(|| format!("the index {index} lists it with {size} bytes, but it has {bytes}"))
     }
 }
 
@@ -54,6 +70,27 @@ pub(super) struct Parents {
     pub(super) audited: Vec<Endorsement>,
     /// A parent that lists it and could not be decided about, in words: without it nothing definite is known.
     pub(super) undecided: Option<String>,
+}
+
+impl Parents {
+    /// Says of a manifest without signatures of its own that an admitted index lists it as something else, because that is
+    /// why it is refused.
+    pub(super) fn explain(&self, denial: &mut Denial, child: &Document) {
+        if !matches!(denial.kind, Kind::Unsigned | Kind::AttestationMissing) {
+            return;
+        }
+        let mut endorsements = self.endorsements.iter();
+        let Some(difference) = endorsements.find_map(|it| it.difference(child)) else {
+            return;
+        };
+        let Subject { repository, digest } = &child.subject;
+        let policy = denial.policy.as_deref().unwrap_or_default();
+        denial.kind = Kind::Malformed;
+        denial.message = format!(
+            "policy `{policy}` refuses {repository}@{digest}: {difference}; an index endorses exactly what it lists, and the \
+             manifest has no signature of its own that suffices"
+        );
+    }
 }
 
 impl Admission {
@@ -271,7 +308,7 @@ impl Asked {
 }
 
 /// Whether it is served only because policies audit.
-fn is_audited(decision: &Decision) -> bool {
+pub(super) fn is_audited(decision: &Decision) -> bool {
     match &decision.outcome {
         Outcome::Admit { basis, .. } => *basis == Basis::Audit,
         Outcome::Deny(_) | Outcome::Unavailable { .. } => false,

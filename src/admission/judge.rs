@@ -260,8 +260,11 @@ impl Admission {
         {
             evaluation = self.evaluate(subject, &gathering, &terms, draft);
         }
-        if let (Finding::Refused(_), Some(missing)) = (&evaluation.finding, parents.undecided) {
-            return Ok(undecided(subject, &missing, terms.now));
+        if let (Finding::Refused(_), Some(missing)) = (&evaluation.finding, &parents.undecided) {
+            return Ok(undecided(subject, missing, terms.now));
+        }
+        if let Finding::Refused(denial) = &mut evaluation.finding {
+            parents.explain(denial, &document);
         }
         let excepted = self.excepted(subject, &document, &evaluation, &parents.excepted, &terms);
         let judged = Arc::clone(&document);

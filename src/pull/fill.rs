@@ -120,6 +120,7 @@ impl Verdict {
             | upstream::Error::NotConfigured { .. } => Self::Suspend,
             upstream::Error::NotFound { .. }
             | upstream::Error::WrongDigest { .. }
+            | upstream::Error::OtherContent { .. }
             | upstream::Error::TooLarge { .. } => Self::Fail,
         }
     }

@@ -143,3 +143,71 @@ async fn default_audit_serves_what_no_policy_covers() {
     let answer = scene.manifest("apps/web", "v1").await;
     assert_denied_by(&answer, "unsigned", "apps", &refused.digest);
 }
+
+/// BuildKit's registry cache (`--cache-to type=registry`): an index whose entries are layers and a cache configuration.
+fn build_cache(seed: &str) -> Image {
+    let layers = ["first", "second"].map(|layer| {
+        let bytes = format!("{layer} layer of the cache {seed}\n").repeat(100);
+        bytes::Bytes::from(bytes.into_bytes())
+    });
+    let config = bytes::Bytes::from_static(br#"{"layers": [], "records": []}"#);
+    let mut entries: Vec<_> = layers
+        .iter()
+        .map(|layer| descriptor("application/vnd.oci.image.layer.v1.tar+gzip", layer))
+        .collect();
+    entries.push(descriptor(
+        "application/vnd.buildkit.cacheconfig.v0",
+        &config,
+    ));
+    let mut cache = Image::index_of(&entries);
+    cache.blobs.extend(layers);
+    cache.blobs.push(config);
+    cache
+}
+
+#[tokio::test]
+async fn build_cache_works_under_default_audit() {
+    let scene = Scene::with(|mut configuration, _| {
+        configuration.0["default"] = json!("audit");
+        configuration
+    })
+    .await;
+    let cache = build_cache("web");
+    scene.registry.push_tagged("cache/web", "main", &cache);
+    let blob = sha256(&cache.blobs[0]);
+    assert_denied(&scene.blob("cache/web", &blob).await, "not_endorsed");
+    assert_serves(&scene.manifest("cache/web", "main").await, &cache);
+    for blob in &cache.blobs {
+        let digest = sha256(blob);
+        assert_serves_blob(&scene.blob("cache/web", &digest).await, &digest);
+        let head = scene
+            .proxy
+            .head(&scene.blob_path("cache/web", &digest))
+            .await;
+        assert_eq!(head.status, 200, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn entries_of_an_enforced_index_are_no_blobs() {
+    let scene = Scene::with(|mut configuration, _| {
+        configuration.0["default"] = json!("audit");
+        configuration
+    })
+    .await;
+    let cache = build_cache("web");
+    scene.push_signed("apps/web", "main", &cache);
+    assert_serves(&scene.manifest("apps/web", "main").await, &cache);
+    for blob in &cache.blobs {
+        let answer = scene.blob("apps/web", &sha256(blob)).await;
+        assert_denied(&answer, "not_endorsed");
+    }
+    // A manifest that an audited index lists is no blob either.
+    let child = Image::new("child");
+    scene.registry.push("cache/web", &child);
+    let index = Image::index(&[&child]);
+    scene.registry.push_tagged("cache/web", "v1", &index);
+    assert_serves(&scene.manifest("cache/web", "v1").await, &index);
+    let answer = scene.blob("cache/web", &child.digest).await;
+    assert_denied(&answer, "not_endorsed");
+}

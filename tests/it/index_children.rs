@@ -189,3 +189,46 @@ async fn a_subject_is_not_vouched_for_by_what_refers_to_it() {
         "not_endorsed",
     );
 }
+
+#[tokio::test]
+async fn child_that_differs_from_its_entry_is_reported_as_that() {
+    let scene = Scene::start().await;
+    let docker = "application/vnd.docker.distribution.manifest.v2+json";
+    for (tag, key, value, said) in [
+        (
+            "type",
+            "mediaType",
+            json!(docker),
+            "lists it as `application/vnd.docker",
+        ),
+        ("size", "size", json!(7), "with 7 bytes"),
+    ] {
+        let child = Image::new(tag);
+        scene.registry.push("apps/web", &child);
+        let mut entry = child.descriptor();
+        entry[key] = value;
+        let index = Image::index_of(&[entry]);
+        scene.push_signed("apps/web", tag, &index);
+        assert_serves(&scene.manifest("apps/web", tag).await, &index);
+        let answer = scene.manifest("apps/web", &child.digest).await;
+        let error = assert_denied_by(&answer, "malformed", "apps", &child.digest);
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains(said) && message.contains(&index.digest),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn entry_with_parameters_and_upper_case_is_the_same_type() {
+    let scene = Scene::start().await;
+    let child = Image::new("child");
+    scene.registry.push("apps/web", &child);
+    let mut entry = child.descriptor();
+    entry["mediaType"] = json!("Application/vnd.OCI.image.manifest.v1+json; charset=utf-8");
+    let index = Image::index_of(&[entry]);
+    scene.push_signed("apps/web", "v1", &index);
+    assert_serves(&scene.manifest("apps/web", "v1").await, &index);
+    assert_serves(&scene.manifest("apps/web", &child.digest).await, &child);
+}

@@ -44,8 +44,8 @@ async fn type_and_size_must_be_what_the_index_says() {
     let mut other_size = right.clone();
     other_size["size"] = json!(child.bytes.len() + 1);
     for (descriptor, answer) in [
-        (other_type, "unsigned"),
-        (other_size, "unsigned"),
+        (other_type, "malformed"),
+        (other_size, "malformed"),
         (right, "endorsement"),
     ] {
         let index = house.registry.push_index_of(&[descriptor]);
