@@ -31,13 +31,13 @@ pub struct Request {
     pub repositories: Vec<RepositoryName>,
     /// Whether legacy attestation tags (`.att`) are asked for too.
     pub attestations: bool,
-    /// What could satisfy the policies. It is opened first.
+    /// The material that could satisfy the policies. It is opened first.
     pub wanted: Wanted,
     /// When all of it must have ended.
     pub deadline: Instant,
 }
 
-/// Where one source is asked, what for, and the bytes that all of them may read together.
+/// The place, purpose and budget of one source that is asked.
 #[derive(Debug, Clone, Copy)]
 struct Place<'a> {
     repository: &'a RepositoryName,
@@ -113,8 +113,8 @@ struct Failure {
     unreachable: bool,
 }
 
-/// So many bytes of a blob are read whatever its descriptor says. A body that is larger than the descriptor says may be
-/// another size of the blob, which is definite, or the page of a captive portal, which says nothing: its digest tells.
+/// The number of bytes of a blob that are always read. A body that is larger than its descriptor says may be the blob,
+/// whose size is then wrong, or the page of a captive portal, which says nothing. The digest tells them apart.
 const READ_BYTES_MIN: u64 = 64 * 1024;
 
 impl Discovery {

@@ -323,7 +323,7 @@ impl Requirement {
         }
     }
 
-    /// Whether a signature is demanded anywhere in it.
+    /// Returns true if a signature is demanded anywhere in it.
     #[must_use]
     pub fn demands_signatures(&self) -> bool {
         match self {

@@ -206,7 +206,7 @@ pub enum Error {
     OtherContent {
         /// The upstream.
         host: String,
-        /// What it sent, in a few words.
+        /// The body that it sent, in a few words.
         found: String,
     },
     /// The body ended before the length that was announced.

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::relevance::Relevance;
 
-/// What is left of `discovery_bytes_max`. A quarter of it is kept for what the policies require, so that large
-/// attestations that nobody asked for cannot keep a signature from being read.
+/// The rest of `discovery_bytes_max`. A quarter of the limit is kept for material that the policies require, so that
+/// other large attestations cannot keep a signature from being read.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: AtomicU64,

@@ -128,8 +128,8 @@ impl Discovery {
         ))
     }
 
-    /// Opens what may be a signature, up to the limit, and first what can satisfy the policies. Which it is, is seen by
-    /// opening it. What is left out makes a refusal `limit_exceeded`.
+    /// Opens everything that may be a signature, up to the limit. Material that can satisfy the policies comes first. A
+    /// refusal is `limit_exceeded` if something was left out.
     async fn open_all(&self, place: Place<'_>, listed: Vec<Descriptor>) -> Gathered {
         let mut seen = HashSet::new();
         let distinct = listed

@@ -1,23 +1,23 @@
-//! The order in which signature material is opened: first what can satisfy the policies.
+//! Orders signature material before it is opened: material that can satisfy the policies comes first.
 //!
-//! A scan of every build attaches far more attestations to an image than signatures. What an artifact is can be told from
-//! its descriptor's annotations, which are a claim of whoever pushed it. So they decide about the order only: everything
-//! that may be a signature is opened up to the limits, and what is left out makes a refusal `limit_exceeded`.
+//! Scanners attach far more attestations to an image than there are signatures. The annotations of a descriptor tell
+//! them apart, but they are a claim of the pusher. So they decide about the order only: everything that may be a
+//! signature is opened up to the limits, and a refusal is `limit_exceeded` if something was left out.
 
 use std::collections::HashMap;
 
 use crate::oci::{Descriptor, media_type};
 
-/// What the policies of an image could be satisfied by.
+/// The signatures and attestations that could satisfy the policies of an image.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Whether a signature is required.
+    /// True if a signature is required.
     pub signatures: bool,
-    /// The predicate types of which an attestation is required.
+    /// The predicate types that attestations are required of.
     pub predicate_types: Vec<String>,
 }
 
-/// How much an artifact can contribute to the decision, by its own claim.
+/// The contribution of an artifact to the decision, by its own claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Relevance {
     /// It claims to be what a policy requires.
@@ -114,8 +114,8 @@ fn without_scheme(predicate_type: &str) -> &str {
         .unwrap_or(predicate_type)
 }
 
-/// Whether a descriptor may be that of a signature. Types that are certainly something else are not opened; everything
-/// unknown is, because registries and tools fill `artifactType` with the artifact's type, its config's type, nothing, or
+/// Returns true if a descriptor may be that of a signature. Types that are certainly something else are not opened.
+/// Everything unknown is opened, because registries and tools fill `artifactType` with the artifact's type, its config's type, nothing, or
 /// the empty type (cosign#4641, kyverno#16664).
 pub(super) fn may_be_signature(descriptor: &Descriptor) -> bool {
     let media_type = descriptor.media_type.as_str();
@@ -131,8 +131,8 @@ pub(super) fn may_be_signature(descriptor: &Descriptor) -> bool {
     is_manifest && !certainly_other
 }
 
-/// Whether it is listed as neither a signature nor an attestation, nor as anything that registries write for want of a
-/// better type.
+/// Returns true if it is listed as something else than a signature or attestation. Types that registries write when they
+/// know no better one do not count.
 pub(super) fn says_it_is_another(descriptor: &Descriptor) -> bool {
     const UNSAID: [&str; 3] = [
         "",

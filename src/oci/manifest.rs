@@ -141,8 +141,8 @@ impl Manifest {
         }
     }
 
-    /// The entries of an index that are blobs by their type. BuildKit's registry cache is such an index: it lists layers
-    /// and a cache configuration, which clients then ask for as blobs.
+    /// The entries of an index that are blobs by their type. The registry cache of `BuildKit` is such an index: it lists
+    /// layers and a cache configuration, which clients then ask for as blobs.
     pub fn listed_blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.children()
             .iter()

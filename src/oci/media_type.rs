@@ -18,7 +18,7 @@ pub const OCI_IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// One layer of a legacy cosign attestation.
 pub const DSSE_ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
-/// The beginning of every Sigstore bundle's media type, whatever its version and spelling.
+/// The beginning of every Sigstore bundle's media type, in every version and spelling.
 const SIGSTORE_BUNDLE_PREFIX: &str = "application/vnd.dev.sigstore.bundle";
 
 /// The types of manifests and indexes.
@@ -52,7 +52,7 @@ pub fn essence(media_type: &str) -> &str {
         .trim()
 }
 
-/// Whether both name the same type, whatever their case and parameters.
+/// Returns true if both name the same type. Case and parameters are ignored.
 #[must_use]
 pub fn same(one: &str, other: &str) -> bool {
     essence(one).eq_ignore_ascii_case(essence(other))
@@ -66,13 +66,13 @@ pub fn manifest_type(declared: &str) -> Option<&'static str> {
         .find(|known| same(known, declared))
 }
 
-/// Whether it is the type of an image manifest (not of an index).
+/// Returns true for the type of an image manifest, and false for that of an index.
 #[must_use]
 pub fn is_image_manifest(media_type: &str) -> bool {
     same(media_type, OCI_MANIFEST) || same(media_type, DOCKER_MANIFEST)
 }
 
-/// Whether it says nothing about what the content is.
+/// Returns true if the type does not tell the content.
 #[must_use]
 pub fn is_generic(media_type: &str) -> bool {
     GENERIC_TYPES
@@ -80,13 +80,13 @@ pub fn is_generic(media_type: &str) -> bool {
         .any(|generic| same(generic, media_type))
 }
 
-/// Whether it is the type of a Sigstore bundle of any version.
+/// Returns true for the type of a Sigstore bundle of any version.
 #[must_use]
 pub fn is_sigstore_bundle(media_type: &str) -> bool {
     starts_with(media_type, SIGSTORE_BUNDLE_PREFIX)
 }
 
-/// Whether the type starts with `prefix`, whatever its case.
+/// Returns true if the type starts with `prefix`. Case is ignored.
 #[must_use]
 pub fn starts_with(media_type: &str, prefix: &str) -> bool {
     media_type

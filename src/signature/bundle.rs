@@ -246,7 +246,7 @@ impl Version {
         }
     }
 
-    /// Reads the type that a manifest declares for the bundle, whatever its case and parameters.
+    /// Reads the type that a manifest declares for the bundle. Case and parameters are ignored.
     fn declared(layer_type: &str) -> Result<Self, ParseFailure> {
         let folded = layer_type.to_ascii_lowercase();
         let mut parameters = folded.split(';').skip(1).map(str::trim);

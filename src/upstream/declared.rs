@@ -1,8 +1,8 @@
-//! What an answer declares about its body, held against the body.
+//! Compares the headers of an answer with its body.
 //!
-//! Declared types are not believed: content is known by its digest, and a manifest that was asked for by a tag by what it
-//! says. An answer of status 200 that is something else altogether (a captive portal, a login page, compressed bytes that
-//! nobody asked for) says nothing about the content, so it is [`Error::OtherContent`].
+//! The digest decides about content, and the document itself about a manifest that is asked for by a tag. An answer of
+//! status 200 with something else (a captive portal, a login page, compressed bytes that were not asked for) says nothing
+//! about the content, so it is [`Error::OtherContent`].
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -39,7 +39,7 @@ impl Declared {
     }
 
     /// Returns the digest of a manifest that was asked for by `reference`. Bytes that have the digest asked for are the
-    /// manifest, whatever was declared.
+    /// manifest, and the declared type does not matter.
     ///
     /// # Errors
     /// `OtherContent` if the body is no manifest at all, `WrongDigest` if it is another one than was asked for.
@@ -91,7 +91,7 @@ impl Declared {
         Err(error)
     }
 
-    /// Refuses a list whose bytes are encoded, because nobody can tell what it lists.
+    /// Refuses a list whose bytes are encoded, because its entries cannot be read.
     ///
     /// # Errors
     /// `OtherContent`.

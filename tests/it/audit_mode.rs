@@ -144,7 +144,7 @@ async fn default_audit_serves_what_no_policy_covers() {
     assert_denied_by(&answer, "unsigned", "apps", &refused.digest);
 }
 
-/// BuildKit's registry cache (`--cache-to type=registry`): an index whose entries are layers and a cache configuration.
+/// The registry cache of `BuildKit` (`--cache-to type=registry`): an index whose entries are layers and a cache configuration.
 fn build_cache(seed: &str) -> Image {
     let layers = ["first", "second"].map(|layer| {
         let bytes = format!("{layer} layer of the cache {seed}\n").repeat(100);

@@ -1,4 +1,4 @@
-//! Content is known by what it is, not by the type that a registry declares.
+//! The content decides, and not the type that a registry declares for it.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ const GENERIC: [Option<&str>; 6] = [
     Some("text/html"),
 ];
 
-/// What a captive portal, a login page or a broken cache sends with status 200.
+/// Answers with status 200 of a captive portal, a login page and a broken cache.
 fn other_content() -> Vec<Fault> {
     let error = json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
     let compressed = Fault::Answer {
@@ -156,7 +156,7 @@ async fn other_content_than_a_manifest_cannot_be_decided_about() {
             let answer = scene.manifest("apps/web", reference).await;
             assert_unavailable(&answer);
             scene.registry.lift_faults();
-            // Nothing of it is remembered.
+            // The proxy remembers nothing of it.
             assert_serves(&scene.manifest_soon("apps/web", reference).await, &image);
         }
     }

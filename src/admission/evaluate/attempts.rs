@@ -139,7 +139,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Whether the candidate at `index` says that somebody else than the authority made it, so that it is tried last.
+    /// Returns true if the candidate at `index` claims another signer than the authority. Such a candidate is tried last.
     pub(super) fn claims_another(&self, index: usize, authority: &Authority) -> bool {
         let candidate = self.candidates.get(index);
         candidate.is_some_and(|candidate| proven::claims_another(candidate, authority))

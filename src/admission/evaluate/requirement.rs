@@ -264,7 +264,7 @@ impl<'p> Judged<'p, '_, '_> {
     }
 
     /// Tries every signature found, newest first, for every member, until `enough` of them are satisfied. Signatures that
-    /// claim to be by somebody else come last, so that they do not use up the limit on attempts.
+    /// claim another signer come last, so that they do not use up the limit on attempts.
     fn signatures(
         &mut self,
         members: &[&'p SignatureRequirement],
@@ -326,8 +326,7 @@ impl<'p> Judged<'p, '_, '_> {
     }
 }
 
-/// The candidates twice: first for those that may be by the signer who is asked for, then for those that claim to be by
-/// somebody else.
+/// Every candidate twice: first for those that may be by the expected signer, then for those that claim another one.
 pub(super) fn in_order_of_claims(candidates: usize) -> impl Iterator<Item = (bool, usize)> {
     [false, true]
         .into_iter()

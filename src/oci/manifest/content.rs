@@ -47,9 +47,11 @@ pub fn media_type(bytes: &[u8], declared: &str) -> Result<&'static str, ParseErr
     }
 }
 
-/// Whether `bytes`, sent as `declared`, are certainly something else than a manifest: nothing, a web page, compressed
-/// bytes, an error in JSON. Such an answer comes from a captive portal, a login page or a broken cache, so it says nothing
-/// about the manifest. A document that tries to be a manifest is not other content, however broken it is.
+/// Returns true if `bytes`, sent as `declared`, are certainly something else than a manifest.
+///
+/// That is nothing at all, a web page, compressed bytes, or an error in JSON. Such an answer comes from a captive portal, a
+/// login page or a broken cache, so it says nothing about the manifest. A document that tries to be a manifest is not
+/// other content, however broken it is.
 #[must_use]
 pub fn is_other_content(bytes: &[u8], declared: &str) -> bool {
     let is_declared = types::manifest_type(declared).is_some();
@@ -65,7 +67,7 @@ pub fn is_other_content(bytes: &[u8], declared: &str) -> bool {
     }
 }
 
-/// An empty object is a document that says nothing, and no message of somebody in between.
+/// Returns true for an empty object, which is a document without content and not an error message.
 fn is_empty_object(text: &[u8]) -> bool {
     let mut bytes = text.iter().filter(|byte| !byte.is_ascii_whitespace());
     bytes.next() == Some(&b'{') && bytes.next() == Some(&b'}')

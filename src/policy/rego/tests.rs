@@ -98,7 +98,7 @@ fn the_value_of_is_compliant_is_read_as_cosign_reads_it() {
             r#"isCompliant := [{"result": true}, {"result": true, "warning": "old"}]"#,
             true,
         ),
-        // Nothing after it is read.
+        // The verdicts after it are not read.
         (r#"isCompliant := [{"result": true}, "yes"]"#, true),
         (r#"isCompliant := [{"result": true, "other": [1]}]"#, true),
     ] {

@@ -3,7 +3,7 @@
 //!
 //! The value is a boolean or a list of verdicts. The first verdict whose `result` is true decides: it complies unless it
 //! has a `warning`, which policy-controller counts as a failed attestation. The `error` of a verdict is a message for the
-//! case that it does not comply, so modules set it whatever the result.
+//! case that it does not comply, so modules set it with either result.
 
 use regorus::Value;
 

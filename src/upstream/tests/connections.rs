@@ -69,15 +69,17 @@ async fn docker_hub_is_asked_at_its_api_host_through_the_proxy() {
 
 #[tokio::test]
 async fn a_host_that_needs_no_proxy_gets_none() {
-    let proxy = Server::start(|_| Reply::ok("proxied")).await;
-    let server = Server::start(|_| Reply::ok("direct")).await;
+    const PROXIED: &str = r#"{"mediaType":"proxied"}"#;
+    const DIRECT: &str = r#"{"mediaType":"direct"}"#;
+    let proxy = Server::start(|_| Reply::ok(PROXIED)).await;
+    let server = Server::start(|_| Reply::ok(DIRECT)).await;
     let port = server.address.port();
     for (no_proxy, expected) in [
-        (String::new(), "proxied"),
-        ("127.0.0.1".to_owned(), "direct"),
-        (format!("a.example,127.0.0.1:{port}"), "direct"),
-        (format!("127.0.0.0/8:{port}"), "direct"),
-        ("127.0.0.1:1".to_owned(), "proxied"),
+        (String::new(), PROXIED),
+        ("127.0.0.1".to_owned(), DIRECT),
+        (format!("a.example,127.0.0.1:{port}"), DIRECT),
+        (format!("127.0.0.0/8:{port}"), DIRECT),
+        ("127.0.0.1:1".to_owned(), PROXIED),
     ] {
         let behind = Proxy::Explicit {
             http: Some(proxy.url("/").parse().unwrap()),

@@ -1,4 +1,4 @@
-//! Limits count what a decision needs: what can satisfy the policies is opened first.
+//! Limits count the material that a decision needs, because it is opened first.
 
 use serde_json::{Value, json};
 
@@ -130,7 +130,7 @@ async fn claims_exclude_nothing_from_the_limit() {
         message.contains("`limits.referrers_opened_max`"),
         "{message}"
     );
-    // What is opened is judged by what it is: a scan that claims to be a signature is none.
+    // A scan that claims to be a signature does not count as one.
     let disguised = scene.unsigned("apps/web", "disguised");
     let bundle = scene.key.bundle(&disguised, SCAN, &json!({}));
     let artifact = bundle_artifact(&disguised, bundle, SIGN_PREDICATE);

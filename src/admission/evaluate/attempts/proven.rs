@@ -115,8 +115,8 @@ impl Attempts<'_> {
     }
 }
 
-/// Whether `candidate` says that somebody else than the authority made it. A claim decides about the order of attempts
-/// only: whatever it says, the candidate is tried while the limit on attempts allows.
+/// Returns true if `candidate` claims another signer than the authority. The claim only decides about the order of
+/// attempts: the candidate is tried anyway, while the limit on attempts allows it.
 pub(super) fn claims_another(candidate: &Candidate, authority: &Authority) -> bool {
     match (&authority.signer, verify::claimed_signer(candidate)) {
         (_, ClaimedSigner::Nobody) => false,
