@@ -66,7 +66,7 @@ impl Server {
         let rules = self.inner.rules.current().await;
         let body_time_max = self.inner.limits.client_header_time_max;
         let mut asking = Asking {
-            posted: token::read_form(&request, body, &rules, body_time_max).await,
+            posted: token::read_form(&request, body, body_time_max).await,
             request: &request,
             address,
             identity: None,

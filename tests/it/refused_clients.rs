@@ -88,13 +88,15 @@ async fn remembered_refusal_without_a_decision_counts_every_pull() {
     let path = scene.manifest_path("secret/web", "v1");
     let answer = get_as(&scene, "alice", &path).await;
     assert_denied(&answer, "client_denied");
-    for user in ["bob", "bob"] {
+    // The message names the user, so another user has a record of its own.
+    let other = get_as(&scene, "bob", &path).await;
+    for user in ["alice", "bob", "alice"] {
         assert_denied(&get_as(&scene, user, &path).await, "client_denied");
     }
-    let record = record_with_pulls(&scene, &answer, 3).await;
-    let clients = record["clients"].as_array().unwrap().iter();
-    let counts = clients.map(|client| client["count"].as_u64().unwrap());
-    assert_eq!(counts.sum::<u64>(), 3, "{record}");
+    for (answer, user, pulls) in [(answer, "alice", 3), (other, "bob", 2)] {
+        let record = record_with_pulls(&scene, &answer, pulls).await;
+        assert_eq!(identities(&record), [(user, pulls)], "{record}");
+    }
 }
 
 #[tokio::test]
