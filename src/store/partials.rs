@@ -23,7 +23,7 @@ const AGE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Partials may fill this share of the store's capacity, as a divisor.
 const CAPACITY_SHARE: u64 = 4;
 
-/// The beginning of content.
+/// The beginning of content, and what it belongs to.
 #[derive(Debug)]
 pub(super) struct Partial {
     pub(super) digest: Digest,
@@ -31,6 +31,12 @@ pub(super) struct Partial {
     pub(super) size: u64,
     /// The repository whose upstream sent it.
     pub(super) repository: RepositoryName,
+    pub(super) beginning: Beginning,
+}
+
+/// A file to write to, empty or with what arrived before.
+#[derive(Debug)]
+pub(super) struct Beginning {
     pub(super) incoming: Incoming,
     /// The hash of what has arrived.
     pub(super) hasher: Hasher,
@@ -65,7 +71,7 @@ impl Partials {
             let mut excess = bytes(&kept).saturating_sub(self.bytes_max);
             let too_large = kept.iter().take_while(|(_, partial)| {
                 let is_excess = excess > 0;
-                excess = excess.saturating_sub(partial.arrived);
+                excess = excess.saturating_sub(partial.beginning.arrived);
                 is_excess
             });
             let count = too_large.count().max(too_many);
@@ -82,13 +88,13 @@ impl Partials {
         size: u64,
         repository: &RepositoryName,
         now: Instant,
-    ) -> Option<Partial> {
+    ) -> Option<Beginning> {
         self.remove_if(|kept_at, _| now.saturating_duration_since(kept_at) > AGE_MAX);
         let mut kept = self.lock();
         let position = kept.iter().position(|(_, partial)| {
             partial.digest == *digest && partial.size == size && partial.repository == *repository
         });
-        position.map(|position| kept.remove(position).1)
+        position.map(|position| kept.remove(position).1.beginning)
     }
 
     /// Removes what has arrived of content that is whole now.
@@ -120,5 +126,7 @@ impl Partials {
 }
 
 fn bytes(kept: &[(Instant, Partial)]) -> u64 {
-    kept.iter().map(|(_, partial)| partial.arrived).sum()
+    kept.iter()
+        .map(|(_, partial)| partial.beginning.arrived)
+        .sum()
 }

@@ -19,9 +19,9 @@ use crate::oci::digest::Hasher;
 use crate::oci::{Digest, RepositoryName};
 
 use super::blob::{Buffers, StoredBlob};
+use super::partials::Beginning;
 use super::{Error, blocking};
 
-use filling::Beginning;
 pub use filling::Filling;
 
 /// How much of what a reader asked for is held back until the whole content was found right, so that no response with
@@ -144,15 +144,11 @@ fn prepare(
         let blob = StoredBlob::new(Arc::new(file), size, Arc::clone(&store.buffers));
         return Ok(Prepared::Stored(blob));
     }
-    let partial = store
+    let kept = store
         .partials
         .take(digest, size, repository, Instant::now());
-    let beginning = match partial {
-        Some(partial) => Beginning {
-            incoming: partial.incoming,
-            hasher: partial.hasher,
-            arrived: partial.arrived,
-        },
+    let beginning = match kept {
+        Some(beginning) => beginning,
         None => Beginning {
             incoming: store.files.incoming()?,
             hasher: Hasher::new(digest.algorithm()),

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::oci::RepositoryName;
 use crate::oci::digest::Hasher;
 use crate::store::files::Incoming;
-use crate::store::partials::Partial;
+use crate::store::partials::{Beginning, Partial};
 use crate::store::{Error, Shared as StoreShared, blocking};
 
 use super::{Shared, TransferError};
@@ -37,16 +37,6 @@ pub struct Filling {
     incoming: Option<Incoming>,
     queue: Arc<Queue>,
     taken: u64,
-}
-
-/// A file to write to, empty or with what arrived before.
-#[derive(Debug)]
-pub(super) struct Beginning {
-    pub(super) incoming: Incoming,
-    /// The hash of what has arrived.
-    pub(super) hasher: Hasher,
-    /// The number of bytes that have arrived.
-    pub(super) arrived: u64,
 }
 
 /// What is to be written, and the writer while no job has it.
@@ -164,9 +154,11 @@ impl Filling {
                 digest: self.shared.digest,
                 size: self.shared.size,
                 repository: self.repository.clone(),
-                incoming,
-                hasher: writer.hasher,
-                arrived: writer.position,
+                beginning: Beginning {
+                    incoming,
+                    hasher: writer.hasher,
+                    arrived: writer.position,
+                },
             };
             let store = Arc::clone(&self.store);
             let kept = blocking("keep a part of content", move || {
