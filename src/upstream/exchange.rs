@@ -229,6 +229,7 @@ impl Host {
         let ends = Instant::now() + header_time_max;
         let mut wait = self.limits.header_time_max;
         let mut sent = FuturesUnordered::new();
+        let mut first_fault = None;
         loop {
             if let Some(request) = request.try_clone() {
                 let left = ends.saturating_duration_since(Instant::now());
@@ -239,8 +240,12 @@ impl Host {
             while let Ok(answered) = timeout_at(send_again_at, sent.next()).await {
                 match answered {
                     Some(Ok(response)) => return Ok(response),
-                    Some(Err(_)) if !sent.is_empty() => {}
-                    Some(Err(fault)) => return Err(fault),
+                    Some(Err(fault)) => {
+                        let fault = first_fault.get_or_insert(fault);
+                        if sent.is_empty() {
+                            return Err(fault.clone());
+                        }
+                    }
                     None => return Err(Fault::transient(self.failed("no answer in time"))),
                 }
             }

@@ -493,14 +493,15 @@ async fn a_stranger_realm_at_an_inner_address_is_not_asked() {
 #[tokio::test]
 async fn what_the_token_host_answers_is_told_apart() {
     for (status, body, expected) in [
-        (200, "{}", "failed"),
-        (200, "no JSON", "failed"),
+        (200, "{}", "unexpected"),
+        (200, "no JSON", "unexpected"),
         (401, "", "denied"),
         (403, "", "denied"),
         (400, "", "denied"),
-        (404, "", "failed"),
-        (307, "", "failed"),
+        (404, "", "unexpected"),
+        (307, "", "unexpected"),
         (500, "", "failed"),
+        (501, "", "failed"),
         (429, "", "throttled"),
     ] {
         let server = Server::start(move |request| {
