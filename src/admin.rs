@@ -3,12 +3,13 @@
 mod api;
 mod health;
 mod names;
+mod recheck;
 mod trust;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State as Extract};
+use axum::extract::{DefaultBodyLimit, Request, State as Extract};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use health::Readiness;
 pub use names::Names;
+pub use recheck::Recheck;
 
 use crate::decision_log::AccessLog;
 use crate::in_force::InForce;
+use crate::pull::Pull;
 use crate::secret::Secret;
 use crate::state::State;
 use crate::store::Store;
@@ -34,6 +37,7 @@ pub struct Admin {
     inner: Arc<Parts>,
     /// When roots and keys were last asked for on demand.
     refreshed: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    rechecks: Arc<recheck::Rechecks>,
 }
 
 /// What an admin API is made of.
@@ -41,6 +45,8 @@ pub struct Admin {
 pub struct Parts {
     /// The policies in force, and what they are made of.
     pub in_force: InForce,
+    /// Looks at images again.
+    pub pull: Pull,
     /// The decision log.
     pub state: State,
     /// For its usage.
@@ -66,6 +72,7 @@ impl Admin {
         Self {
             inner: Arc::new(parts),
             refreshed: Arc::default(),
+            rechecks: Arc::default(),
         }
     }
 
@@ -75,6 +82,10 @@ impl Admin {
             .route("/api/v1/trust", get(trust::trust))
             .route("/api/v1/policies", get(trust::policies))
             .route("/api/v1/trust/refresh", post(trust::refresh))
+            .route(
+                "/api/v1/recheck",
+                post(recheck::recheck).layer(DefaultBodyLimit::max(recheck::REQUEST_BYTES_MAX)),
+            )
             .route("/api/v1/changes", get(api::changes))
             .route("/api/v1/decisions", get(api::decisions))
             .route("/api/v1/decisions/{id}", get(api::decision))

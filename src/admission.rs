@@ -17,6 +17,7 @@ mod excepted;
 mod gather;
 mod judge;
 mod material;
+mod recheck;
 mod recorder;
 mod replay;
 
@@ -148,7 +149,7 @@ pub struct Asked {
     pub previous_digest: Option<Digest>,
     /// Whether the tag could not be looked up and an older answer is used.
     pub stale_tag: bool,
-    /// Whether signatures are to be looked for again, whatever is known.
+    /// True to resolve the tag and look for signatures again, even if the answers are known.
     pub anew: bool,
     /// Who.
     pub client: crate::decision_log::Client,

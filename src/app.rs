@@ -179,6 +179,7 @@ impl App {
         });
         let admin = Admin::new(admin::Parts {
             in_force: engine.in_force.clone(),
+            pull: engine.pull.clone(),
             state: engine.state.clone(),
             store: engine.store.clone(),
             metrics: Arc::clone(&engine.metrics),

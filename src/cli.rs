@@ -9,6 +9,7 @@ mod log;
 mod output;
 mod policy;
 mod question;
+mod recheck;
 mod replay;
 mod requirements;
 mod serve;
@@ -48,6 +49,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Verify a Sigstore bundle over a file or digest (the Sigstore client protocol).
     VerifyBundle(verify_bundle::Arguments),
+    /// Have a running proxy look at an image again at once, after it was signed.
+    Recheck(recheck::Arguments),
     /// Check everything that decisions need, and prove that enforcement enforces.
     Doctor(doctor::Arguments),
     /// Check policies, tell which apply to an image, and test them.
@@ -90,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::VerifyAttestation(arguments) => verify_attestation::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::VerifyBundle(arguments) => verify_bundle::run(arguments),
+        Command::Recheck(arguments) => recheck::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Policy(arguments) => policy::run(arguments),
         Command::Log(arguments) => log::run(arguments),

@@ -4,6 +4,7 @@ pub mod blob;
 mod fill;
 mod lists;
 mod manifest;
+mod recheck;
 mod tag;
 
 use std::collections::HashMap;

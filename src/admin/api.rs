@@ -142,7 +142,7 @@ fn limit(asked: Option<usize>) -> usize {
         .clamp(1, Query::LIMIT_MAX)
 }
 
-fn unavailable(error: &state::Error) -> Response {
+pub(super) fn unavailable(error: &state::Error) -> Response {
     tracing::error!(
         error = error as &dyn std::error::Error,
         "Could not read the decision log"
@@ -153,6 +153,6 @@ fn unavailable(error: &state::Error) -> Response {
     )
 }
 
-fn problem(status: StatusCode, message: &str) -> Response {
+pub(super) fn problem(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({ "error": message }))).into_response()
 }

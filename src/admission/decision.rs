@@ -205,6 +205,11 @@ impl Decision {
         now.as_millisecond().saturating_sub(looked_at) >= memory
     }
 
+    /// Tells if signatures were looked for at `time` or later.
+    pub(super) fn looked_since(&self, time: Timestamp) -> bool {
+        self.looked_at.load(Ordering::Relaxed) >= time.as_millisecond()
+    }
+
     /// Takes note that it was looked for signatures.
     pub(super) fn looked(&self, now: Timestamp) {
         self.looked_at

@@ -295,7 +295,7 @@ impl Terms {
 
 impl Asked {
     /// The same client asking about another digest on the way.
-    fn about(&self, subject: &Subject) -> Self {
+    pub(super) fn about(&self, subject: &Subject) -> Self {
         Self {
             reference: subject.digest.to_string(),
             previous_digest: None,

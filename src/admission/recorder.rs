@@ -160,7 +160,7 @@ impl Admission {
             .await
     }
 
-    fn flush_reuse(&self, decision: &Decision) {
+    pub(super) fn flush_reuse(&self, decision: &Decision) {
         let count = decision.take_reuse();
         if count == 0 {
             return;

@@ -20,7 +20,7 @@ use crate::decision_log::{
 };
 use crate::oci::{Digest, DigestPrefix};
 use source::Page;
-pub(super) use source::{Error as SourceError, Source};
+pub(super) use source::{AdminApi, Error as SourceError, Source};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -9,6 +9,7 @@ use super::question::Question;
 use super::requirements::Demand;
 use super::{EXIT_NO, EXIT_UNDECIDED, EXIT_USAGE, block_on};
 use crate::decision_log::{AttemptOutcome, AttemptReport, Record};
+use crate::oci::Digest;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -106,21 +107,40 @@ fn unrecorded(
 fn describe(judgement: &Judgement) -> String {
     match &judgement.answer {
         Answer::Admit { digest, warning } => {
-            let mut text = match &judgement.record {
-                Some(record) => format!("admitted: {}@{digest}\n", record.repository),
-                None => format!("admitted: {digest}\n"),
-            };
-            if let Some(warning) = warning {
-                text.push_str(&format!("  only because the policy audits: {warning}\n"));
-            }
-            for line in judgement.record.iter().flat_map(signers) {
-                text.push_str(&format!("  signed by {line}\n"));
-            }
-            text
+            describe_admitted(digest, warning.as_deref(), judgement.record.as_ref())
         }
-        Answer::Deny { kind, message, .. } => format!("refused ({}): {message}\n", kind.as_str()),
-        Answer::Undecided { kind, message } => format!("cannot be decided ({kind}): {message}\n"),
+        Answer::Deny { kind, message, .. } => describe_refused(kind.as_str(), message),
+        Answer::Undecided { kind, message } => describe_undecided(kind, message),
     }
+}
+
+/// Says that an image is admitted, and names the signers in its record.
+pub(super) fn describe_admitted(
+    digest: &Digest,
+    warning: Option<&str>,
+    record: Option<&Record>,
+) -> String {
+    let mut text = match record {
+        Some(record) => format!("admitted: {}@{digest}\n", record.repository),
+        None => format!("admitted: {digest}\n"),
+    };
+    if let Some(warning) = warning {
+        text.push_str(&format!("  only because the policy audits: {warning}\n"));
+    }
+    for line in record.into_iter().flat_map(signers) {
+        text.push_str(&format!("  signed by {line}\n"));
+    }
+    text
+}
+
+/// Says that an image is refused.
+pub(super) fn describe_refused(kind: &str, message: &str) -> String {
+    format!("refused ({kind}): {message}\n")
+}
+
+/// Says that an image cannot be decided about.
+pub(super) fn describe_undecided(kind: &str, message: &str) -> String {
+    format!("cannot be decided ({kind}): {message}\n")
 }
 
 /// Who vouched, each once.

@@ -104,13 +104,7 @@ impl Pull {
             }
             Reference::Tag(tag) => self.resolve(repository, tag, asked).await?,
         };
-        let recalled = match reference {
-            Reference::Digest(_) => self.recall_tags(&subject, &asked).await?,
-            Reference::Tag(_) if asked.stale_tag && self.forgot_tags(&subject) => {
-                Recalled::not_answering(&subject)
-            }
-            Reference::Tag(_) => Recalled::AllThereIs,
-        };
+        let recalled = self.recalled_for(&subject, reference, &asked).await?;
         if let Some(decision) = self.inner.admission.remembered(&subject, asked.now) {
             decision.count_reuse();
             let decision = self.for_reference(decision, reference, &asked).await?;
@@ -140,9 +134,25 @@ impl Pull {
 }
 
 impl Pull {
+    /// Learns the tags that select the policies of a subject, as far as the upstream tells them now.
+    pub(super) async fn recalled_for(
+        &self,
+        subject: &Subject,
+        reference: &Reference,
+        asked: &Asked,
+    ) -> Result<Recalled, Refusal> {
+        Ok(match reference {
+            Reference::Digest(_) => self.recall_tags(subject, asked).await?,
+            Reference::Tag(_) if asked.stale_tag && self.forgot_tags(subject) => {
+                Recalled::not_answering(subject)
+            }
+            Reference::Tag(_) => Recalled::AllThereIs,
+        })
+    }
+
     /// The decision by which what `reference` led to may be served, where a policy compares the tag with the one that
     /// was signed. A tag is refused for itself: the decision is about the digest, and stays.
-    async fn for_reference(
+    pub(super) async fn for_reference(
         &self,
         decision: Arc<Decision>,
         reference: &Reference,
@@ -212,7 +222,7 @@ impl Pull {
 }
 
 /// The same, where tags that could not be asked about may have refused it.
-fn served_as_far_as(
+pub(super) fn served_as_far_as(
     decision: &Arc<Decision>,
     cache: CacheState,
     recalled: &Recalled,

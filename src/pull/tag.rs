@@ -107,6 +107,7 @@ impl Pull {
         // By which policies a digest is judged must not be for the state to say: where tags count, it is asked about.
         let believed = |known: &Resolved| known.witnessed || !self.inner.admission.counts_tags();
         if let Some(known) = known.filter(believed)
+            && !asked.anew
             && age(known.resolved_at, now) < self.inner.freshness.tag_ttl
         {
             let subject = subject(known.digest);

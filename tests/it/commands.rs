@@ -15,6 +15,7 @@ mod policy;
 mod policy_audit;
 mod policy_diff;
 mod policy_record;
+mod recheck;
 mod verify_bundle;
 
 const ADMITTED: i32 = 0;

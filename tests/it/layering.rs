@@ -144,6 +144,11 @@ const EXTRA: &[(&str, &str, &str)] = &[
         "reads of keys are counted where they end",
     ),
     ("telemetry", "trust", "gauges tell how old roots are"),
+    (
+        "admin",
+        "pull",
+        "an image is looked at again on demand, on the path of a pull",
+    ),
     ("admin", "oci", "a query filters by digest"),
     ("admin", "state", "the API reads the decisions"),
     ("admin", "store", "the API says how full the store is"),

@@ -88,29 +88,9 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 const MESSAGE_CHARACTERS: usize = 300;
 
 impl Source {
-    /// The admin API at `address`.
+    /// The log of the proxy whose admin API is at `address`.
     pub(in crate::cli) fn connect(address: &Url, token: Option<&str>) -> Result<Self, Error> {
-        let wrong = || Error::Address(address.clone());
-        if !matches!(address.scheme(), "http" | "https") {
-            return Err(wrong());
-        }
-        let mut decisions = address.clone();
-        decisions
-            .path_segments_mut()
-            .map_err(|()| wrong())?
-            .pop_if_empty()
-            .extend(["api", "v1", "decisions"]);
-        let mut client = reqwest::Client::builder().timeout(TIME_MAX);
-        client = if is_loopback(address) {
-            client.no_proxy()
-        } else {
-            behind_system_proxies(client)
-        };
-        Ok(Self::Admin(AdminApi {
-            client: client.build().map_err(Error::Client)?,
-            decisions,
-            token: token.map(str::to_owned),
-        }))
+        AdminApi::at(address, token).map(Self::Admin)
     }
 
     /// The data directory of a proxy, which may be running.
@@ -161,8 +141,54 @@ impl Source {
 }
 
 impl AdminApi {
+    /// The admin API at `address`.
+    pub(in crate::cli) fn at(address: &Url, token: Option<&str>) -> Result<Self, Error> {
+        let wrong = || Error::Address(address.clone());
+        if !matches!(address.scheme(), "http" | "https") {
+            return Err(wrong());
+        }
+        let mut decisions = address.clone();
+        decisions
+            .path_segments_mut()
+            .map_err(|()| wrong())?
+            .pop_if_empty()
+            .extend(["api", "v1", "decisions"]);
+        let mut client = reqwest::Client::builder().timeout(TIME_MAX);
+        client = if is_loopback(address) {
+            client.no_proxy()
+        } else {
+            behind_system_proxies(client)
+        };
+        Ok(Self {
+            client: client.build().map_err(Error::Client)?,
+            decisions,
+            token: token.map(str::to_owned),
+        })
+    }
+
     async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
-        let mut request = self.client.get(url);
+        self.send(self.client.get(url)).await
+    }
+
+    /// Posts `body` to `endpoint` beside the decisions.
+    pub(in crate::cli) async fn post<T: DeserializeOwned>(
+        &self,
+        endpoint: &str,
+        body: &serde_json::Value,
+        time_max: Duration,
+    ) -> Result<T, Error> {
+        let mut url = self.decisions.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop().push(endpoint);
+        }
+        self.send(self.client.post(url).json(body).timeout(time_max))
+            .await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        mut request: reqwest::RequestBuilder,
+    ) -> Result<T, Error> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
