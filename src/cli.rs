@@ -4,6 +4,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod image;
+mod init;
 mod judgement;
 mod log;
 mod output;
@@ -41,6 +42,8 @@ enum Command {
     Serve(serve::Arguments),
     /// See it work: a registry with signed and unsigned images, the proxy in front of it, and a tour of pulls.
     Demo(demo::Arguments),
+    /// Find out who signs images today, and write a configuration that admits exactly that.
+    Init(init::Arguments),
     /// Decide about images, as the proxy would.
     Verify(verify::Arguments),
     /// Decide about images by what somebody attests of them.
@@ -89,6 +92,7 @@ pub fn run() -> ExitCode {
     ExitCode::from(match &arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Init(arguments) => init::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::VerifyAttestation(arguments) => verify_attestation::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),

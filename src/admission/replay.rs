@@ -14,6 +14,7 @@ use super::evidence::Gathering;
 use crate::decision_log::Subject;
 use crate::manifests::Document;
 use crate::oci::{Digest, Manifest, Tag};
+use crate::signature::Candidate;
 use crate::state::{self, Batch};
 use crate::upstream;
 
@@ -97,6 +98,15 @@ impl Admission {
         let request = self.discovery_request(subject, &matching, Instant::now());
         lacking.extend(stored.extended_to(&request).failed_sources());
         Ok(lacking)
+    }
+
+    /// The signatures and attestations that are stored for a subject, parsed and not believed.
+    ///
+    /// # Errors
+    /// When the state or the store fails.
+    pub async fn stored_candidates(&self, subject: &Subject) -> Result<Vec<Candidate>, Error> {
+        let stored = self.stored_evidence(subject).await?;
+        Ok(stored.map_or_else(Vec::new, |stored| stored.candidates().to_vec()))
     }
 
     /// Looks for everything that can be found of a manifest's signatures, attestations included whatever the policies

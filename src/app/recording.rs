@@ -15,7 +15,7 @@ use crate::admission::{self, Reliance};
 use crate::config::Config;
 use crate::decision_log::{Destination, Subject};
 use crate::limits::Limits;
-use crate::manifests::{self, Manifests};
+use crate::manifests::{self, Document, Manifests};
 use crate::oci::{Reference, RepositoryName};
 use crate::state::{self, Batch, State, TagRow};
 use crate::store::{self, Store};
@@ -119,7 +119,7 @@ impl Recording {
         repository: &RepositoryName,
         reference: &Reference,
         now: Timestamp,
-    ) -> Result<Subject, RecordingError> {
+    ) -> Result<Arc<Document>, RecordingError> {
         let deadline = Instant::now() + self.limits.decision_time_max;
         let document = self
             .manifests
@@ -152,7 +152,16 @@ impl Recording {
         }
         let written = self.engine.state.write(batch).await;
         written.map_err(|source| self.unwritten(source))?;
-        Ok(subject)
+        Ok(document)
+    }
+
+    /// Tells if signatures or attestations were found for a recorded subject, right or wrong.
+    ///
+    /// # Errors
+    /// Fails if the recording cannot be read.
+    pub(crate) async fn has_signatures(&self, subject: &Subject) -> Result<bool, RecordingError> {
+        let candidates = self.engine.admission.stored_candidates(subject).await?;
+        Ok(!candidates.is_empty())
     }
 
     /// Puts what is known of what was recorded into the directory.

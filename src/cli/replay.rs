@@ -15,6 +15,7 @@ use crate::decision_log::{Basis, Subject};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::policy::{AuthoritySigner, KeySet, Policies, Policy, Root};
 use crate::pull::{Refusal, Refused, ServedManifest};
+use crate::signature::Candidate;
 use crate::state;
 
 /// A configuration that decides from what is stored.
@@ -71,6 +72,22 @@ impl Replay {
     pub(super) async fn open(config: Config, snapshot: &Snapshot) -> Result<Self, Error> {
         let inner = app::Replay::open(&config, snapshot).await?;
         Ok(Self { config, inner })
+    }
+
+    /// The signatures and attestations that are stored for a subject, parsed and not believed.
+    pub(super) async fn candidates(&self, subject: &Subject) -> Result<Vec<Candidate>, Error> {
+        let admission = &self.inner.engine.admission;
+        Ok(admission.stored_candidates(subject).await?)
+    }
+
+    /// The trusted root of this name, fetched if it is not there yet.
+    pub(super) async fn refreshed_root(&self, name: &str, now: Timestamp) -> Option<Root> {
+        let roots = self.inner.engine.in_force.configured().roots?;
+        if !matches!(roots.current(name)?, Root::Usable { .. }) {
+            // The reason is in the root that stays unusable.
+            drop(roots.refresh(name, now).await);
+        }
+        roots.current(name)
     }
 
     /// Takes note of a subject and the tags it was asked for through. All must be noted before any is decided about.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use identity::Identity;
 use problems::{in_terms_of_flags, warning_in_terms_of_flags};
+pub(super) use registry::Access;
 
 use super::output::tell;
 use super::{ConfigFiles, EXIT_USAGE, environment};
@@ -42,7 +43,7 @@ pub(super) struct Requirements {
     #[command(flatten)]
     loosened: Loosened,
     #[command(flatten)]
-    registry: registry::Access,
+    registry: Access,
     #[command(flatten)]
     _compatibility: cosign::Compatibility,
 }
@@ -316,7 +317,7 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// What was given is meant as it stands: the environment is for files.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace("${", "$${")
 }
 

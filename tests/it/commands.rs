@@ -10,6 +10,7 @@ use crate::support::*;
 
 mod demo;
 mod doctor;
+mod init;
 mod parity;
 mod policy;
 mod policy_audit;

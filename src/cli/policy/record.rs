@@ -60,8 +60,8 @@ async fn record(arguments: &Arguments, config: &Config) -> Result<bool, Recordin
             reference,
         } = image;
         match recording.record(repository, reference, clock::now()).await {
-            Ok(subject) => {
-                print(&format!("recorded {image}: {}\n", subject.digest));
+            Ok(document) => {
+                print(&format!("recorded {image}: {}\n", document.subject.digest));
             }
             Err(error) => {
                 tell(&format!("{image} is not recorded: {}", chain(&error)));

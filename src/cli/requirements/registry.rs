@@ -12,7 +12,7 @@ use crate::secret::Secret;
 
 /// How the image's registry is reached, in cosign's words.
 #[derive(Debug, clap::Args)]
-pub(super) struct Access {
+pub(in crate::cli) struct Access {
     /// Speak plain HTTP to the image's registry, as for one on loopback.
     #[arg(long, visible_alias = "plain-http", conflicts_with = "config")]
     allow_http_registry: bool,
@@ -43,7 +43,7 @@ impl Access {
 
     /// The registry `host` as one of the configuration's `upstreams`. One on loopback that speaks plain HTTP is spoken to
     /// so, as cosign does.
-    pub(super) fn to_upstream(&self, host: &str) -> Map<String, Value> {
+    pub(in crate::cli) fn to_upstream(&self, host: &str) -> Map<String, Value> {
         let mut upstream = Map::new();
         let mut set = |key: &str, value: Value| upstream.insert(key.to_owned(), value);
         let is_plain = self.allow_http_registry
