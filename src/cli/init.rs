@@ -14,7 +14,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::image::ImageReference;
 use super::output::{print, tell};
@@ -276,23 +276,28 @@ fn probing(
         upstreams.insert(host.clone(), upstream.into());
     }
     let names: Vec<_> = entries.iter().map(|entry| &entry.name).collect();
-    let mut document =
-        json!({ "upstreams": upstreams, "policies": [], "catalog": names, "default": "deny" });
+    let mut document = Map::new();
+    let mut set = |key: &str, value: Value| document.insert(key.to_owned(), value);
+    set("upstreams", upstreams.into());
+    set("policies", json!([]));
+    set("catalog", json!(names));
+    set("default", json!("deny"));
     if !paths.is_empty() {
         // Lists replace those of the files before.
-        document["policy_files"] = json!([]);
-        document["exceptions"] = json!([]);
+        set("policy_files", json!([]));
+        set("exceptions", json!([]));
     }
     if let Some(file) = &arguments.trusted_root {
         let file = std::path::absolute(file).unwrap_or_else(|_error| file.clone());
-        document["trusted_roots"] = json!({ TRUSTED_ROOT: { "file": file.to_string_lossy() } });
+        let root = json!({ "file": file.to_string_lossy() });
+        set("trusted_roots", json!({ TRUSTED_ROOT: root }));
     }
     let overlay = directory.join("init.yaml");
     let told = |text: &str| {
         tell(text);
         EXIT_USAGE
     };
-    std::fs::write(&overlay, escape(&document.to_string()))
+    std::fs::write(&overlay, escape(&Value::from(document).to_string()))
         .map_err(|error| told(&format!("{}: {error}", overlay.display())))?;
     paths.push(overlay);
     Config::load(&paths, &environment).map_err(|problems| told(&problems.to_string()))

@@ -189,9 +189,9 @@ fn read_document(document: &Value, names: &mut Names) {
     match document {
         Value::Array(items) => {
             for item in items {
-                match item {
-                    Value::String(name) => names.push(Ok(name.clone())),
-                    item => read_document(item, names),
+                match item.as_str() {
+                    Some(name) => names.push(Ok(name.to_owned())),
+                    None => read_document(item, names),
                 }
             }
         }

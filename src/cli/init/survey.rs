@@ -284,8 +284,8 @@ impl Verifier<'_> {
                             return Ok((proof, who, name.clone(), *terms));
                         }
                         Attempt::Failed(failure) => {
-                            let is_further = |other: &Box<Failure>| failure.check > other.check;
-                            if furthest.as_ref().is_none_or(is_further) {
+                            let reached = furthest.as_ref().map(|furthest| furthest.check);
+                            if reached.is_none_or(|check| failure.check > check) {
                                 furthest = Some(failure);
                             }
                         }

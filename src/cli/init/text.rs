@@ -204,7 +204,6 @@ impl Findings<'_> {
 
     fn refusal(&self, refused: &Refused<'_>, text: &mut String) {
         let survey = refused.survey;
-        let repository = &survey.subject.repository;
         let reason = match &refused.why {
             Why::Unsigned => "no signature was found",
             Why::UnknownKey => "it is signed with a key that is not known here",
@@ -225,57 +224,51 @@ impl Findings<'_> {
             let line = format!("  {}{}", unverified.reason, claimed.unwrap_or_default());
             comment(text, "", &line);
         }
-        match &refused.why {
-            Why::Unsigned if survey.attestations.is_empty() => {
-                comment(
-                    text,
-                    "",
-                    "Sign it, mirror a signed one, or add an entry under `exceptions` for a while.",
-                );
-            }
-            Why::Unsigned => {
-                comment(
-                    text,
-                    "",
-                    "Attestations are no signature. A policy can demand one with `attestations`.",
-                );
-            }
-            Why::UnknownKey => {
-                comment(
-                    text,
-                    "",
-                    "Get the public key from the publisher, and give it with --key, or complete this under `policies`:",
-                );
-                let name = repository
-                    .repository()
-                    .rsplit('/')
-                    .next()
-                    .unwrap_or_default();
-                for line in [
-                    format!("  - name: {}", scalar(name)),
-                    format!("    images: [{}]", yaml::quoted(repository.as_str())),
-                    "    authorities:".to_owned(),
-                    "      - {name: key, key: cosign.pub}".to_owned(),
-                ] {
-                    comment(text, "", &line);
-                }
-            }
-            Why::Unverified(_) if survey.unverified.iter().all(|it| it.claimed.is_none()) => {}
-            Why::Unverified(_) => {
-                comment(
-                    text,
-                    "",
-                    "If its signer has certificate authorities of its own, give their trusted root with --trusted-root.",
-                );
-            }
-            Why::OtherThanCatalog(entries) => {
-                let line = format!(
-                    "The catalogue ({entries}) expects another signer. Find out why before you accept this one."
-                );
-                comment(text, "", &line);
-            }
+        for line in advice(refused) {
+            comment(text, "", &line);
         }
     }
+}
+
+/// The way to mend a refusal.
+fn advice(refused: &Refused<'_>) -> Vec<String> {
+    let survey = refused.survey;
+    let line = match &refused.why {
+        Why::Unsigned if survey.attestations.is_empty() => {
+            "Sign it, mirror a signed one, or add an entry under `exceptions` for a while."
+        }
+        Why::Unsigned => {
+            "Attestations are no signature. A policy can demand one with `attestations`."
+        }
+        Why::UnknownKey => {
+            let repository = &survey.subject.repository;
+            let name = repository
+                .repository()
+                .rsplit('/')
+                .next()
+                .unwrap_or_default();
+            return vec![
+                "Get the public key from the publisher, and give it with --key, or complete this under `policies`:"
+                    .to_owned(),
+                format!("  - name: {}", scalar(name)),
+                format!("    images: [{}]", yaml::quoted(repository.as_str())),
+                "    authorities:".to_owned(),
+                "      - {name: key, key: cosign.pub}".to_owned(),
+            ];
+        }
+        Why::Unverified(_) if survey.unverified.iter().all(|it| it.claimed.is_none()) => {
+            return Vec::new();
+        }
+        Why::Unverified(_) => {
+            "If its signer has certificate authorities of its own, give their trusted root with --trusted-root."
+        }
+        Why::OtherThanCatalog(entries) => {
+            return vec![format!(
+                "The catalogue ({entries}) expects another signer. Find out why before you accept this one."
+            )];
+        }
+    };
+    vec![line.to_owned()]
 }
 
 /// The signer, the time, and the entry in the log.

@@ -261,7 +261,7 @@ async fn file_is_replaced_only_by_force() {
 }
 
 /// A configuration in which `ghcr.io` is the registry of the workplace.
-fn as_ghcr(signed: &Signed, roots: Value) -> String {
+fn as_ghcr(signed: &Signed, roots: &Value) -> String {
     let endpoint = format!("http://{}", signed.place.registry.name());
     let config = serde_json::json!({
         "upstreams": {"ghcr.io": {"endpoint": endpoint, "plain_http": true}},
@@ -280,7 +280,7 @@ async fn publisher_of_the_catalogue_is_taken_from_there() {
     let signed = Signed::new().await;
     signed.copy("kf/legacy-gh", "external-secrets/external-secrets", "v1");
     let roots = serde_json::json!({"public-good": {"file": signed.root}});
-    let base = as_ghcr(&signed, roots);
+    let base = as_ghcr(&signed, &roots);
     let image = "ghcr.io/external-secrets/external-secrets:v1";
     let written = signed.place.path("init.yaml");
     let output = countersign(&["init", "--config", &base, "--output", &written, image]).await;
@@ -298,7 +298,7 @@ async fn signer_other_than_the_catalogue_expects_is_not_accepted() {
     let signed = Signed::new().await;
     signed.copy("kf/bundle-email", "external-secrets/external-secrets", "v1");
     let roots = serde_json::json!({"private": {"file": signed.root}});
-    let base = as_ghcr(&signed, roots);
+    let base = as_ghcr(&signed, &roots);
     let image = "ghcr.io/external-secrets/external-secrets:v1";
     let output = countersign(&["init", "--config", &base, image]).await;
     assert_eq!(code(&output), REFUSED, "{}", text(&output));
@@ -331,5 +331,31 @@ async fn init_without_a_usable_image_is_bad_usage() {
         let output = countersign(arguments).await;
         assert_eq!(code(&output), USAGE, "{arguments:?}: {}", text(&output));
         assert_eq!(output.stdout, b"", "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn attestations_and_signed_children_are_told_and_admit_nothing() {
+    let signed = Signed::new().await;
+    let place = &signed.place;
+    signed.copy("att/keyless-bundle-slsaprovenance1", "org/attested", "v1");
+    let child = place.signed("org/multi");
+    let index = Image::index(&[&child]);
+    place.registry.push_tagged("org/multi", "v2", &index);
+    let images = ["org/attested:v1", "org/multi:v2"].map(|name| place.image(name));
+    let output = signed.init(&[&images[0], &images[1]]).await;
+    assert_eq!(code(&output), REFUSED, "{}", text(&output));
+    let config = String::from_utf8(output.stdout.clone()).unwrap();
+    for part in [
+        "#   attested: https://slsa.dev/provenance/v1 by ",
+        "# Attestations are no signature.",
+        "#   1 of the 1 manifests looked at that the index lists are signed",
+        "policies: []",
+    ] {
+        assert!(config.contains(part), "{part} is not in\n{config}");
+    }
+    let config = place.write("init.yaml", &config);
+    for image in ["org/attested:v1", "org/multi:v2"] {
+        assert_eq!(signed.admits(&config, image).await, REFUSED, "{image}");
     }
 }
