@@ -42,6 +42,22 @@ impl Signed {
     }
 }
 
+fn assert_refusals_told(output: &Output) {
+    let told = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(
+        told.contains("org/bare:v1 is refused: not signed"),
+        "{told}"
+    );
+    assert!(
+        told.contains("org/unknown:v1 is refused: signed with an unknown key"),
+        "{told}"
+    );
+    assert!(
+        told.contains("7 images: 5 signed and covered, 1 not signed, 1 signed with an unknown key"),
+        "{told}"
+    );
+}
+
 #[tokio::test]
 async fn written_configuration_admits_what_was_found_and_no_other_signer() {
     let signed = Signed::new().await;
@@ -86,19 +102,7 @@ async fn written_configuration_admits_what_was_found_and_no_other_signer() {
         2,
         "{config}"
     );
-    let told = String::from_utf8(output.stderr.clone()).unwrap();
-    assert!(
-        told.contains("org/bare:v1 is refused: not signed"),
-        "{told}"
-    );
-    assert!(
-        told.contains("org/unknown:v1 is refused: signed with an unknown key"),
-        "{told}"
-    );
-    assert!(
-        told.contains("7 images: 5 signed and covered, 1 not signed, 1 signed with an unknown key"),
-        "{told}"
-    );
+    assert_refusals_told(&output);
 
     let config = place.write("init.yaml", &config);
     let checked = countersign(&["policy", "check", &config]).await;

@@ -90,11 +90,15 @@ async fn tag_that_moved_is_resolved_again_at_once() {
     scene.push_signed("apps/web", "v1", &new);
     assert_eq!(scene.manifest("apps/web", "v1").await.digest(), old.digest);
 
-    let answer = place
+    let mut answer = place
         .post(&json!({"image": scene.repository("apps/web:v1")}))
         .await;
     assert_eq!(answer.status(), 200);
-    let answer: Value = answer.json().await.unwrap();
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        body.extend_from_slice(&chunk);
+    }
+    let answer: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(answer["decision"], "admit");
     assert_eq!(answer["digest"], new.digest);
     assert_eq!(answer["record"]["previous_digest"], old.digest);
