@@ -109,8 +109,9 @@ pub(super) fn read_predicate_type(
     if let Some(uri) = type_of_short_name(text) {
         return Some(uri.to_owned());
     }
-    // Compared byte by byte with what was signed, so it is kept as written.
-    if Url::parse(text).is_err() || text.contains(char::is_whitespace) {
+    // Compared byte by byte with what was signed, as cosign does, so it is kept as written.
+    let is_type = Url::parse(text).is_ok() || is_without_scheme(text);
+    if !is_type || text.contains(char::is_whitespace) {
         reader.problem(
             field,
             format!("`{}` is no predicate type", field.written()),
@@ -119,6 +120,12 @@ pub(super) fn read_predicate_type(
         return None;
     }
     Some(text.to_owned())
+}
+
+/// Whether the text is a type as cosign wrote them before its version 2, such as `cosign.sigstore.dev/attestation/v1`.
+pub(super) fn is_without_scheme(text: &str) -> bool {
+    let host = text.split_once('/').map(|(host, _)| host);
+    host.is_some_and(|host| host.contains('.'))
 }
 
 fn read_condition(field: &Field<'_>, reader: &mut Reader) -> Option<Condition> {

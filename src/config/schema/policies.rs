@@ -130,7 +130,7 @@ fn attestation() -> Form {
     let predicate_type = json!({
         "anyOf": [
             { "enum": short },
-            Form::matching(r"^[A-Za-z][A-Za-z0-9+.-]*:\S+$").build(),
+            Form::matching(r"^([A-Za-z][A-Za-z0-9+.-]*:|[^\s/]*\.[^\s/]*/)\S+$").build(),
         ],
     });
     Form::mapping(
@@ -138,7 +138,7 @@ fn attestation() -> Form {
         [
             (
                 "predicate_type",
-                Form::new(predicate_type).says("An URI, or cosign's short name for one."),
+                Form::new(predicate_type).says("An URI, cosign's short name for one, or a type without a scheme, as cosign 1 wrote it."),
             ),
             (
                 "match",

@@ -83,6 +83,7 @@ fn attestations_use_the_policys_authorities_unless_they_have_their_own() {
             "authorities: [{name: a, key: a.pub}], attestations: [
                {predicate_type: slsaprovenance},
                {predicate_type: 'https://example.com/x/v1', match: all, condition: 'predicate.ok', authorities: [{name: b, key: b.pub}]},
+               {predicate_type: cosign.sigstore.dev/attestation/v1},
                {predicate_type: spdxjson, match: newest}]",
         ))
         .unwrap();
@@ -108,6 +109,12 @@ fn attestations_use_the_policys_authorities_unless_they_have_their_own() {
                 false
             ),
             ("https://example.com/x/v1", "b", Quantifier::All, true),
+            (
+                "cosign.sigstore.dev/attestation/v1",
+                "a",
+                Quantifier::Any,
+                false
+            ),
             ("https://spdx.dev/Document", "a", Quantifier::Newest, false),
         ]
     );
@@ -131,6 +138,11 @@ fn attestations_are_checked() {
     let directory = Directory::new();
     for (text, part) in [
         ("predicate_type: provenance", "is no predicate type"),
+        ("predicate_type: example/type", "is no predicate type"),
+        (
+            "predicate_type: 'example.com/a type'",
+            "is no predicate type",
+        ),
         (
             "predicate_type: spdx, condition: 'a +'",
             "not a CEL expression",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::super::super::attestations::type_of_short_name;
+use super::super::super::attestations::{is_without_scheme, type_of_short_name};
 use super::super::super::reader::{Field, Reader, Section, describe};
 use super::attestors::{self, Target};
 use super::entry::Scope;
@@ -116,9 +116,7 @@ fn note_type(text: &str, field: &Field<'_>, reader: &mut Reader) {
         reader.warn(field, message);
         return;
     }
-    // Before its version 2 cosign wrote types without a scheme.
-    let host = text.split_once('/').map(|(host, _)| host);
-    if Url::parse(text).is_err() && !host.is_some_and(|host| host.contains('.')) {
+    if Url::parse(text).is_err() && !is_without_scheme(text) {
         let message = format!(
             "`{text}` is no URI: the type is compared as it is written, and those of attestations are URIs"
         );

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::plain;
 use super::attestors::read_name;
 use super::meaning::NamedAttestation;
-use crate::config::attestations::type_of_short_name;
+use crate::config::attestations::{is_without_scheme, type_of_short_name};
 use crate::config::reader::{Field, Reader, Section};
 
 const KEYS: &[&str] = &["name", "intoto", "referrer"];
@@ -46,7 +46,7 @@ fn read_type<'n>(section: &Section<'n>, reader: &mut Reader) -> Option<&'n str> 
     let intoto = intoto.section(TYPE_KEYS, reader);
     let field = intoto.required("type", help, reader)?;
     let text = plain::non_empty(&field, reader)?;
-    if type_of_short_name(text).is_none() && !text.contains("://") {
+    if type_of_short_name(text).is_none() && !text.contains("://") && !is_without_scheme(text) {
         reader.warn(
             &field,
             format!("`{text}` is compared as it is with the predicate type of attestations, which is an URI"),
