@@ -3,6 +3,7 @@
 //! [`candidates`] parses everything once; nothing here is a verdict. A layer whose shape is right and whose content is
 //! broken stays visible as a broken candidate, so that a refusal can say so.
 
+mod base64;
 mod bundle;
 mod certificate;
 mod json;
@@ -10,6 +11,7 @@ mod lazy;
 mod legacy;
 mod log_entry;
 mod material;
+pub(crate) mod pem;
 mod simple_signing;
 mod statement;
 
@@ -149,16 +151,6 @@ pub(crate) struct Signed {
     /// What every log entry must come with.
     pub(crate) log_evidence: LogEvidence,
     pub(crate) signed_timestamps: Vec<sigstore_types::TimestampToken>,
-    /// The same as a bundle with a certificate, for the verifier of certificates and times.
-    pub(crate) certificate_bundle: Option<sigstore_types::Bundle>,
-}
-
-impl Signed {
-    /// The log entries that prove a time.
-    pub(crate) fn time_sources(&self) -> Vec<sigstore_types::TransparencyLogEntry> {
-        let sources = self.log_entries.iter().filter_map(LogEntry::time_source);
-        sources.collect()
-    }
 }
 
 /// What is signed.

@@ -2,18 +2,23 @@
 //!
 //! [`verify`] proves *who* signed *which digest* and *when*; whether that signer suffices is for [`crate::policy`].
 
+mod algorithm;
 mod attempt;
 mod authority;
 mod certificate;
 mod certificate_authorities;
+mod certificate_transparency;
 pub mod file;
 mod issued;
 mod issuing;
+mod log_keys;
 mod name;
+mod path;
 mod public_key;
 mod root_parts;
 mod timestamp;
 mod timestamp_chain;
+mod timestamp_token;
 mod transparency_log;
 mod trusted_root;
 

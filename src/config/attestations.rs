@@ -122,7 +122,7 @@ pub(super) fn read_predicate_type(
     Some(text.to_owned())
 }
 
-/// Whether the text is a type as cosign wrote them before its version 2, such as `cosign.sigstore.dev/attestation/v1`.
+/// Returns true for a type as cosign wrote them before its version 2, such as `cosign.sigstore.dev/attestation/v1`.
 pub(super) fn is_without_scheme(text: &str) -> bool {
     let host = text.split_once('/').map(|(host, _)| host);
     host.is_some_and(|host| host.contains('.'))

@@ -89,10 +89,15 @@ fn read_root(field: &Field<'_>, reader: &mut Reader) -> Option<Known> {
 fn read_file(file: &Field<'_>, reader: &mut Reader) -> Option<Known> {
     let path = file.path(reader)?;
     match trust::load_trusted_root(&path) {
-        Ok(root) => Some(Known {
-            root: Root::usable(root),
-            source: Source::File { path },
-        }),
+        Ok(root) => {
+            for note in root.notes() {
+                reader.warn(file, note);
+            }
+            Some(Known {
+                root: Root::usable(root),
+                source: Source::File { path },
+            })
+        }
         Err(error) => {
             reader.problem(
                 file,

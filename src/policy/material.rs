@@ -146,7 +146,7 @@ pub struct RootAt {
     pub root: Arc<TrustedRoot>,
     /// The first moment at which it no longer counts; absent when only a change ends it.
     pub until: Option<Timestamp>,
-    /// Why the shared root is unusable, and which setting helps; absent while it is usable.
+    /// The reason for which the shared root is unusable, and the setting that helps; absent while it is usable.
     pub unusable: Option<String>,
 }
 
@@ -185,7 +185,8 @@ impl Authority {
         })
     }
 
-    /// Whether a decision may need the shared trusted root: for what the authority demands and does not have itself.
+    /// Returns true if a decision may need the shared trusted root, because the authority demands more than it has
+    /// itself.
     #[must_use]
     pub fn needs_shared_root(&self) -> bool {
         let parts = self.root_parts.as_deref();
@@ -212,7 +213,7 @@ pub trait Material: std::fmt::Debug + Send + Sync {
 }
 
 impl Policies {
-    /// Whether any authority may need the shared trusted root of this name.
+    /// Returns true if any authority may need the shared trusted root of this name.
     #[must_use]
     pub fn need_root(&self, name: &str) -> bool {
         let mut authorities = self

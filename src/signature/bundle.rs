@@ -4,15 +4,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use sigstore_types::bundle::{
-    Rfc3161Timestamp, TimestampVerificationData, VerificationMaterial, VerificationMaterialContent,
-    X509Certificate,
-};
-use sigstore_types::{Bundle, DerCertificate, DsseEnvelope, MediaType, SignatureContent};
+use sigstore_types::DerCertificate;
+use sigstore_types::bundle::{Rfc3161Timestamp, X509Certificate};
 
 use super::{
-    Claim, LogEntry, LogEvidence, ParseFailure, Role, Signed, SigningCertificate, Statement, json,
-    log_entry, statement,
+    Claim, LogEntry, LogEvidence, ParseFailure, Role, Signed, SigningCertificate, Statement,
+    base64, json, log_entry, statement,
 };
 use crate::limits::Limits;
 use crate::oci::media_type;
@@ -126,12 +123,12 @@ pub(super) fn parse(
             ));
         }
     };
-    let signed = Signed {
+    Ok(Signed {
         role: Role::Either,
         claim: Claim::Statement(statement(&envelope, limits)?),
-        payload: Bytes::copy_from_slice(envelope.payload.as_bytes()),
         message: Bytes::from(envelope.pae()),
-        signature: envelope.signature.sig.as_bytes().to_vec(),
+        payload: Bytes::from(envelope.payload),
+        signature: envelope.signature,
         certificate: signatory.certificate,
         key_hint: signatory.key_hint,
         log_entries: log_entries(&entries)?,
@@ -142,12 +139,7 @@ pub(super) fn parse(
             .map(|timestamp| timestamp.map(|timestamp| timestamp.signed_timestamp))
             .collect::<Result<_, _>>()
             .map_err(broken)?,
-        certificate_bundle: None,
-    };
-    Ok(with_certificate_bundle(
-        signed,
-        SignatureContent::DsseEnvelope(envelope),
-    ))
+    })
 }
 
 /// Whether the bytes are a bundle of a known version, of images or of files.
@@ -158,69 +150,67 @@ pub(super) fn is_bundle(bytes: &[u8]) -> bool {
     })
 }
 
+/// A DSSE envelope with exactly one signature.
+pub(super) struct Envelope {
+    payload_type: String,
+    pub(super) payload: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireEnvelope {
+    payload_type: String,
+    #[serde(deserialize_with = "base64::bytes")]
+    payload: Vec<u8>,
+    signatures: Vec<WireSignature>,
+}
+
+#[derive(Deserialize)]
+struct WireSignature {
+    #[serde(deserialize_with = "base64::bytes")]
+    sig: Vec<u8>,
+}
+
+impl Envelope {
+    /// The bytes under its signature (DSSE v1, pre-authentication encoding).
+    pub(super) fn pae(&self) -> Vec<u8> {
+        sigstore_types::pae(&self.payload_type, &self.payload)
+    }
+}
+
 /// Reads a DSSE envelope with exactly one signature.
-pub(super) fn envelope(json: &[u8]) -> Result<DsseEnvelope, ParseFailure> {
-    let envelope: DsseEnvelope = json::parse(json).map_err(|error| {
-        ParseFailure::malformed(format!("the DSSE envelope is not readable: {error}"))
+pub(super) fn envelope(json: &[u8]) -> Result<Envelope, ParseFailure> {
+    let unreadable =
+        |error| ParseFailure::malformed(format!("the DSSE envelope is not readable: {error}"));
+    let wire: WireEnvelope = json::parse(json).map_err(|error| unreadable(error.to_string()))?;
+    let found = wire.signatures.len();
+    let [signature] = <[WireSignature; 1]>::try_from(wire.signatures).map_err(|_signatures| {
+        unreadable(format!(
+            "it must hold exactly one signature, and holds {found}"
+        ))
     })?;
-    if envelope.signature.sig.is_empty() {
+    if signature.sig.is_empty() {
         return Err(ParseFailure::malformed(
             "the signature in the DSSE envelope is empty",
         ));
     }
-    Ok(envelope)
+    Ok(Envelope {
+        payload_type: wire.payload_type,
+        payload: wire.payload,
+        signature: signature.sig,
+    })
 }
 
 /// Reads the statement in an envelope.
-pub(super) fn statement(
-    envelope: &DsseEnvelope,
-    limits: &Limits,
-) -> Result<Statement, ParseFailure> {
+pub(super) fn statement(envelope: &Envelope, limits: &Limits) -> Result<Statement, ParseFailure> {
     if envelope.payload_type != IN_TOTO {
         return Err(ParseFailure::malformed(format!(
             "the DSSE envelope holds a `{}`, not an in-toto statement",
             envelope.payload_type
         )));
     }
-    statement::parse(envelope.payload.as_bytes(), limits)
-}
-
-/// Adds the form in which the verifier of certificates takes it. It gets from the log only what proves a time, and only
-/// where no signed timestamp does: entries are checked before, for keys and certificates alike.
-pub(super) fn with_certificate_bundle(signed: Signed, content: SignatureContent) -> Signed {
-    let Some(certificate) = &signed.certificate else {
-        return signed;
-    };
-    let certificates = std::iter::once(&certificate.der)
-        .chain(
-            certificate
-                .intermediates
-                .iter()
-                .map(|intermediate| &intermediate.der),
-        )
-        .cloned()
-        .map(X509Certificate::new)
-        .collect();
-    let timestamps = signed
-        .signed_timestamps
-        .iter()
-        .cloned()
-        .map(Rfc3161Timestamp::new)
-        .collect();
-    let material = VerificationMaterial::new(VerificationMaterialContent::X509CertificateChain {
-        certificates,
-    })
-    .with_tlog_entries(if signed.signed_timestamps.is_empty() {
-        signed.time_sources()
-    } else {
-        Vec::new()
-    })
-    .with_timestamp_verification_data(TimestampVerificationData::new(timestamps));
-    Signed {
-        // v0.2 is the version that allows a chain and, where no proof is demanded, entries without one.
-        certificate_bundle: Some(Bundle::new(MediaType::Bundle0_2, material, content)),
-        ..signed
-    }
+    statement::parse(&envelope.payload, limits)
 }
 
 pub(super) fn chain_too_long(limits: &Limits) -> ParseFailure {

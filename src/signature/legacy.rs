@@ -1,15 +1,12 @@
 //! Layers of cosign's `.sig` and `.att` manifests: the signed bytes are the blob, the rest stands in annotations.
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
-use sigstore_types::{DerCertificate, SignatureBytes, SignatureContent, TimestampToken};
+use sigstore_types::{DerCertificate, TimestampToken};
 
 use super::{
-    Claim, LogEvidence, ParseFailure, Role, Signed, SigningCertificate, bundle, json, log_entry,
-    simple_signing,
+    Claim, LogEvidence, ParseFailure, Role, Signed, SigningCertificate, base64, bundle, json,
+    log_entry, pem, simple_signing,
 };
 use crate::limits::Limits;
 use crate::oci::Descriptor;
@@ -23,8 +20,8 @@ const SIGNED_TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// The annotation `dev.sigstore.cosign/rfc3161timestamp`.
 #[derive(Deserialize)]
 struct WireTimestamp {
-    #[serde(rename = "SignedRFC3161Timestamp")]
-    token: TimestampToken,
+    #[serde(rename = "SignedRFC3161Timestamp", deserialize_with = "base64::bytes")]
+    token: Vec<u8>,
 }
 
 /// A layer of a `.sig` manifest.
@@ -36,18 +33,14 @@ pub(super) fn simple_signing(
     let claim = Claim::SimpleSigning(simple_signing::parse(payload)?);
     let signature = annotation(descriptor, SIGNATURE)
         .ok_or_else(|| ParseFailure::malformed("the signature annotation is missing or empty"))?;
-    let signature = BASE64_STANDARD.decode(signature.trim()).map_err(|error| {
+    let signature = base64::decode(signature).map_err(|error| {
         ParseFailure::malformed(format!("the signature annotation is not base64: {error}"))
     })?;
-    let content = SignatureContent::MessageSignature(sigstore_types::MessageSignature::new(
-        SignatureBytes::from_bytes(&signature),
-    ));
     signed(
         descriptor,
         claim,
         (payload.clone(), payload.clone()),
         signature,
-        content,
         limits,
     )
 }
@@ -60,17 +53,13 @@ pub(super) fn attestation(
 ) -> Result<Signed, ParseFailure> {
     let envelope = bundle::envelope(blob)?;
     let statement = bundle::statement(&envelope, limits)?;
-    let signature = envelope.signature.sig.as_bytes().to_vec();
-    let bytes = (
-        Bytes::copy_from_slice(envelope.payload.as_bytes()),
-        Bytes::from(envelope.pae()),
-    );
+    let message = Bytes::from(envelope.pae());
+    let (signature, bytes) = (envelope.signature, (Bytes::from(envelope.payload), message));
     signed(
         descriptor,
         Claim::Statement(statement),
         bytes,
         signature,
-        SignatureContent::DsseEnvelope(envelope),
         limits,
     )
 }
@@ -80,7 +69,6 @@ fn signed(
     claim: Claim,
     (payload, message): (Bytes, Bytes),
     signature: Vec<u8>,
-    content: SignatureContent,
     limits: &Limits,
 ) -> Result<Signed, ParseFailure> {
     let log_entries = annotation(descriptor, LOG_ENTRY)
@@ -95,14 +83,14 @@ fn signed(
             })
         })
         .transpose()?
-        .map(|wire| wire.token)
+        .map(|wire| TimestampToken::new(wire.token))
         .into_iter()
         .collect();
     let role = match &claim {
         Claim::SimpleSigning(_) => Role::Signature,
         Claim::Statement(_) => Role::Attestation,
     };
-    let signed = Signed {
+    Ok(Signed {
         role,
         claim,
         payload,
@@ -113,9 +101,7 @@ fn signed(
         log_entries,
         log_evidence: LogEvidence::Promise,
         signed_timestamps,
-        certificate_bundle: None,
-    };
-    Ok(bundle::with_certificate_bundle(signed, content))
+    })
 }
 
 /// The leaf and its chain. Nothing in the chain annotation is trusted; it only helps to find the way to a root.
@@ -140,18 +126,17 @@ fn certificate(
     SigningCertificate::parse(leaf, &chain).map(Some)
 }
 
-fn certificates(pem: &str, limits: &Limits) -> Result<Vec<DerCertificate>, ParseFailure> {
-    let mut certificates = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| {
-            ParseFailure::malformed(format!("a certificate annotation is not PEM: {error}"))
-        })?;
-        if certificates.len() >= limits.chain_certificates_max {
-            return Err(bundle::chain_too_long(limits));
-        }
-        certificates.push(DerCertificate::from_bytes(&certificate));
+fn certificates(text: &str, limits: &Limits) -> Result<Vec<DerCertificate>, ParseFailure> {
+    let certificates = pem::blocks(text, "CERTIFICATE").map_err(|error| {
+        ParseFailure::malformed(format!("a certificate annotation is not PEM: {error}"))
+    })?;
+    if certificates.len() > limits.chain_certificates_max {
+        return Err(bundle::chain_too_long(limits));
     }
-    Ok(certificates)
+    let certificates = certificates.iter();
+    Ok(certificates
+        .map(|der| DerCertificate::from_bytes(der))
+        .collect())
 }
 
 fn annotation<'a>(descriptor: &'a Descriptor, key: &str) -> Option<&'a str> {

@@ -5,9 +5,9 @@ mod body;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use sigstore_types::bundle::{InclusionPromise, InclusionProof, LogId};
-use sigstore_types::{CanonicalizedBody, KindVersion, LogIndex, LogKeyId, SignedTimestamp};
+use sigstore_types::{CanonicalizedBody, LogIndex, LogKeyId, SignedTimestamp};
 
-use super::{ParseFailure, json};
+use super::{ParseFailure, base64, json};
 use body::Header;
 pub(crate) use body::{Logged, LoggedVerifier, SignedPart};
 
@@ -63,8 +63,8 @@ struct WireKindVersion {
 /// The annotation `dev.sigstore.cosign/bundle`.
 #[derive(Deserialize)]
 struct WireAnnotation {
-    #[serde(rename = "SignedEntryTimestamp")]
-    signed_entry_timestamp: SignedTimestamp,
+    #[serde(rename = "SignedEntryTimestamp", deserialize_with = "base64::bytes")]
+    signed_entry_timestamp: Vec<u8>,
     #[serde(rename = "Payload")]
     payload: WireAnnotationPayload,
 }
@@ -126,30 +126,14 @@ pub(super) fn from_annotation(annotation: &str) -> Result<LogEntry, ParseFailure
         log_id: LogKeyId::new(log_id),
         log_index: LogIndex::new(payload.log_index).map_err(|error| broken(error.to_string()))?,
         integrated_time: Some(integrated_time),
-        promise: Some(InclusionPromise::new(wire.signed_entry_timestamp)),
+        promise: Some(InclusionPromise::new(SignedTimestamp::new(
+            wire.signed_entry_timestamp,
+        ))),
         proof: None,
         logged: body::read(&kind, payload.body.as_bytes()),
         kind,
         body: payload.body,
     })
-}
-
-impl LogEntry {
-    /// The entry for the verifier of certificates, which takes only the time from it: what the log's own signature
-    /// covers, without the proof. Rekor v2 and unknown kinds carry no time.
-    pub(super) fn time_source(&self) -> Option<sigstore_types::TransparencyLogEntry> {
-        let entry = sigstore_types::TransparencyLogEntry::new(
-            self.log_index,
-            LogId::new(self.log_id.clone()),
-            self.kind.with_time()?,
-            self.body.clone(),
-        );
-        Some(
-            entry
-                .with_integrated_time(self.integrated_time?)
-                .with_inclusion_promise(self.promise.clone()?),
-        )
-    }
 }
 
 impl EntryKind {
@@ -164,13 +148,11 @@ impl EntryKind {
         }
     }
 
-    /// The kinds of Rekor v1, whose signed entry timestamp covers an integrated time.
-    pub(crate) fn with_time(&self) -> Option<KindVersion> {
+    /// Returns true for Rekor v1, whose signed entry timestamp covers an integrated time.
+    pub(crate) fn has_time(&self) -> bool {
         match self {
-            Self::HashedRekordV1 => Some(KindVersion::HashedRekordV001),
-            Self::DsseV1 => Some(KindVersion::DsseV001),
-            Self::IntotoV2 => Some(KindVersion::IntotoV002),
-            Self::HashedRekordV2 | Self::DsseV2 | Self::Other(_) => None,
+            Self::HashedRekordV1 | Self::DsseV1 | Self::IntotoV2 => true,
+            Self::HashedRekordV2 | Self::DsseV2 | Self::Other(_) => false,
         }
     }
 }

@@ -273,6 +273,8 @@ impl Entry {
             };
             let is_file = matches!(self.source, Source::File { .. });
             status.warnings = warnings(&status, is_file, self.max_stale, time);
+            let notes = state.standing.root.as_ref().map(|root| root.notes());
+            status.warnings.extend_from_slice(notes.unwrap_or_default());
             status
         })
     }

@@ -115,7 +115,7 @@ fn prove(
             timestamp::check(signed, demand, now)?,
         ),
         SignedBy::Certificate(certificate) => {
-            let certified = certificate::check(signed, certificate, &logged, subject, demand, now)?;
+            let certified = certificate::check(signed, certificate, &logged, demand, now)?;
             (
                 ProvenSigner::Certificate(Box::new(certified.certificate)),
                 certified.timestamps,

@@ -5,7 +5,11 @@
 
 use jiff::Timestamp;
 use sigstore_types::TimeRange;
+use x509_cert::der::Decode as _;
+use x509_cert::spki::SubjectPublicKeyInfoRef;
 
+use super::KeyError;
+use super::algorithm::KeyKind;
 use super::issued::Issued;
 use crate::signature::{Intermediate, SigningCertificate};
 
@@ -50,6 +54,26 @@ impl Authority {
                 .collect(),
             valid_for,
         }
+    }
+
+    /// Returns an error if no certificate can be verified with any of its keys.
+    pub(super) fn unsupported_key(&self) -> Option<KeyError> {
+        let mut first = None;
+        for anchor in &self.anchors {
+            let key = &anchor.certificate.public_key;
+            let info = SubjectPublicKeyInfoRef::from_der(key).ok()?;
+            let raw = info.subject_public_key.as_bytes().unwrap_or_default();
+            match KeyKind::of(&info) {
+                Ok(kind) if kind.is_well_formed(raw) => return None,
+                Ok(_) => {
+                    first = first.or(Some(KeyError(
+                        "the key has a form or a size that does not count",
+                    )))
+                }
+                Err(reason) => first = first.or(Some(KeyError(reason))),
+            }
+        }
+        first
     }
 
     pub(super) fn is_valid_at(&self, time: Timestamp) -> bool {

@@ -12,8 +12,7 @@ use member::Member;
 
 /// Certificates of authorities: roots, and intermediates each of which was signed by another, up to one of them.
 ///
-/// All of them are believed while they are valid: intermediates of companies seldom say what they may be used for, so that no
-/// path through them could be built from a root.
+/// All of them are believed while they are valid, because a bundle holds the signing certificate alone.
 #[derive(Debug)]
 pub struct CertificateAuthorities {
     /// SHA-256 over the certificates in their order; white space and comments around them do not count.

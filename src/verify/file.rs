@@ -90,10 +90,11 @@ pub fn verify_bundle(
                 .map_err(Error::Digest)?
         }
     };
-    let verified = trusted_root
-        .verifier
+    let refused = |error| Error::Refused(Box::new(error));
+    let verifier = trusted_root.for_files().map_err(refused)?;
+    let verified = verifier
         .verify(artifact, &bundle, policy.as_ref())
-        .map_err(|error| Error::Refused(Box::new(error)))?;
+        .map_err(refused)?;
     match SigningCertificate::of(&bundle).map_err(Error::Certificate)? {
         Some(certificate) => trusted_root
             .check_authority(&certificate, verified.verified_timestamps())

@@ -11,9 +11,10 @@ use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 use crate::signature::Intermediate;
 
 const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
-const ANY_PURPOSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
+pub(super) const ANY_PURPOSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 pub(super) const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
-const TIME_STAMPING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.8");
+pub(super) const TIME_STAMPING: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.8");
 
 /// What a certificate says of what it may issue.
 #[derive(Debug)]
@@ -102,6 +103,12 @@ pub(super) fn check_authority(chain: &[Intermediate]) -> Result<(), UnusableChai
 pub(super) fn check_timestamp_authority(chain: &[Intermediate]) -> Result<(), UnusableChain> {
     let mut above = chain.iter().skip(1);
     above.try_for_each(|certificate| may_issue(certificate, TIME_STAMPING).map(drop))
+}
+
+/// Proves of a certificate that came along with a signature that it may issue signing certificates. Its name constraints
+/// and path length are applied by path building.
+pub(super) fn check_intermediate(certificate: &Intermediate) -> Result<(), UnusableChain> {
+    may_issue(certificate, CODE_SIGNING).map(drop)
 }
 
 fn may_issue(

@@ -1,31 +1,20 @@
 //! Public keys and the signatures that they verify.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA512_ASN1,
-    ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA512, VerificationAlgorithm,
-};
+use aws_lc_rs::signature::ParsedPublicKey;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use ed25519_dalek::Digest as _;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use x509_cert::Certificate;
-use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
-use x509_cert::der::{Decode as _, Encode as _, Reader as _, SliceReader};
-use x509_cert::spki::SubjectPublicKeyInfoRef;
+use x509_cert::der::asn1::{AnyRef, BitStringRef};
+use x509_cert::der::{Decode as _, Encode as _};
+use x509_cert::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
+use super::algorithm::{self, Algorithm, KeyKind, RSA_BITS_MIN, RSA_ENCRYPTION};
 use crate::oci::Digest;
+use crate::signature::pem;
 
-const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
-const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const ED25519_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-
-const RSA_BITS_MIN: usize = 2048;
+/// The longest RSA keys that may sign, in bits. Longer ones take long to verify.
 const RSA_BITS_MAX: usize = 4096;
 
 /// A public key that may vouch for images, parsed and of a supported kind and size.
@@ -40,8 +29,9 @@ pub struct PublicKey {
 struct Inner {
     /// DER SubjectPublicKeyInfo.
     der: Vec<u8>,
-    /// The key once per algorithm that signers are known to use with it, the likeliest first.
-    algorithms: Vec<ParsedPublicKey>,
+    kind: KeyKind,
+    /// The key once per algorithm that it signs with, the likeliest first, each parsed when it is first tried.
+    parsed: Vec<(Algorithm, OnceLock<Option<ParsedPublicKey>>)>,
     /// An Ed25519 key for RFC 8032's pre-hashed variant, which cosign v3 signs with and aws-lc-rs does not have.
     prehashed: Option<ed25519_dalek::VerifyingKey>,
 }
@@ -52,7 +42,7 @@ struct Inner {
 pub struct KeyError(pub &'static str);
 
 impl PublicKey {
-    /// Parses one PEM `PUBLIC KEY` block.
+    /// Parses one PEM block `PUBLIC KEY` (RFC 7468, 13) or `RSA PUBLIC KEY` (PKCS#1), as cosign does.
     ///
     /// # Errors
     /// When the text is not exactly one public key, or its algorithm or size is not supported.
@@ -61,9 +51,12 @@ impl PublicKey {
         if blocks != 1 {
             return Err(KeyError("the text does not hold exactly one PEM block"));
         }
-        let key = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes())
-            .map_err(|_error| KeyError("the text is not a PEM block `PUBLIC KEY`"))?;
-        Self::from_der(&key)
+        let block = |label| pem::blocks(text, label).ok()?.into_iter().next();
+        match (block("PUBLIC KEY"), block("RSA PUBLIC KEY")) {
+            (Some(der), _) => Self::from_der(&der),
+            (None, Some(der)) => Self::from_rsa_der(&der),
+            (None, None) => Err(KeyError("the text is not a PEM block `PUBLIC KEY`")),
+        }
     }
 
     /// The key of one PEM `CERTIFICATE` block, of which nothing else is looked at.
@@ -76,16 +69,42 @@ impl PublicKey {
             return Err(KeyError("the text does not hold exactly one PEM block"));
         }
         let broken = KeyError("the text is not a PEM block `CERTIFICATE`");
-        let Ok(der) = CertificateDer::from_pem_slice(text.as_bytes()) else {
+        let blocks = pem::blocks(text, "CERTIFICATE").unwrap_or_default();
+        let [der] = blocks.as_slice() else {
             return Err(broken);
         };
-        let Ok(certificate) = Certificate::from_der(&der) else {
+        let Ok(certificate) = Certificate::from_der(der) else {
             return Err(broken);
         };
         let info = certificate.tbs_certificate.subject_public_key_info;
         match info.to_der() {
             Ok(info) => Self::from_der(&info),
             Err(_error) => Err(broken),
+        }
+    }
+
+    /// Parses a DER `RSAPublicKey` (RFC 8017, A.1.1).
+    ///
+    /// # Errors
+    /// When it is none, or its size is not supported.
+    pub(super) fn from_rsa_der(der: &[u8]) -> Result<Self, KeyError> {
+        let unreadable = KeyError("the RSA key is not readable");
+        if algorithm::rsa_bits(der).is_err() {
+            return Err(unreadable);
+        }
+        let Ok(subject_public_key) = BitStringRef::from_bytes(der) else {
+            return Err(unreadable);
+        };
+        let info = SubjectPublicKeyInfoRef {
+            algorithm: AlgorithmIdentifierRef {
+                oid: RSA_ENCRYPTION,
+                parameters: Some(AnyRef::NULL),
+            },
+            subject_public_key,
+        };
+        match info.to_der() {
+            Ok(info) => Self::from_der(&info),
+            Err(_error) => Err(unreadable),
         }
     }
 
@@ -97,50 +116,30 @@ impl PublicKey {
             .subject_public_key
             .as_bytes()
             .ok_or(KeyError("the key is not a whole number of bytes"))?;
-        let mut prehashed = None;
-        let algorithms: &[&'static dyn VerificationAlgorithm] =
-            match info.algorithm.oid {
-                EC_PUBLIC_KEY => match info.algorithm.parameters_oid() {
-                    Ok(P256) => &[&ECDSA_P256_SHA256_ASN1],
-                    // cosign signs with the hash of the curve's size; before 2.6 it signed with SHA-256.
-                    Ok(P384) => &[&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA256_ASN1],
-                    Ok(P521) => &[&ECDSA_P521_SHA512_ASN1],
-                    Ok(_) | Err(_) => {
-                        return Err(KeyError("the curve is none of P-256, P-384 and P-521"));
-                    }
-                },
-                RSA_ENCRYPTION => {
-                    check_rsa_size(raw)?;
-                    &[
-                        &RSA_PKCS1_2048_8192_SHA256,
-                        &RSA_PSS_2048_8192_SHA256,
-                        &RSA_PKCS1_2048_8192_SHA512,
-                        &RSA_PSS_2048_8192_SHA512,
-                    ]
-                }
-                ED25519_KEY => {
-                    let bytes = raw
-                        .try_into()
-                        .map_err(|_length| KeyError("the Ed25519 key is not 32 bytes long"))?;
-                    prehashed = Some(ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(
-                        |_error| KeyError("the Ed25519 key is not a point of the curve"),
-                    )?);
-                    &[&ED25519]
-                }
-                _ => return Err(KeyError("the algorithm of the key is not supported")),
-            };
-        let algorithms = algorithms
-            .iter()
-            .map(|algorithm| ParsedPublicKey::new(*algorithm, der))
-            .collect::<Result<_, _>>()
-            .map_err(|_rejected| KeyError("the key is not valid for its algorithm"))?;
+        let kind = KeyKind::of(&info).map_err(KeyError)?;
+        let prehashed = match kind {
+            KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => None,
+            KeyKind::Rsa => {
+                check_rsa_size(raw)?;
+                None
+            }
+            KeyKind::Ed25519 => Some(ed25519_key(raw)?),
+        };
+        let parsed = kind.algorithms().iter();
+        let inner = Inner {
+            der: der.to_vec(),
+            kind,
+            parsed: parsed.map(|it| (*it, OnceLock::new())).collect(),
+            prehashed,
+        };
+        // All algorithms parse a key alike.
+        let first = inner.parsed.first();
+        if first.is_none_or(|(algorithm, _)| inner.with(*algorithm).is_none()) {
+            return Err(KeyError("the key is not valid for its algorithm"));
+        }
         Ok(Self {
             fingerprint: Digest::sha256(der),
-            inner: Arc::new(Inner {
-                der: der.to_vec(),
-                algorithms,
-                prehashed,
-            }),
+            inner: Arc::new(inner),
         })
     }
 
@@ -154,17 +153,59 @@ impl PublicKey {
         BASE64_STANDARD.encode(self.fingerprint.as_bytes())
     }
 
-    /// Whether `signature` over `message` is by this key.
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.inner
-            .algorithms
-            .iter()
-            .any(|key| key.verify_sig(message, signature).is_ok())
-            || self
-                .inner
-                .prehashed
-                .is_some_and(|key| verifies_prehashed(&key, message, signature))
+    /// The kind of the key.
+    pub(super) fn kind(&self) -> KeyKind {
+        self.inner.kind
     }
+
+    /// Returns true if `signature` over `message` is by this key, by any algorithm that such a key signs with.
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let mut algorithms = self.inner.kind.algorithms().iter();
+        algorithms.any(|algorithm| self.verifies_by(*algorithm, message, signature))
+    }
+
+    /// Returns true if `signature` over `message` is by this key and this algorithm.
+    pub(super) fn verifies_by(
+        &self,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        match (algorithm, &self.inner.prehashed) {
+            (Algorithm::Ed25519Prehashed, Some(key)) => verifies_prehashed(key, message, signature),
+            (
+                Algorithm::Ecdsa(_)
+                | Algorithm::RsaPkcs1(_)
+                | Algorithm::RsaPss(_)
+                | Algorithm::Ed25519
+                | Algorithm::Ed25519Prehashed,
+                _,
+            ) => {
+                let key = self.inner.with(algorithm);
+                key.is_some_and(|key| key.verify_sig(message, signature).is_ok())
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// The key for an algorithm, if it signs with that.
+    fn with(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
+        let (_, parsed) = self.parsed.iter().find(|(known, _)| *known == algorithm)?;
+        let parse = || {
+            let verifier = self.kind.verifier(algorithm)?;
+            ParsedPublicKey::new(verifier, &self.der).ok()
+        };
+        parsed.get_or_init(parse).as_ref()
+    }
+}
+
+fn ed25519_key(raw: &[u8]) -> Result<ed25519_dalek::VerifyingKey, KeyError> {
+    let bytes = raw
+        .try_into()
+        .map_err(|_length| KeyError("the Ed25519 key is not 32 bytes long"))?;
+    ed25519_dalek::VerifyingKey::from_bytes(bytes)
+        .map_err(|_error| KeyError("the Ed25519 key is not a point of the curve"))
 }
 
 /// Ed25519ph with an empty context, refusing keys and signatures of small order.
@@ -177,19 +218,8 @@ fn verifies_prehashed(key: &ed25519_dalek::VerifyingKey, message: &[u8], signatu
 }
 
 fn check_rsa_size(key: &[u8]) -> Result<(), KeyError> {
-    let modulus = SliceReader::new(key).and_then(|mut reader| {
-        reader.sequence(|fields| {
-            let modulus = UintRef::decode(fields)?;
-            UintRef::decode(fields)?;
-            Ok(modulus)
-        })
-    });
-    let modulus = modulus.map_err(|_error| KeyError("the RSA key is not readable"))?;
-    let leading_zeros = modulus
-        .as_bytes()
-        .first()
-        .map_or(0, |byte| byte.leading_zeros() as usize);
-    let bits = modulus.as_bytes().len() * 8 - leading_zeros;
+    let bits = algorithm::rsa_bits(key);
+    let bits = bits.map_err(|_error| KeyError("the RSA key is not readable"))?;
     if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) {
         return Err(KeyError(
             "the RSA key is not between 2048 and 4096 bits long",

@@ -25,19 +25,19 @@ impl RootParts {
         })
     }
 
-    /// Whether it names transparency logs.
+    /// Returns true if it names transparency logs.
     #[must_use]
     pub fn has_logs(&self) -> bool {
         !self.source.tlogs.is_empty()
     }
 
-    /// Whether it names certificate-transparency logs.
+    /// Returns true if it names certificate-transparency logs.
     #[must_use]
     pub fn has_certificate_logs(&self) -> bool {
         !self.source.ctlogs.is_empty()
     }
 
-    /// Whether it names timestamp authorities.
+    /// Returns true if it names timestamp authorities.
     #[must_use]
     pub fn has_timestamp_authorities(&self) -> bool {
         !self.source.timestamp_authorities.is_empty()

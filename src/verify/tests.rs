@@ -1,3 +1,5 @@
+mod algorithms;
+mod along;
 mod authorities;
 mod chains;
 mod corpus;
@@ -12,12 +14,15 @@ mod links;
 mod logged;
 mod names;
 mod policy;
+mod readers;
 mod root_parts;
 mod stamped;
 mod times;
+mod tokens;
 mod trusted_root;
 mod two_times;
 mod unproven;
+mod unsupported;
 mod world;
 
 /// That the name in the signature must be of this repository.

@@ -1,9 +1,10 @@
 //! Signed timestamps (RFC 3161) over the bytes of the signature.
 
 use jiff::Timestamp;
-use sigstore_types::{SignatureBytes, TimestampToken};
+use sigstore_types::TimestampToken;
 
 use super::attempt::Refusal;
+use super::timestamp_token::{Token, TokenError};
 use super::{Demand, FailedCheck, Signer, TrustedRoot};
 use crate::signature::Signed;
 
@@ -17,10 +18,9 @@ pub(super) fn check(
     now: Timestamp,
 ) -> Result<Vec<Timestamp>, Refusal> {
     let only_known = demand.signed_timestamp || matches!(demand.signer, Signer::Certificate);
-    let signature = SignatureBytes::from_bytes(&signed.signature);
     let mut times = Vec::with_capacity(signed.signed_timestamps.len());
     for token in &signed.signed_timestamps {
-        match check_token(token, &signature, demand.trusted_root) {
+        match check_token(token, &signed.signature, demand.trusted_root) {
             Ok(time) => times.push(time),
             Err(Unproven::Unknown(_)) if !only_known => {}
             Err(Unproven::Unknown(reason) | Unproven::Wrong(reason)) => {
@@ -50,33 +50,51 @@ pub(super) fn refuse_future(times: &[Timestamp], now: Timestamp) -> Result<(), R
     }
 }
 
+/// Proves the time in a token over `stamped` by one of the authorities of the root.
 pub(super) fn check_token(
     token: &TimestampToken,
-    signature: &SignatureBytes,
+    stamped: &[u8],
     root: &TrustedRoot,
 ) -> Result<Timestamp, Unproven> {
-    let mut wrong = None;
-    let mut unknown = None;
-    for authority in &root.timestamp_authorities {
-        match sigstore_tsa::verify_timestamp_for_authority(token, signature, authority) {
-            Ok(time) => return Ok(time),
-            Err(
-                error @ (sigstore_tsa::Error::HashMismatch { .. }
-                | sigstore_tsa::Error::TimestampOutsideValidity { .. }),
-            ) => wrong = Some(error),
-            Err(error) => unknown = Some(error),
-        }
-    }
-    Err(match (wrong, unknown) {
-        (Some(error), _) => Unproven::Wrong(format!("the signed timestamp is wrong: {error}")),
-        (None, Some(error)) => Unproven::Unknown(format!(
-            "no trusted authority made the signed timestamp for this signature: {error}"
-        )),
-        (None, None) => Unproven::Unknown(
+    let unknown = |reason| Err(Unproven::Unknown(reason));
+    if root.timestamp_authorities.is_empty() {
+        return unknown(
             "the signature has a signed timestamp, and the trusted root has no timestamp authority"
                 .to_owned(),
-        ),
-    })
+        );
+    }
+    let by_nobody = |error: TokenError| {
+        format!("no trusted authority made the signed timestamp for this signature: {error}")
+    };
+    let token = match Token::parse(token.as_bytes()) {
+        Ok(token) => token,
+        Err(error) => return unknown(by_nobody(error)),
+    };
+    let mut closest = TokenError::OtherSigner;
+    let mut wrong = None;
+    for authority in &root.timestamp_authorities {
+        match token.verify(stamped, authority) {
+            Ok(time) => return Ok(time),
+            Err(
+                error @ (TokenError::OtherBytes
+                | TokenError::OtherStatement
+                | TokenError::OutsideValidity(_)),
+            ) => wrong = Some(error),
+            Err(TokenError::OtherSigner) => {}
+            Err(
+                error @ (TokenError::Malformed(_)
+                | TokenError::Algorithm(_)
+                | TokenError::Signature
+                | TokenError::Path(_)),
+            ) => closest = error,
+        }
+    }
+    match wrong {
+        Some(error) => Err(Unproven::Wrong(format!(
+            "the signed timestamp is wrong: {error}"
+        ))),
+        None => unknown(by_nobody(closest)),
+    }
 }
 
 fn refusal(reason: String) -> Refusal {

@@ -3,10 +3,10 @@
 //! Whatever an entry says is compared with what was verified; nothing is taken from it. No log is asked online.
 
 use jiff::Timestamp;
-use sigstore_crypto::VerificationKey;
+use sigstore_types::KeyHint;
 use sigstore_types::bundle::InclusionProof;
-use sigstore_types::{KeyHint, Sha256Hash, SignatureBytes};
 
+use super::log_keys::{LogId, LogKey};
 use super::{Demand, FailedCheck, Signer, TransparencyLog, TrustedRoot};
 use crate::signature::{
     Claim, EntryKind, LogEntry, LogEvidence, LoggedVerifier, Signed, SignedPart,
@@ -21,7 +21,7 @@ pub(super) struct Logged {
     /// Times under a log's signature.
     pub(super) times: Vec<Timestamp>,
     /// Logs of entries that carry no time of their own (Rekor v2).
-    untimed: Vec<Sha256Hash>,
+    untimed: Vec<LogId>,
 }
 
 /// Checks every entry that came along; any wrong one refuses the signature, demanded or not.
@@ -51,7 +51,7 @@ pub(super) fn check(
         if time.is_none() {
             logged
                 .untimed
-                .extend(Sha256Hash::try_from(entry.log_id.as_bytes()));
+                .extend(LogId::try_from(entry.log_id.as_bytes()));
         }
         if logged.entry.is_none() {
             logged.entry = Some(TransparencyLog {
@@ -73,13 +73,13 @@ pub(super) fn check_validity(
     for log_id in &logged.untimed {
         let outside = timestamps
             .iter()
-            .find(|time| root.logs.key_at(log_id, **time).is_none());
+            .find(|time| root.logs.at(log_id, **time).is_none());
         if let Some(time) = outside {
             return Err(Refusal {
                 check: FailedCheck::TransparencyLog,
                 reason: format!(
                     "the signature was made {time}, when the key of the log {} was not valid",
-                    log_id.to_hex()
+                    hex::encode(log_id)
                 ),
             });
         }
@@ -97,7 +97,7 @@ pub(super) fn claimed(entry: &LogEntry) -> TransparencyLog {
 }
 
 fn is_known(entry: &LogEntry, root: &TrustedRoot) -> bool {
-    Sha256Hash::try_from(entry.log_id.as_bytes()).is_ok_and(|id| root.logs.key(&id).is_some())
+    LogId::try_from(entry.log_id.as_bytes()).is_ok_and(|id| root.logs.get(&id).is_some())
 }
 
 /// The verified time of the entry, if it has one.
@@ -107,12 +107,12 @@ fn check_entry(
     root: &TrustedRoot,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, String> {
-    let log_id = Sha256Hash::try_from(entry.log_id.as_bytes())
+    let log_id = LogId::try_from(entry.log_id.as_bytes())
         .map_err(|_length| "the id of the transparency log is not 32 bytes long".to_owned())?;
-    let log = root.logs.key_started_by(&log_id, now).ok_or_else(|| {
+    let log = root.logs.started_by(&log_id, now).ok_or_else(|| {
         format!(
             "the log entry is of the log {}, which the trusted root does not have",
-            log_id.to_hex()
+            hex::encode(log_id)
         )
     })?;
     let evidence = match signed.log_evidence {
@@ -175,8 +175,8 @@ fn check_binding(
 fn check_inclusion(
     entry: &LogEntry,
     proof: &InclusionProof,
-    log: &VerificationKey,
-    log_id: &Sha256Hash,
+    log: &LogKey,
+    log_id: &LogId,
 ) -> Result<(), String> {
     let checkpoint = proof
         .checkpoint
@@ -198,13 +198,12 @@ fn check_inclusion(
         &proof.root_hash,
     )
     .map_err(|error| format!("the inclusion proof of the log entry is wrong: {error}"))?;
-    let [first, second, third, fourth, ..] = *log_id.as_bytes();
+    let [first, second, third, fourth, ..] = *log_id;
     let hint = KeyHint::new([first, second, third, fourth]);
     // Witnesses sign the same checkpoint, and four bytes may collide, so each matching signature is tried.
-    let signed = checkpoint.signatures_by_key_hint(&hint).any(|signature| {
-        log.verify(checkpoint.signed_data(), &signature.signature)
-            .is_ok()
-    });
+    let signed = checkpoint
+        .signatures_by_key_hint(&hint)
+        .any(|signature| log.verifies(checkpoint.signed_data(), signature.signature.as_bytes()));
     if !signed {
         return Err("the checkpoint of the log entry is not signed by the log".to_owned());
     }
@@ -214,7 +213,7 @@ fn check_inclusion(
 /// The log's signature over the entry, its index and its time (Rekor's signed entry timestamp).
 fn check_promise(
     entry: &LogEntry,
-    log_id: &Sha256Hash,
+    log_id: &LogId,
     root: &TrustedRoot,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, String> {
@@ -226,7 +225,7 @@ fn check_promise(
             "the log entry was made {time}, which is in the future"
         ));
     }
-    let log = root.logs.key_at(log_id, time).ok_or_else(|| {
+    let log = root.logs.at(log_id, time).ok_or_else(|| {
         format!("the log entry was made {time}, when the key of the log was not valid")
     })?;
     // Canonical JSON (RFC 8785) of four members whose values need no escaping.
@@ -234,12 +233,12 @@ fn check_promise(
         r#"{{"body":"{}","integratedTime":{},"logID":"{}","logIndex":{}}}"#,
         entry.body.to_base64(),
         time.as_second(),
-        log_id.to_hex(),
+        hex::encode(log_id),
         entry.log_index.get()
     );
-    let signature = SignatureBytes::from_bytes(promise.signed_entry_timestamp.as_bytes());
-    log.verify(canonical, &signature).map_err(|_invalid| {
-        "the signed entry timestamp of the log entry is not by the log".to_owned()
-    })?;
-    Ok(entry.kind.with_time().map(|_kind| time))
+    let signature = promise.signed_entry_timestamp.as_bytes();
+    if !log.verifies_promise(canonical.as_bytes(), signature) {
+        return Err("the signed entry timestamp of the log entry is not by the log".to_owned());
+    }
+    Ok(entry.kind.has_time().then_some(time))
 }

@@ -1,15 +1,16 @@
 //! Trusted roots, prepared once.
 
 use jiff::Timestamp;
+use rustls_pki_types::{CertificateDer, TrustAnchor};
 use serde::Serialize;
 use serde_json::json;
-use sigstore_crypto::Keyring;
 use sigstore_trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT;
-use sigstore_types::{TimeRange, TsaAuthority};
-use sigstore_verify::Verifier;
+use sigstore_types::TimeRange;
 
 use super::authority::{self, Authority, NoAuthority};
 use super::issuing::{self, UnusableChain};
+use super::log_keys::{self, LogKey, LogKeys};
+use super::timestamp_token::TimestampAuthority;
 use super::{CertificateAuthorities, RootParts};
 use crate::oci::Digest;
 use crate::signature::{Intermediate, SigningCertificate};
@@ -19,11 +20,14 @@ use crate::signature::{Intermediate, SigningCertificate};
 pub struct TrustedRoot {
     /// SHA-256 of the JSON it was read from; where something of it was replaced, over that too.
     pub digest: Digest,
-    pub(super) verifier: Verifier,
-    pub(super) logs: Keyring,
-    pub(super) timestamp_authorities: Vec<TsaAuthority>,
+    pub(super) logs: LogKeys,
+    pub(super) certificate_logs: LogKeys,
+    pub(super) timestamp_authorities: Vec<TimestampAuthority>,
     certificate_authorities: Vec<Authority>,
+    /// The certificates at which paths end, each with the window of its authority.
+    anchors: Vec<(TrustAnchor<'static>, Option<TimeRange>)>,
     authorities: Vec<TrustedAuthority>,
+    notes: Vec<String>,
     source: sigstore_trust_root::TrustedRoot,
     has_own_authorities: bool,
 }
@@ -134,19 +138,41 @@ impl TrustedRoot {
         digest: Digest,
         has_own_authorities: bool,
     ) -> Result<Self, TrustedRootError> {
-        let failed = |error: sigstore_verify::Error| TrustedRootError(Box::new(error));
-        // Before the windows are narrowed: a window that ends before it starts is an error of the document.
-        Verifier::new(&root).map_err(failed)?;
+        let mut notes = Vec::new();
+        let logs = log_keys(root.tlogs.iter().map(Log::transparency), &mut notes)?;
+        let certificate_logs = log_keys(root.ctlogs.iter().map(Log::certificates), &mut notes)?;
         let mut certificate_authorities = Vec::new();
+        let mut anchors = Vec::new();
         for authority in &mut root.certificate_authorities {
+            check_window(authority.valid_for)?;
             let certificates = chain(&authority.cert_chain, issuing::check_authority)?;
             authority.valid_for = Some(narrowed(authority.valid_for, &certificates));
+            // A chain whose certificates are never valid together vouches for nothing.
+            if is_ever_valid(authority.valid_for) {
+                let ends = certificates.iter().map(anchor);
+                let ends = ends.collect::<Result<Vec<_>, _>>()?.into_iter();
+                anchors.extend(ends.map(|end| (end, authority.valid_for)));
+            }
             certificate_authorities.push(Authority::new(certificates, authority.valid_for));
         }
+        let mut timestamp_authorities = Vec::new();
         for authority in &mut root.timestamp_authorities {
+            check_window(authority.valid_for)?;
             let certificates = chain(&authority.cert_chain, issuing::check_timestamp_authority)?;
             authority.valid_for = Some(narrowed(authority.valid_for, &certificates));
+            let chain: Vec<_> = certificates.iter().map(der).collect();
+            match TimestampAuthority::new(&chain, authority.valid_for) {
+                Ok(Some(prepared)) => timestamp_authorities
+                    .extend(Some(prepared).filter(|_| is_ever_valid(authority.valid_for))),
+                Ok(None) => return Err(TrustedRootError(Box::new(Unusable::TimestampAuthority))),
+                Err(error) => {
+                    let uri = authority.uri.as_deref().unwrap_or_default();
+                    let name = operator(uri, authority.subject.organization.as_deref());
+                    notes.push(skipped("timestamp authority", &name, &error));
+                }
+            }
         }
+        notes.extend(unusable_authorities(&root, &certificate_authorities));
         let authorities = authorities(&root);
         // A chain whose certificates are never valid together vouches for nothing.
         root.certificate_authorities
@@ -155,11 +181,13 @@ impl TrustedRoot {
             .retain(|authority| is_ever_valid(authority.valid_for));
         Ok(Self {
             digest,
-            verifier: Verifier::new(&root).map_err(failed)?,
-            logs: root.rekor_keys().map_err(|error| failed(error.into()))?,
-            timestamp_authorities: root.tsa_authorities(),
+            logs,
+            certificate_logs,
+            timestamp_authorities,
             certificate_authorities,
+            anchors,
             authorities,
+            notes,
             source: root,
             has_own_authorities,
         })
@@ -178,6 +206,37 @@ impl TrustedRoot {
     #[must_use]
     pub fn authorities(&self) -> &[TrustedAuthority] {
         &self.authorities
+    }
+
+    /// Keys of a kind that is not supported, one sentence each. Nothing that is signed with one of them is believed; the
+    /// rest of the root is.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The certificates at which a path may end at a time.
+    pub(super) fn anchors_at(&self, time: Timestamp) -> Vec<TrustAnchor<'static>> {
+        let at_time = self.anchors.iter().filter(|(_, window)| {
+            let window = window.as_ref();
+            window.is_none_or(|window| window.contains(time))
+        });
+        at_time.map(|(anchor, _)| anchor.clone()).collect()
+    }
+
+    /// The root as the verifier of the Sigstore project takes it, without what that does not support.
+    pub(super) fn for_files(&self) -> Result<sigstore_verify::Verifier, sigstore_verify::Error> {
+        let mut root = self.source.clone();
+        root.tlogs.retain(|log| {
+            sigstore_crypto::VerificationKey::from_spki(&log.public_key.raw_bytes).is_ok()
+        });
+        root.ctlogs.retain(|log| {
+            let key = &log.public_key.raw_bytes;
+            let rsa = sigstore_crypto::SigningScheme::RsaPkcs1Sha256;
+            sigstore_crypto::VerificationKey::from_spki(key).is_ok()
+                || sigstore_crypto::VerificationKey::from_der(key, rsa).is_ok()
+        });
+        sigstore_verify::Verifier::new(&root)
     }
 
     /// Whether it has certificate-transparency logs, without which no SCT can be verified.
@@ -219,6 +278,125 @@ impl TrustedRoot {
                 .iter()
                 .all(|authority| !authority.is_valid_at(judged) || authority.is_valid_at(time))
     }
+}
+
+/// A log as a trusted root names it.
+struct Log<'a> {
+    kind: &'static str,
+    address: &'a str,
+    id: &'a [u8],
+    key: &'a sigstore_trust_root::trusted_root::PublicKey,
+}
+
+impl<'a> Log<'a> {
+    fn transparency(log: &'a sigstore_trust_root::trusted_root::TransparencyLog) -> Self {
+        Self {
+            kind: "transparency log",
+            address: &log.base_url,
+            id: log.log_id.key_id.as_bytes(),
+            key: &log.public_key,
+        }
+    }
+
+    fn certificates(
+        log: &'a sigstore_trust_root::trusted_root::CertificateTransparencyLog,
+    ) -> Self {
+        Self {
+            kind: "certificate-transparency log",
+            address: &log.base_url,
+            id: log.log_id.key_id.as_bytes(),
+            key: &log.public_key,
+        }
+    }
+}
+
+/// The end of paths that a certificate of an authority makes.
+fn anchor(certificate: &Intermediate) -> Result<TrustAnchor<'static>, TrustedRootError> {
+    let der = CertificateDer::from(certificate.der.as_bytes());
+    let anchor = webpki::anchor_from_trusted_cert(&der);
+    let anchor = anchor.map_err(|error| TrustedRootError(Box::new(error)))?;
+    Ok(anchor.to_owned())
+}
+
+/// The document contradicts itself or lacks something.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("the id of the {0} {1} is not 32 bytes long")]
+    LogId(&'static str, String),
+    #[error("two keys have the id of the {0} {1}")]
+    LogTwice(&'static str, String),
+    #[error("the key of the {0} {1} is broken")]
+    LogKey(&'static str, String),
+    #[error("a window of validity ends before it starts")]
+    Window,
+    #[error("an authority has an empty chain of certificates")]
+    EmptyChain,
+    #[error("a certificate of a timestamp authority is broken")]
+    TimestampAuthority,
+}
+
+/// Prepares the keys of logs. One of a kind that is not supported is noted and left out, as are those that a later
+/// version of the protocol names.
+fn log_keys<'a>(
+    logs: impl Iterator<Item = Log<'a>>,
+    notes: &mut Vec<String>,
+) -> Result<LogKeys, TrustedRootError> {
+    let unusable = |error: Unusable| TrustedRootError(Box::new(error));
+    let mut keys = LogKeys::default();
+    let mut known = std::collections::HashSet::new();
+    for Log {
+        kind,
+        address,
+        id,
+        key,
+    } in logs
+    {
+        check_window(key.valid_for)?;
+        let name = || operator(address, None);
+        let id = log_keys::LogId::try_from(id)
+            .map_err(|_length| unusable(Unusable::LogId(kind, name())))?;
+        if !known.insert(id) {
+            return Err(unusable(Unusable::LogTwice(kind, name())));
+        }
+        let der = key.raw_bytes.as_bytes();
+        match LogKey::read(der, key.key_details.as_str(), key.valid_for) {
+            Ok(read) => {
+                keys.add(id, read);
+            }
+            Err(error) if log_keys::is_key(der) => notes.push(skipped(kind, &name(), &error)),
+            Err(_broken) => return Err(unusable(Unusable::LogKey(kind, name()))),
+        }
+    }
+    Ok(keys)
+}
+
+fn check_window(window: Option<TimeRange>) -> Result<(), TrustedRootError> {
+    if window.is_some_and(|window| window.end.is_some_and(|end| end < window.start)) {
+        return Err(TrustedRootError(Box::new(Unusable::Window)));
+    }
+    Ok(())
+}
+
+fn skipped(kind: &str, name: &str, error: &dyn std::error::Error) -> String {
+    format!("the key of the {kind} {name} is left out, nothing that it signs is believed: {error}")
+}
+
+/// Notes the certificate authorities of which no certificate has a key that is supported.
+fn unusable_authorities(
+    root: &sigstore_trust_root::TrustedRoot,
+    prepared: &[Authority],
+) -> Vec<String> {
+    let authorities = root.certificate_authorities.iter().zip(prepared);
+    let notes = authorities.filter_map(|(entry, authority)| {
+        let error = authority.unsupported_key()?;
+        let name = operator(&entry.uri, entry.subject.organization.as_deref());
+        Some(skipped("certificate authority", &name, &error))
+    });
+    notes.collect()
+}
+
+fn der(certificate: &Intermediate) -> CertificateDer<'static> {
+    CertificateDer::from(certificate.der.as_bytes().to_vec())
 }
 
 /// The digest of a root of which something was replaced.
@@ -293,6 +471,9 @@ fn chain(
     chain: &sigstore_trust_root::trusted_root::CertChain,
     check: fn(&[Intermediate]) -> Result<(), UnusableChain>,
 ) -> Result<Vec<Intermediate>, TrustedRootError> {
+    if chain.certificates.is_empty() {
+        return Err(TrustedRootError(Box::new(Unusable::EmptyChain)));
+    }
     let certificates = chain.certificates.iter();
     let certificates: Vec<_> = certificates
         .map(|entry| Intermediate::parse(&entry.raw_bytes))

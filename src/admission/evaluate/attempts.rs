@@ -29,7 +29,7 @@ pub(super) use proven::{Voucher, annotations};
 pub(super) struct Vouched {
     pub(super) voucher: Voucher,
     pub(super) proof: Box<Proof>,
-    /// Why the shared trusted root is unusable, where the proof was made without it: a log or a timestamp authority of
+    /// The reason for which the shared trusted root is unusable, if the proof was made without it: a log or a timestamp authority of
     /// that root may prove an earlier time of signing.
     pub(super) undated: Option<String>,
 }
@@ -224,7 +224,7 @@ impl<'a> Attempts<'a> {
         tried(attempt, judged, root_unusable)
     }
 
-    /// Whether a candidate names the tag that is tried, where it is a single one.
+    /// Returns true if a candidate names the single tag that is tried, or all tags are.
     fn counts(&self, candidate: &Candidate) -> bool {
         self.only_tag.as_ref().is_none_or(|tag| {
             verify::claimed_tag(candidate, &self.subject.digest).as_ref() == Some(tag)
@@ -372,7 +372,7 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// What an attempt and policy's judgement of it amount to. `undated` says why the time of a proof may be incomplete.
+/// Joins an attempt and the policy's judgement of it. `undated` says why the time of a proof may be incomplete.
 fn tried(attempt: Attempt, judged: Result<Voucher, Refusal>, undated: Option<String>) -> Tried {
     match (judged, attempt) {
         (Ok(voucher), Attempt::Proven(proof)) => Tried::Vouched(Vouched {
@@ -390,8 +390,8 @@ fn tried(attempt: Attempt, judged: Result<Voucher, Refusal>, undated: Option<Str
     }
 }
 
-/// Whether an attempt that was made without the shared root says nothing: the root could prove what failed, or an earlier
-/// time of signing where the age counts.
+/// Returns true if an attempt without the shared root says nothing, because the root could prove the failed check, or an
+/// earlier time of signing for a policy that limits the age.
 fn needs_root(policy: &Policy, attempt: &Attempt) -> bool {
     match attempt {
         Attempt::NotApplicable => false,
@@ -441,7 +441,7 @@ fn unusable(candidate: &Candidate, purpose: Purpose<'_>, reason: &str) -> Tried 
     }
 }
 
-/// Whether the failed check asks the trusted root. The others fail whatever the root says.
+/// Returns true if the failed check asks the trusted root. The others fail with any root.
 fn uses_root(failure: &Failure) -> bool {
     match failure.check {
         // A missing entry is missing whichever logs are trusted.
@@ -460,7 +460,7 @@ fn uses_root(failure: &Failure) -> bool {
     }
 }
 
-/// Whether the candidate says that it was made with a key of the policy that is known. Then it needs no other key.
+/// Returns true if the candidate says that it was made with a known key of the policy. Then it needs no other key.
 fn claims_known_key(policy: &Policy, candidate: &Candidate) -> bool {
     let authorities = policy.requirement.authorities().into_iter();
     let mut known = authorities.filter_map(|authority| match &authority.signer {

@@ -98,20 +98,10 @@ pub(super) fn log(address: &str, pem: &[u8]) -> Option<Value> {
         "hashAlgorithm": "SHA2_256",
         "publicKey": {
             "rawBytes": BASE64_STANDARD.encode(&key),
-            "keyDetails": key_details(&key),
+            // A key in PEM comes without the name of its algorithm: it may sign with each that it can.
+            "keyDetails": "PUBLIC_KEY_DETAILS_UNSPECIFIED",
         },
         // RFC 6962, section 3.2, and Rekor: a log's id is the hash of its key.
         "logId": { "keyId": BASE64_STANDARD.encode(Digest::sha256(&key).as_bytes()) },
     }))
-}
-
-/// Keys of the curves in use have a DER form of fixed length.
-fn key_details(key: &[u8]) -> &'static str {
-    match key.len() {
-        44 => "PKIX_ED25519",
-        91 => "PKIX_ECDSA_P256_SHA_256",
-        120 => "PKIX_ECDSA_P384_SHA_384",
-        158 => "PKIX_ECDSA_P521_SHA_512",
-        _ => "PKIX_RSA_PKCS1V15_2048_SHA256",
-    }
 }

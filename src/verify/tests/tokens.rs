@@ -1,0 +1,465 @@
+//! Timestamp tokens: those of OpenSSL with every kind of key, and such as nobody should believe.
+
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use x509_cert::Certificate;
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::{Decode as _, Encode as _};
+
+use super::forge::{Key, LOG_TIME};
+use super::issue::{Issuer, Request};
+use crate::signature::pem::blocks;
+use crate::verify::timestamp_token::{TimestampAuthority, Token, TokenError};
+
+fn file(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/timestamps");
+    std::fs::read(format!("{folder}/{name}")).unwrap()
+}
+
+fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
+    let certificates = blocks(pem, "CERTIFICATE").unwrap().into_iter();
+    certificates.map(CertificateDer::from).collect()
+}
+
+fn authority(name: &str) -> TimestampAuthority {
+    let pem = String::from_utf8(file(&format!("{name}.pem"))).unwrap();
+    TimestampAuthority::new(&chain(&pem), None)
+        .unwrap()
+        .unwrap()
+}
+
+fn verify(token: &[u8], authority: &TimestampAuthority) -> Result<Timestamp, TokenError> {
+    Token::parse(token)?.verify(&file("stamped"), authority)
+}
+
+/// Tokens that count, each with its authority.
+const GOOD: [(&str, &str); 16] = [
+    ("rsa4096-sha512", "rsa4096"),
+    ("rsa4096-sha384", "rsa4096"),
+    ("rsa2048-sha256", "rsa2048"),
+    ("rsa2048-pss-sha256", "rsa2048"),
+    ("rsa2048-pss-sha384", "rsa2048"),
+    ("p256-sha256", "p256"),
+    ("p256-sha512", "p256"),
+    ("p256-token", "p256"),
+    ("p256-milliseconds", "p256"),
+    ("p256-microseconds", "p256"),
+    ("p256-imprint-sha512", "p256"),
+    ("p384-sha256", "p384"),
+    ("p384-sha512", "p384"),
+    ("p521-sha256", "p521"),
+    ("p521-sha512", "p521"),
+    ("p256-sha256", "p256"),
+];
+
+#[test]
+fn tokens_of_every_kind_of_authority_are_believed() {
+    for (name, by) in GOOD {
+        let time = verify(&file(&format!("{name}.tsr")), &authority(by)).expect(name);
+        assert!(
+            time > "2026-01-01T00:00:00Z".parse().unwrap(),
+            "{name}: {time}"
+        );
+        let fraction = time.subsec_nanosecond();
+        let is_fine = name.ends_with("seconds");
+        assert!(is_fine || fraction == 0, "{name}: {time}");
+        assert!(fraction % 1000 == 0, "{name}: {time}");
+    }
+}
+
+#[test]
+fn token_counts_for_its_authority_and_its_bytes_only() {
+    for (name, by) in GOOD {
+        let token = Token::parse(&file(&format!("{name}.tsr"))).unwrap();
+        let other = authority(if by == "p384" { "p521" } else { "p384" });
+        let refused = token.verify(&file("stamped"), &other);
+        assert!(
+            matches!(refused, Err(TokenError::OtherSigner)),
+            "{name}: {refused:?}"
+        );
+        let refused = token.verify(b"other bytes", &authority(by));
+        assert!(
+            matches!(refused, Err(TokenError::OtherBytes)),
+            "{name}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn weak_tokens_are_refused() {
+    // A key that is too short makes no authority.
+    let pem = String::from_utf8(file("rsa1024.pem")).unwrap();
+    assert!(TimestampAuthority::new(&chain(&pem), None).is_err());
+    let refused = verify(&file("weak-chain-sha1.tsr"), &authority("sha1"));
+    assert!(matches!(refused, Err(TokenError::Path(_))), "{refused:?}");
+    for name in ["weak-digest-sha1.tsr", "weak-imprint-sha1.tsr"] {
+        let refused = verify(&file(name), &authority("p256"));
+        assert!(
+            matches!(refused, Err(TokenError::Algorithm(_))),
+            "{name}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn token_with_any_byte_of_what_counts_altered_is_refused() {
+    for (name, by) in GOOD {
+        let bytes = file(&format!("{name}.tsr"));
+        let authority = authority(by);
+        let mut believed = Vec::new();
+        for place in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[place] ^= 1;
+            if verify(&altered, &authority).is_ok() {
+                believed.push(place);
+            }
+        }
+        // Neither signed nor looked at: status, versions, the list of hashes, the certificates that came along.
+        let certificates: usize = match by {
+            "rsa4096" => 1900,
+            "rsa2048" => 1300,
+            _ => 700,
+        };
+        let ignored = believed.len();
+        assert!(
+            ignored <= certificates,
+            "{name}: {ignored} of {}",
+            bytes.len()
+        );
+        // The signed parts lie before the certificates, and the signature after them.
+        let signature = bytes.len() - 60;
+        assert!(believed.iter().all(|place| *place < signature), "{name}");
+    }
+}
+
+#[test]
+fn bytes_before_after_and_missing_make_a_token_unreadable() {
+    let bytes = file("p256-sha256.tsr");
+    let authority = authority("p256");
+    for altered in [
+        [bytes.as_slice(), &[0]].concat(),
+        [&[0], bytes.as_slice()].concat(),
+        bytes[..bytes.len() - 1].to_vec(),
+        Vec::new(),
+        b"text".to_vec(),
+        [bytes.as_slice(), bytes.as_slice()].concat(),
+    ] {
+        let refused = verify(&altered, &authority);
+        assert!(
+            matches!(refused, Err(TokenError::Malformed(_))),
+            "{refused:?}"
+        );
+    }
+}
+
+// Tokens made here, right in everything that a test does not change.
+
+const TIME_STAMPING: &str = "1.3.6.1.5.5.7.3.8";
+const STAMPED: &[u8] = b"bytes of a signature";
+
+fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let length = contents.len();
+    let mut bytes = vec![tag];
+    match length {
+        0..0x80 => bytes.push(u8::try_from(length).unwrap()),
+        0x80..0x100 => bytes.extend([0x81, u8::try_from(length).unwrap()]),
+        _ => {
+            bytes.push(0x82);
+            bytes.extend(u16::try_from(length).unwrap().to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(contents);
+    bytes
+}
+
+fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+    tlv(0x30, &parts.concat())
+}
+
+fn identifier(text: &str) -> Vec<u8> {
+    ObjectIdentifier::new_unwrap(text).to_der().unwrap()
+}
+
+fn sha256() -> Vec<u8> {
+    sequence(&[&identifier("2.16.840.1.101.3.4.2.1")])
+}
+
+fn digest(bytes: &[u8]) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes)
+        .as_ref()
+        .to_vec()
+}
+
+/// A timestamp in the making.
+struct Stamp {
+    time: &'static [u8],
+    content_type: &'static str,
+    attribute_type: Option<&'static str>,
+    /// After the time in the statement.
+    more: Vec<u8>,
+    signers: usize,
+    request: Request,
+}
+
+fn made_authority(
+    chain: &[CertificateDer<'static>],
+    window: Option<sigstore_types::TimeRange>,
+) -> TimestampAuthority {
+    TimestampAuthority::new(chain, window).unwrap().unwrap()
+}
+
+impl Stamp {
+    fn new() -> Self {
+        Self {
+            time: b"20260921141320Z",
+            content_type: "1.2.840.113549.1.9.16.1.4",
+            attribute_type: Some("1.2.840.113549.1.9.16.1.4"),
+            more: Vec::new(),
+            signers: 1,
+            request: Request {
+                usage: Some(TIME_STAMPING),
+                ..Request::leaf("https://clock.example")
+            },
+        }
+    }
+
+    fn statement(&self) -> Vec<u8> {
+        let imprint = sequence(&[&sha256(), &tlv(4, &digest(STAMPED))]);
+        let parts = [
+            tlv(2, &[1]),
+            identifier("1.2.3.4.1"),
+            imprint,
+            tlv(2, &[7]),
+            tlv(0x18, self.time),
+            self.more.clone(),
+        ];
+        tlv(0x30, &parts.concat())
+    }
+
+    /// The token, and whom it is by.
+    fn made(&self) -> (Vec<u8>, Vec<CertificateDer<'static>>) {
+        let (root, key) = (Issuer::root("clock root"), Key::generate());
+        let leaf = root.issue(&self.request, &key);
+        let certificate = Certificate::from_der(&leaf).unwrap().tbs_certificate;
+        let statement = self.statement();
+        let attribute =
+            |name: &str, value: &[u8]| sequence(&[&identifier(name), &tlv(0x31, value)]);
+        let mut attributes = Vec::new();
+        if let Some(name) = self.attribute_type {
+            attributes.extend(attribute("1.2.840.113549.1.9.3", &identifier(name)));
+        }
+        let hash = tlv(4, &digest(&statement));
+        attributes.extend(attribute("1.2.840.113549.1.9.4", &hash));
+        let signer = sequence(&[
+            &tlv(2, &[1]),
+            &sequence(&[
+                &certificate.issuer.to_der().unwrap(),
+                &tlv(2, certificate.serial_number.as_bytes()),
+            ]),
+            &sha256(),
+            &tlv(0xa0, &attributes),
+            &sequence(&[&identifier("1.2.840.10045.4.3.2")]),
+            &tlv(4, &key.sign(&tlv(0x31, &attributes))),
+        ]);
+        let content = sequence(&[
+            &identifier(self.content_type),
+            &tlv(0xa0, &tlv(4, &statement)),
+        ]);
+        let data = sequence(&[
+            &tlv(2, &[3]),
+            &tlv(0x31, &sha256()),
+            &content,
+            &tlv(0x31, &signer.repeat(self.signers)),
+        ]);
+        let token = sequence(&[&identifier("1.2.840.113549.1.7.2"), &tlv(0xa0, &data)]);
+        let chain =
+            [&leaf, &chain(&root.pem)[0].to_vec()].map(|it| CertificateDer::from(it.clone()));
+        (token, chain.to_vec())
+    }
+
+    fn verified(&self) -> Result<Timestamp, TokenError> {
+        let (token, chain) = self.made();
+        let authority = made_authority(&chain, None);
+        Token::parse(&token)?.verify(STAMPED, &authority)
+    }
+}
+
+#[test]
+fn made_token_is_believed_with_its_time() {
+    let whole = Timestamp::from_second(LOG_TIME).unwrap();
+    for (time, nanoseconds) in [
+        (b"20260921141320Z".as_slice(), 0),
+        (b"20260921141320.5Z", 500_000_000),
+        (b"20260921141320.123Z", 123_000_000),
+        (b"20260921141320.000001Z", 1000),
+        (b"20260921141320.123456789Z", 123_456_789),
+    ] {
+        let stamp = Stamp {
+            time: Box::leak(time.to_vec().into_boxed_slice()),
+            ..Stamp::new()
+        };
+        let expected = whole + jiff::SignedDuration::from_nanos(nanoseconds);
+        assert_eq!(stamp.verified().unwrap(), expected);
+    }
+}
+
+#[test]
+fn times_in_other_forms_are_unreadable() {
+    for time in [
+        b"20260921141320".as_slice(),
+        b"202609211413Z",
+        b"20260921141320.Z",
+        b"20260921141320,5Z",
+        b"20260921141320.1234567890Z",
+        b"20260921141320+0100",
+        b"20261321141320Z",
+        b"20260921146020Z",
+        b"19691231235959Z",
+        b"2026092114132 Z",
+        b"-0260921141320Z",
+        b"",
+    ] {
+        let stamp = Stamp {
+            time: Box::leak(time.to_vec().into_boxed_slice()),
+            ..Stamp::new()
+        };
+        let refused = stamp.verified();
+        let text = String::from_utf8_lossy(time);
+        assert!(
+            matches!(refused, Err(TokenError::Malformed(_))),
+            "{text}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn accuracy_and_whatever_else_may_follow_the_time_are_read() {
+    let accuracy = sequence(&[&tlv(2, &[1]), &tlv(0x80, &[1, 0xf4]), &tlv(0x81, &[100])]);
+    let (ordering, nonce) = (tlv(1, &[0xff]), tlv(2, &[1, 2, 3]));
+    let name = tlv(0xa0, &tlv(0x86, b"https://clock.example"));
+    let extension = |critical: &[u8]| {
+        let extension = sequence(&[&identifier("1.2.3.4"), critical, &tlv(4, b"x")]);
+        tlv(0xa1, &extension)
+    };
+    let plain = extension(&[]);
+    let with = |more: &[&[u8]]| Stamp {
+        more: more.concat(),
+        ..Stamp::new()
+    };
+    for more in [
+        vec![accuracy.as_slice()],
+        vec![&ordering],
+        vec![&nonce],
+        vec![&accuracy, &ordering, &nonce, &name, &plain],
+    ] {
+        assert!(with(&more).verified().is_ok(), "{more:?}");
+    }
+    for more in [
+        // Critical, out of order, twice, unknown.
+        vec![extension(&tlv(1, &[0xff])).as_slice()],
+        vec![&nonce, &accuracy],
+        vec![&nonce, &nonce],
+        vec![&tlv(0xa2, &[])],
+    ] {
+        let refused = with(&more).verified();
+        assert!(
+            matches!(refused, Err(TokenError::Malformed(_))),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn token_with_other_than_one_signer_is_unreadable() {
+    for signers in [0, 2] {
+        let stamp = Stamp {
+            signers,
+            ..Stamp::new()
+        };
+        let refused = stamp.verified();
+        assert!(
+            matches!(refused, Err(TokenError::Malformed(_))),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn token_that_is_no_timestamp_is_unreadable() {
+    const DATA: &str = "1.2.840.113549.1.7.1";
+    for (content_type, attribute_type) in [
+        (DATA, Some("1.2.840.113549.1.9.16.1.4")),
+        ("1.2.840.113549.1.9.16.1.4", Some(DATA)),
+        ("1.2.840.113549.1.9.16.1.4", None),
+    ] {
+        let stamp = Stamp {
+            content_type,
+            attribute_type,
+            ..Stamp::new()
+        };
+        let refused = stamp.verified();
+        assert!(
+            matches!(refused, Err(TokenError::Malformed(_))),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn authority_must_be_for_timestamps_and_valid_at_the_time() {
+    for usage in [None, Some("1.3.6.1.5.5.7.3.3"), Some("2.5.29.37.0")] {
+        let stamp = Stamp {
+            request: Request {
+                usage,
+                ..Stamp::new().request
+            },
+            ..Stamp::new()
+        };
+        let refused = stamp.verified();
+        assert!(
+            matches!(refused, Err(TokenError::Path(_))),
+            "{usage:?}: {refused:?}"
+        );
+    }
+    for valid in [(60, 540), (-540, -60)] {
+        let stamp = Stamp {
+            request: Request {
+                valid,
+                ..Stamp::new().request
+            },
+            ..Stamp::new()
+        };
+        let refused = stamp.verified();
+        assert!(
+            matches!(refused, Err(TokenError::Path(_))),
+            "{valid:?}: {refused:?}"
+        );
+    }
+    let time = Timestamp::from_second(LOG_TIME).unwrap();
+    let before = jiff::SignedDuration::from_secs(1);
+    let (token, chain) = Stamp::new().made();
+    let token = Token::parse(&token).unwrap();
+    for (window, counts) in [
+        ((time, time), true),
+        ((time - before * 9, time - before), false),
+    ] {
+        let window = sigstore_types::TimeRange::new(window.0, Some(window.1));
+        let authority = TimestampAuthority::new(&chain, Some(window))
+            .unwrap()
+            .unwrap();
+        assert_eq!(token.verify(STAMPED, &authority).is_ok(), counts);
+    }
+}
+
+#[test]
+fn answer_that_grants_nothing_is_unreadable() {
+    let (token, chain) = Stamp::new().made();
+    let authority = made_authority(&chain, None);
+    for (status, counts) in [(0, true), (1, true), (2, false), (3, false)] {
+        let answer = sequence(&[&sequence(&[&tlv(2, &[status])]), &token]);
+        let verified = Token::parse(&answer).and_then(|it| it.verify(STAMPED, &authority));
+        assert_eq!(verified.is_ok(), counts, "{status}: {verified:?}");
+    }
+    let empty = sequence(&[&sequence(&[&tlv(2, &[0])])]);
+    assert!(Token::parse(&empty).is_err());
+}
