@@ -386,21 +386,21 @@ async fn an_answer_that_is_late_is_waited_for_beside_a_second_request() {
     };
     let late = Duration::from_millis(600);
     for (first, expected) in [
-        (Reply::ok("x").after(late), 550),
+        (Reply::ok("{}").after(late), 550),
         (Reply::Stall(Vec::new()), 950),
     ] {
         let server = counting(move |request| {
             if request == 0 {
                 first.clone()
             } else {
-                Reply::ok("x").after(late)
+                Reply::ok("{}").after(late)
             }
         })
         .await;
         let anonymous = plain(credentials::Credentials::Anonymous);
         let upstream = build(&server.host(), anonymous, limits.clone()).unwrap();
         let started = Instant::now();
-        let digest = Digest::sha256(b"x");
+        let digest = Digest::sha256(b"{}");
         let repository = repository(&server);
         let blob = upstream.blob(&repository, &digest, 0, Purpose::Blob, soon());
         blob.await.unwrap();

@@ -293,6 +293,9 @@ async fn registry_behind(refused: &'static [&'static str]) -> Server {
             let realm = format!("http://{}/token", request.header("host").unwrap());
             return Reply::challenge(&realm);
         }
+        if request.target.contains("/manifests/") {
+            return Reply::ok("{}");
+        }
         Reply::ok(LAYER)
     })
     .await
