@@ -2,6 +2,7 @@
 //!
 //! Files are read with a limit and parsed by [`crate::verify`]; nothing here is believed because of where it lies.
 
+pub mod archive;
 mod entry;
 mod metadata;
 mod mirror;
@@ -25,7 +26,7 @@ use crate::verify::{
 
 pub use metadata::Summary;
 pub use mirror::AddressError;
-pub use roots::{ROOT_MAX_STALE, Roots, Source};
+pub use roots::{InitialRoot, ROOT_MAX_STALE, Roots, Source};
 pub use status::RootStatus;
 
 /// The most bytes of a trusted root or key file.

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::in_force::{self, Configured};
 use crate::keys::{self, KeyService, Keys, Reference, Scheme};
 use crate::oci::Digest;
-use crate::trust::{self, Roots, Source};
+use crate::trust::{self, InitialRoot, Roots, Source};
 
 /// Makes the material of configurations.
 #[derive(Debug, Clone)]
@@ -176,8 +176,16 @@ impl Opened {
     fn by(config: &Config) -> Self {
         let sources = config.root_sources.clone();
         let files = sources.values().filter_map(|source| match source {
-            Source::BuiltIn { .. } => None,
-            Source::File { path } | Source::Tuf { root: path, .. } => Some(path),
+            Source::BuiltIn { .. }
+            | Source::Tuf {
+                root: InitialRoot::Inline(_),
+                ..
+            } => None,
+            Source::File { path }
+            | Source::Tuf {
+                root: InitialRoot::File(path),
+                ..
+            } => Some(path),
         });
         let digest = |path: &PathBuf| {
             let text = trust::read_text(path).ok()?;

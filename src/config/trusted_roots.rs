@@ -7,7 +7,7 @@ use url::Url;
 
 use super::reader::{Field, Reader, Section, describe};
 use crate::policy::Root;
-use crate::trust::{self, Source};
+use crate::trust::{self, InitialRoot, Source};
 use crate::verify::TrustedRoot;
 
 pub(super) const KEYS: &[&str] = &["file", "tuf", "mirror"];
@@ -127,7 +127,7 @@ fn read_tuf(field: &Field<'_>, reader: &mut Reader) -> Option<Known> {
         },
         source: Source::Tuf {
             url,
-            root: root?,
+            root: InitialRoot::File(root?),
             target,
         },
     })
@@ -144,7 +144,7 @@ fn read_initial_root(section: &Section<'_>, reader: &mut Reader) -> Option<std::
     Some(path)
 }
 
-fn read_url(field: &Field<'_>, reader: &mut Reader) -> Option<Url> {
+pub(super) fn read_url(field: &Field<'_>, reader: &mut Reader) -> Option<Url> {
     field.parse(
         "write an https address; plain http only on loopback",
         reader,

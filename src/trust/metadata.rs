@@ -107,13 +107,23 @@ pub(super) fn replay(
         set: set.clone(),
         target: format!("targets/{target}"),
     };
+    at_hand(initial, kept, target)
+}
+
+/// Verifies a repository that answers at once, expired or not: every signature, version, length and hash from the initial
+/// root on.
+pub(super) fn at_hand(
+    initial: &[u8],
+    repository: impl Repository + 'static,
+    target: &str,
+) -> Result<Verified, Error> {
     let recorder = Arc::new(Recorder::default());
-    let updater = Updater::new(Checked(kept), initial)?
+    let updater = Updater::new(Checked(repository), initial)?
         .with_config(limits())
         .with_store(Arc::clone(&recorder));
     // Nothing here waits.
-    let replayed = run(updater, &recorder, target, NEVER).now_or_never();
-    replayed.unwrap_or_else(|| Err(Error::NotRefreshed))
+    let verified = run(updater, &recorder, target, NEVER).now_or_never();
+    verified.unwrap_or_else(|| Err(Error::NotRefreshed))
 }
 
 /// The TUF client workflow against `repository`, with what is known as the floor of all versions.

@@ -42,11 +42,20 @@ pub enum Source {
     Tuf {
         /// The repository: metadata lie there, targets under `targets/`.
         url: Url,
-        /// A file with the root of the repository that is believed from the start.
-        root: PathBuf,
+        /// The root of the repository that is believed from the start.
+        root: InitialRoot,
         /// The name of the target; `trusted_root.json` in Sigstore repositories.
         target: String,
     },
+}
+
+/// Where the root of a TUF repository stands that is believed from the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InitialRoot {
+    /// In a file.
+    File(PathBuf),
+    /// In a document that names the repository.
+    Inline(Arc<[u8]>),
 }
 
 /// A set of trusted roots by name. Clones are handles to the same set.
@@ -71,6 +80,9 @@ pub enum Error {
     /// The initial root of a repository is not one.
     #[error("the initial root of the TUF repository cannot be used")]
     InitialRoot(#[source] sigstore_tuf::Error),
+    /// The archive with a repository cannot be unpacked.
+    #[error("the archive with the TUF repository cannot be unpacked")]
+    Archive(#[source] std::io::Error),
     /// A built-in address is not one.
     #[error("not an address")]
     Url(#[source] url::ParseError),
@@ -131,6 +143,15 @@ impl Source {
     pub const TARGET: &str = "trusted_root.json";
 }
 
+impl InitialRoot {
+    fn read(&self) -> Result<Vec<u8>, super::Error> {
+        match self {
+            Self::File(path) => Ok(super::read_text(path)?.into_bytes()),
+            Self::Inline(bytes) => Ok(bytes.to_vec()),
+        }
+    }
+}
+
 impl Roots {
     /// Opens the roots as they were last known under `directory` (in `trust/`), without asking the network. Without a directory
     /// nothing is kept, as one-shot commands want it.
@@ -155,7 +176,7 @@ impl Roots {
                     Some(Repository::public_good(mirror.as_ref(), client.clone())?)
                 }
                 Source::Tuf { url, root, target } => {
-                    let initial = super::read_text(root)?.into_bytes();
+                    let initial = root.read()?;
                     Some(Repository::new(url, initial, target, client.clone())?)
                 }
             };

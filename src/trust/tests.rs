@@ -1,3 +1,4 @@
+mod archives;
 mod attacks;
 mod embedded;
 mod files;

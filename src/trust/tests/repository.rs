@@ -20,7 +20,7 @@ use url::Url;
 
 use crate::oci::Digest;
 use crate::policy::material::Root;
-use crate::trust::{Roots, Source};
+use crate::trust::{InitialRoot, Roots, Source};
 
 pub(super) const NAME: &str = "private";
 /// Two trusted roots that are what they claim to be.
@@ -230,6 +230,16 @@ impl Repository {
         repository
     }
 
+    /// Everything that is served, by its path in the repository.
+    pub(super) fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let answers = self.served.answers.lock().unwrap();
+        let files = answers.iter().filter_map(|(path, answer)| match answer {
+            Answer::Bytes(bytes) => Some((path.strip_prefix("/tuf/")?.to_owned(), bytes.clone())),
+            Answer::Redirect(_) | Answer::Endless | Answer::Never => None,
+        });
+        files.collect()
+    }
+
     pub(super) fn put(&self, name: &str, bytes: Vec<u8>) {
         self.answer(name, Answer::Bytes(bytes));
     }
@@ -304,7 +314,7 @@ impl Repository {
     pub(super) fn source(&self) -> Source {
         Source::Tuf {
             url: self.url.clone(),
-            root: self.directory.path().join("root.json"),
+            root: InitialRoot::File(self.directory.path().join("root.json")),
             target: Source::TARGET.to_owned(),
         }
     }
