@@ -28,6 +28,7 @@ pub mod schema;
 pub mod server;
 mod trusted_roots;
 pub mod upstreams;
+mod warning;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,7 @@ pub use problem::{Position, Problem, Problems, Warning};
 pub use server::{Server, TlsFiles};
 pub use trusted_roots::PUBLIC_GOOD;
 pub use upstreams::{Credentials, Upstream};
+pub use warning::WarningName;
 pub use yaml::Source;
 
 use crate::clients::Clients;
@@ -111,6 +113,7 @@ const KEYS: &[&str] = &[
     "clients",
     "revoked",
     "exceptions",
+    "acknowledge",
     "default",
     "freshness",
     "limits",
@@ -244,7 +247,10 @@ impl Config {
             files,
             notes: _,
         } = reader;
+        // What the configuration says is meant needs nobody's attention.
+        let warnings = warnings.into_iter().filter(|it| !it.is_acknowledged);
         let config = if problems.is_empty() {
+            let warnings = warnings.collect();
             Ok(Self { warnings, ..config })
         } else {
             Err(Problems(problems))
@@ -258,17 +264,23 @@ fn read(root: &Field<'_>, reader: &mut Reader) -> Config {
     let server = server::read(section.get("server").as_ref(), reader);
     let upstreams = upstreams::read(section.get("upstreams").as_ref(), reader);
     if upstreams.is_empty() && section.get("upstreams").is_none() {
-        reader.warn(root, "no `upstreams`: nothing can be pulled");
+        reader.warn(
+            root,
+            WarningName::NoUpstreams,
+            "no `upstreams`: nothing can be pulled",
+        );
     }
     let routes = routes::read(section.get("routes").as_ref(), &upstreams, reader);
     let roots = TrustedRoots::read(section.get("trusted_roots").as_ref(), root, reader);
     let limits = limits::read(section.get("limits").as_ref(), reader);
-    let policies = read_policies(&section, &roots, &upstreams, &limits, reader);
+    let (policies, root_sources) = read_policies(&section, &roots, &upstreams, &limits, reader);
     let clients = section
         .get("clients")
         .map(|field| clients::read(&field, reader));
     let freshness = section.get("freshness");
     check_exposure(&section, &server, &upstreams, clients.as_ref(), reader);
+    let acknowledged = warning::read(section.get("acknowledge").as_ref(), reader);
+    reader.acknowledge(0, &acknowledged);
     Config {
         server,
         data_dir: section
@@ -278,7 +290,10 @@ fn read(root: &Field<'_>, reader: &mut Reader) -> Config {
         upstreams,
         routes,
         policies: Arc::new(policies),
-        root_sources: roots.into_sources(),
+        root_sources: root_sources
+            .into_iter()
+            .chain(roots.into_sources())
+            .collect(),
         root_max_stale: freshness::root_max_stale(freshness.as_ref(), reader),
         key_providers: key_providers::read(section.get("key_providers").as_ref(), reader),
         clients,
@@ -295,7 +310,7 @@ fn read_policies(
     upstreams: &BTreeMap<String, Upstream>,
     limits: &Limits,
     reader: &mut Reader,
-) -> Policies {
+) -> (Policies, BTreeMap<String, trust::Source>) {
     let words = [
         ("deny", DefaultAction::Deny),
         ("audit", DefaultAction::Audit),
@@ -312,20 +327,19 @@ fn read_policies(
     let mut policies = policies::read(section.get("policies").as_ref(), &surroundings, reader);
     let catalog = section.get("catalog");
     catalog::read(catalog.as_ref(), &surroundings, &mut policies, reader);
-    policies.extend(documents::read(
-        section.get("policy_files").as_ref(),
-        &surroundings,
-        reader,
-    ));
+    let documents = documents::read(section.get("policy_files").as_ref(), &surroundings, reader);
+    policies.extend(documents.policies);
     if policies.is_empty() && default == DefaultAction::Deny && reader.problems.is_empty() {
         reader.warn(
             section.field(),
+            WarningName::NoPolicies,
             "no policies and `default: deny`: every image is refused",
         );
     }
     let revoked = revoked::read(section.get("revoked").as_ref(), reader);
     let exceptions = exceptions::read(section.get("exceptions").as_ref(), reader);
-    Policies::new(policies, default, revoked, limits).excepting(exceptions)
+    let policies = Policies::new(policies, default, revoked, limits).excepting(exceptions);
+    (policies, documents.root_sources)
 }
 
 /// What the proxy may pull with its credentials, everybody who reaches the listener could pull through it.
@@ -356,6 +370,7 @@ fn check_exposure(
         ),
         (Some(clients), _) if !server.is_reached_by_tls() && clients.has_passwords() => reader.warn(
             &place,
+            WarningName::PasswordsInClear,
             "passwords of clients travel in clear: there is no `tls`, and no `public_url` says that something in front \
              terminates TLS",
         ),

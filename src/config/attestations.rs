@@ -1,5 +1,6 @@
 //! `attestations:` of a policy.
 
+use crate::config::WarningName;
 use std::sync::Arc;
 
 use url::Url;
@@ -133,11 +134,11 @@ fn read_condition(field: &Field<'_>, reader: &mut Reader) -> Option<Condition> {
         Ok(condition) => {
             match condition.constant() {
                 Some(true) => reader.warn(
-                    field,
+                    field, WarningName::ConstantCondition,
                     "the condition looks at nothing signed and is always true: any attestation of the type will do",
                 ),
                 Some(false) => reader.warn(
-                    field,
+                    field, WarningName::ConstantCondition,
                     "the condition looks at nothing signed and is always false: every image is refused",
                 ),
                 None => {}

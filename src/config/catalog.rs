@@ -3,6 +3,7 @@
 //! An entry is a file of `config/catalog`: who signs which images, in the form of `policies:`, and where the publisher
 //! says so. What runs without any configuration is all of them.
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -275,7 +276,7 @@ fn check_hosts(
     if !covers_something {
         let name = &entry.name;
         let message = format!("`{name}` covers nothing: none of its hosts is among the upstreams");
-        reader.warn(field, message);
+        reader.warn(field, WarningName::CoversNothing, message);
     }
 }
 

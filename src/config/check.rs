@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::documents;
 use super::reader::{Field, Reader};
 use super::yaml::{self, Key, Node, Scalar, Source, Value};
 use super::{Position, Problem, Warning, read, read_file};
@@ -125,11 +126,15 @@ fn parse(source: &Source, reader: &mut Reader) -> Option<Content> {
     }
 }
 
-/// Documents of Kubernetes have a kind, and the default of containers' policies is a list.
+/// Documents of Kubernetes have a kind, and the default of containers' policies is a list. kustomize knows its file by
+/// its name.
 fn is_document(node: &Node) -> bool {
     let Value::Mapping(entries) = &node.value else {
         return false;
     };
+    if documents::is_in_kustomization_file(node) {
+        return true;
+    }
     entries.iter().any(|(key, node)| match key.name.as_str() {
         "kind" | "apiVersion" | "transports" => true,
         "default" => matches!(node.value, Value::Sequence(_)),

@@ -1,5 +1,6 @@
 //! `clients:`
 
+use crate::config::WarningName;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,11 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Clients {
     let mut files = Files::new();
     let items = field.items(reader);
     if items.is_empty() {
-        reader.warn(field, "an empty list: nobody may pull anything");
+        reader.warn(
+            field,
+            WarningName::NobodyMayPull,
+            "an empty list: nobody may pull anything",
+        );
     }
     let rules = items
         .iter()
@@ -125,7 +130,11 @@ fn load_users(field: &Field<'_>, path: &Path, reader: &mut Reader) -> Option<Arc
     match Users::from_text(&text) {
         Ok(users) => {
             if users.is_empty() {
-                reader.warn(field, format!("{} has no users", path.display()));
+                reader.warn(
+                    field,
+                    WarningName::NobodyMayPull,
+                    format!("{} has no users", path.display()),
+                );
             }
             Some(Arc::new(users))
         }

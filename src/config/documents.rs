@@ -6,58 +6,67 @@
 
 mod cluster_image_policy;
 mod containers_policy;
+mod files;
+mod kind;
 mod kyverno;
 mod root_document;
 mod trust_root;
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Position;
 use super::policies::Surroundings;
 use super::reader::{Field, Reader, Section};
-use super::yaml::{self, Node, Source, Value};
-use super::{Position, Problem};
+use super::yaml::{Node, Value};
 use crate::policy::{DefaultAction, Doubt, ImportedCoverage, Mode, Policy, Requirement};
+use crate::trust::Source;
+use kind::Kind;
 use kyverno::image_validating_policy;
 use trust_root::TrustRoots;
-
-/// The most files that one pattern may name.
-const FILES_MAX: usize = 1000;
 
 /// The kinds of documents that are policies: API group, kind, and the words for messages.
 const KINDS: &str = "Kyverno's ClusterPolicy, Policy and ImageValidatingPolicy, policy-controller's \
                      ClusterImagePolicy and TrustRoot, and containers' policy.json";
 
-/// The policies in the files that the patterns name. Every document that is not usable has been reported.
+/// What documents give.
+#[derive(Debug, Default)]
+pub(super) struct Documents {
+    pub(super) policies: Vec<Arc<Policy>>,
+    /// Where the trusted roots come from that documents name, by name.
+    pub(super) root_sources: BTreeMap<String, Source>,
+}
+
+/// What is in the files that the patterns name. Every document that is not usable has been reported.
 pub(super) fn read(
     field: Option<&Field<'_>>,
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
-) -> Vec<Arc<Policy>> {
+) -> Documents {
     let patterns = field.map(|field| field.items(reader)).unwrap_or_default();
-    let mut documents = Vec::new();
-    for pattern in &patterns {
-        for path in paths(pattern, reader) {
-            documents.extend(load(pattern, &path, reader));
-        }
-    }
+    let documents = files::read(&patterns, reader);
     read_documents(&documents, surroundings, reader)
 }
 
-/// The policies in documents that are already parsed.
+/// What is in documents that are already parsed.
 pub(super) fn read_documents(
     documents: &[Node],
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
-) -> Vec<Arc<Policy>> {
-    let roots = TrustRoots::read(documents, surroundings.roots, reader);
+) -> Documents {
+    let documents = kind::flatten(documents, reader);
+    let roots = TrustRoots::read(&documents, surroundings.roots, reader);
     let policies: Vec<_> = documents
         .iter()
-        .flat_map(|node| read_document(&Field::root(node), &roots, surroundings, reader))
+        .flat_map(|document| read_document(document, &roots, surroundings, reader))
         .collect();
     refuse_same_names(&policies, reader);
-    policies
+    Documents {
+        policies,
+        root_sources: roots.into_sources(),
+    }
 }
 
 fn read_document(
@@ -66,36 +75,54 @@ fn read_document(
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
 ) -> Vec<Arc<Policy>> {
+    match Kind::of(document) {
+        Kind::ContainersPolicy => containers_policy::read(document, surroundings, reader),
+        Kind::ClusterImagePolicy => {
+            let policy = cluster_image_policy::read(document, roots, surroundings, reader);
+            policy.into_iter().collect()
+        }
+        // Read beforehand, for the policies that name it.
+        Kind::TrustRoot => Vec::new(),
+        Kind::KyvernoPolicy => kyverno::read(document, surroundings, reader),
+        Kind::ImageValidatingPolicy => {
+            image_validating_policy::read(document, surroundings, reader)
+        }
+        Kind::Exception => {
+            reader.warn(
+                document, WarningName::ExceptionNotRead,
+                "a `PolicyException` is not read: what it excepts in the cluster is refused here like everything else",
+            );
+            Vec::new()
+        }
+        Kind::Irrelevant => {
+            let name = name_of(document);
+            reader.note(
+                document,
+                format!("{name} decides nothing about images, so it is passed over"),
+            );
+            Vec::new()
+        }
+        Kind::Unknown => {
+            let name = name_of(document);
+            reader.problem(
+                document,
+                format!("{name} is no policy that is understood here"),
+                format!("known: {KINDS}"),
+            );
+            Vec::new()
+        }
+    }
+}
+
+/// Version and kind of a document, for messages.
+fn name_of(document: &Field<'_>) -> String {
     let kind = text_under(document, "kind").unwrap_or_default();
     let version = text_under(document, "apiVersion").unwrap_or_default();
-    if containers_policy::is_one(document) {
-        return containers_policy::read(document, surroundings, reader);
+    match (version, kind) {
+        ("", "") => "a document without `kind`".to_owned(),
+        ("", kind) => format!("`{kind}`"),
+        (version, kind) => format!("`{version}` `{kind}`"),
     }
-    if kind == cluster_image_policy::KIND && cluster_image_policy::VERSIONS.contains(&version) {
-        let policy = cluster_image_policy::read(document, roots, surroundings, reader);
-        return policy.into_iter().collect();
-    }
-    if kind == trust_root::KIND && trust_root::VERSIONS.contains(&version) {
-        // Read beforehand, for the policies that name it.
-        return Vec::new();
-    }
-    if matches!(version, "kyverno.io/v1" | "kyverno.io/v2beta1")
-        && matches!(kind, "ClusterPolicy" | "Policy")
-    {
-        return kyverno::read(document, surroundings, reader);
-    }
-    if image_validating_policy::KINDS.contains(&kind)
-        && image_validating_policy::VERSIONS.contains(&version)
-    {
-        let policy = image_validating_policy::read(document, surroundings, reader);
-        return policy.into_iter().collect();
-    }
-    reader.problem(
-        document,
-        format!("`{version}` `{kind}` is no policy that is understood here"),
-        format!("known: {KINDS}"),
-    );
-    Vec::new()
 }
 
 /// `metadata.name`.
@@ -119,7 +146,7 @@ fn has_scheme(pattern: &str, matches: &str, field: &Field<'_>, reader: &mut Read
         let message = format!(
             "`{pattern}` {matches} nothing: names of images have no scheme such as `https://`"
         );
-        reader.warn(field, message);
+        reader.warn(field, WarningName::CoversNothing, message);
     }
     has_scheme
 }
@@ -162,6 +189,7 @@ fn undoes_default(
         DefaultAction::Deny if surroundings.are_of_documents() => {
             reader.warn(
                 field,
+                WarningName::OnlyUnderDefaultAudit,
                 format!(
                     "the policy covers every image and {waives}: usable only under `default: audit`"
                 ),
@@ -204,6 +232,36 @@ fn refuse_same_names(policies: &[Arc<Policy>], reader: &mut Reader) {
     }
 }
 
+/// Whether a selector or a list restricts nothing, as `{}`, `[]` and `{matchLabels: {}}`.
+fn selects_everything(field: &Field<'_>) -> bool {
+    match &field.node.value {
+        Value::Null => true,
+        Value::Scalar(scalar) => scalar.text.is_empty(),
+        Value::Sequence(items) => items.is_empty(),
+        Value::Mapping(entries) => entries.iter().all(|(key, node)| {
+            let part = match &node.value {
+                Value::Null => true,
+                Value::Scalar(_) => false,
+                Value::Sequence(items) => items.is_empty(),
+                Value::Mapping(entries) => entries.is_empty(),
+            };
+            part && ["matchLabels", "matchExpressions"].contains(&key.name.as_str())
+        }),
+    }
+}
+
+/// The text of each PEM block, whatever its label.
+fn pem_blocks(text: &str) -> Vec<String> {
+    const BEGIN: &str = "-----BEGIN ";
+    let blocks = text.split(BEGIN).skip(1);
+    blocks.map(|rest| format!("{BEGIN}{rest}")).collect()
+}
+
+/// Whether a node stands in a file that kustomize reads by its name.
+pub(super) fn is_in_kustomization_file(node: &Node) -> bool {
+    kind::is_in_kustomization_file(node)
+}
+
 /// The text under a key of a document whose keys are not known yet.
 pub(super) fn text_under<'n>(document: &Field<'n>, key: &str) -> Option<&'n str> {
     let Value::Mapping(entries) = &document.node.value else {
@@ -213,59 +271,5 @@ pub(super) fn text_under<'n>(document: &Field<'n>, key: &str) -> Option<&'n str>
     match &node.value {
         Value::Scalar(scalar) => Some(&scalar.text),
         Value::Null | Value::Sequence(_) | Value::Mapping(_) => None,
-    }
-}
-
-/// The files that a pattern names, in order.
-fn paths(pattern: &Field<'_>, reader: &mut Reader) -> Vec<PathBuf> {
-    let Some(path) = pattern.path(reader) else {
-        return Vec::new();
-    };
-    let found: Vec<_> = match glob::glob(&path.to_string_lossy()) {
-        Ok(found) => found.filter_map(Result::ok).take(FILES_MAX + 1).collect(),
-        Err(error) => {
-            let message = format!("`{}`: {error}", pattern.written());
-            reader.problem(pattern, message, "write a path such as policies/*.yaml");
-            return Vec::new();
-        }
-    };
-    if found.is_empty() {
-        let message = format!("`{}` names no file", pattern.written());
-        reader.problem(
-            pattern,
-            message,
-            "name files that exist, or remove the entry",
-        );
-    }
-    if found.len() > FILES_MAX {
-        let message = format!("`{}` names more than {FILES_MAX} files", pattern.written());
-        reader.problem(pattern, message, "name fewer files");
-    }
-    found
-}
-
-fn load(pattern: &Field<'_>, path: &Path, reader: &mut Reader) -> Vec<Node> {
-    let text = match super::read_file(path) {
-        Ok(text) => text,
-        Err(problem) => {
-            let position: Position = pattern.node.position.clone();
-            reader.problems.push(Problem {
-                position: Some(position),
-                key: pattern.key.clone(),
-                ..*problem
-            });
-            return Vec::new();
-        }
-    };
-    let source = Source {
-        path: path.to_owned(),
-        text,
-    };
-    match yaml::parse_documents(&source) {
-        Ok(documents) => documents,
-        Err(problems) => {
-            reader.problems.extend(problems);
-            Vec::new()
-        }
     }
 }

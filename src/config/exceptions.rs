@@ -1,5 +1,6 @@
 //! `exceptions:`
 
+use crate::config::WarningName;
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -57,6 +58,7 @@ fn note(exception: &Exception, field: &Field<'_>, now: Timestamp, reader: &mut R
     if !exception.runs(now) {
         reader.warn(
             field,
+            WarningName::ExceptionOver,
             format!("over since {until}: it lets nothing through"),
         );
         return;
@@ -70,7 +72,7 @@ fn note(exception: &Exception, field: &Field<'_>, now: Timestamp, reader: &mut R
         let days = FOR_A_REGISTRY_MAX.as_hours() / 24;
         let message =
             format!("`{pattern}` is a whole registry, excepted for more than {days} days");
-        reader.warn(field, message);
+        reader.warn(field, WarningName::ExceptionTooWide, message);
     }
 }
 

@@ -1,13 +1,14 @@
 //! Identities and expressions that say something else than it seems: they let in who is not meant, or nobody.
 
 use super::reader::{Field, Reader};
+use crate::config::WarningName;
 use crate::policy::Matcher;
 
 /// Warns of an asterisk, which stands for any text in expressions and in other projects' patterns, and not here.
 pub(super) fn note_exact(text: &str, field: &Field<'_>, reader: &mut Reader) {
     if text.contains('*') {
         reader.warn(
-            field,
+            field, WarningName::LiteralAsterisk,
             format!(
                 "`{}` is compared as it is: `*` stands for itself; to allow any text there, write an expression",
                 field.written()
@@ -21,7 +22,7 @@ pub(super) fn note_expression(matcher: &Matcher, field: &Field<'_>, reader: &mut
     let source = matcher.source();
     if matcher.constrains_little() {
         let message = format!("`{}` matches almost anybody", field.written());
-        reader.warn(field, message);
+        reader.warn(field, WarningName::AlsoAccepts, message);
     } else if let Some(other) = beside(&source).filter(|it| matcher.matches(it)) {
         // What the expression says may have come from a variable of the environment.
         let other = if field.written() == source {
@@ -29,12 +30,17 @@ pub(super) fn note_expression(matcher: &Matcher, field: &Field<'_>, reader: &mut
         } else {
             "identities of others whose names begin alike".to_owned()
         };
-        reader.warn(field, format!("`{}` also accepts {other}", field.written()));
+        reader.warn(
+            field,
+            WarningName::AlsoAccepts,
+            format!("`{}` also accepts {other}", field.written()),
+        );
     } else if let Some((host, escaped)) = host_with_open_dot(&source)
         && field.written() == source
     {
         reader.warn(
             field,
+            WarningName::AlsoAccepts,
             format!("a dot stands for any character in `{host}`: write `{escaped}`"),
         );
     }
@@ -50,7 +56,7 @@ pub(super) fn note_revoking(matcher: &Matcher, field: &Field<'_>, reader: &mut R
     if !is_open && !source.contains("://") && !source.contains('@') {
         let written = field.written();
         reader.warn(
-            field,
+            field, WarningName::CoversNothing,
             format!(
                 "an expression must match the whole identity, and none is just `{written}`: write `.*{written}.*` to \
                  revoke every identity with it"

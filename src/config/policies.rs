@@ -2,6 +2,7 @@
 
 mod images;
 
+use crate::config::WarningName;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ pub(super) use images::read_patterns;
 use super::members::{self, Member};
 use super::reader::{Field, Reader, Section};
 use super::trusted_roots::TrustedRoots;
-use super::{Position, attestations};
+use super::{Position, attestations, warning};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{
     Authority, AuthoritySigner, Coverage, DefaultAction, Mode, Policy, Requirement,
@@ -30,6 +31,7 @@ pub(super) const KEYS: &[&str] = &[
     "signature_repository",
     "signed_name",
     "max_signature_age",
+    "acknowledge",
 ];
 
 /// What policies are read against.
@@ -83,9 +85,12 @@ pub(super) fn read(
                 format!("the other one is at {first}; rename one of them"),
             );
         }
+        let known_warnings = reader.warnings.len();
         if let Some(policy) = read_policy(name, &section, surroundings, reader) {
             policies.push(Arc::new(policy.with_hash()));
         }
+        let acknowledged = warning::read(section.get("acknowledge").as_ref(), reader);
+        reader.acknowledge(known_warnings, &acknowledged);
     }
     policies
 }
@@ -169,7 +174,7 @@ fn warn_of_unproven_times(field: &Field<'_>, requirement: &Requirement, reader: 
     let unproven = authorities.find(|it| !it.transparency_log && !it.signed_timestamp);
     if let Some(authority) = unproven {
         reader.warn(
-            field,
+            field, WarningName::NeverSatisfied,
             format!(
                 "signatures by `{}` need neither a log entry nor a timestamp, and one without either is always too old: \
                  leave `transparency_log` at required, or set `signed_timestamp: required`",
@@ -301,7 +306,7 @@ pub(super) fn warn_of_too_few(
     let distinct = count_distinct(authorities).filter(|distinct| *distinct < count);
     if let Some(distinct) = distinct {
         reader.warn(
-            field,
+            field, WarningName::NeverSatisfied,
             format!(
                 "can never be met: {count} of {distinct} distinct keys and identities; every image is refused"
             ),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::WarningName;
 use crate::policy::Origin;
 
 /// Everything that keeps a configuration from being used.
@@ -26,6 +27,10 @@ pub struct Problem {
 /// Something that is allowed and probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
+    /// Its name, by which it is acknowledged; absent for what only changes nothing.
+    pub name: Option<WarningName>,
+    /// Whether the configuration says that it is meant.
+    pub is_acknowledged: bool,
     /// Where; absent when no place in a file is to blame.
     pub position: Option<Position>,
     /// The key.
@@ -58,9 +63,19 @@ impl Position {
 impl Warning {
     pub(super) fn at(position: &Position, key: &str, message: impl Into<String>) -> Self {
         Self {
+            name: None,
+            is_acknowledged: false,
             position: Some(position.clone()),
             key: key.to_owned(),
             message: message.into(),
+        }
+    }
+
+    /// The same under a name.
+    pub(super) fn named(self, name: WarningName) -> Self {
+        Self {
+            name: Some(name),
+            ..self
         }
     }
 }

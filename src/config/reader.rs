@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::environment::replace_variables;
 use super::quantity::{parse_duration, parse_size};
 use super::yaml::{Key, Node, Scalar, Value};
-use super::{Position, Problem, Warning};
+use super::{Position, Problem, Warning, WarningName};
 use crate::secret::Secret;
 use crate::trust;
 
@@ -63,9 +63,21 @@ impl Reader {
         });
     }
 
-    pub(super) fn warn(&mut self, field: &Field<'_>, message: impl Into<String>) {
-        self.warnings
-            .push(Warning::at(&field.node.position, &field.key, message));
+    pub(super) fn warn(
+        &mut self,
+        field: &Field<'_>,
+        name: WarningName,
+        message: impl Into<String>,
+    ) {
+        let warning = Warning::at(&field.node.position, &field.key, message);
+        self.warnings.push(warning.named(name));
+    }
+
+    /// Marks the warnings from the one with this index on that have one of these names: their author knows of them.
+    pub(super) fn acknowledge(&mut self, from: usize, names: &[WarningName]) {
+        for warning in self.warnings.iter_mut().skip(from) {
+            warning.is_acknowledged |= warning.name.is_some_and(|name| names.contains(&name));
+        }
     }
 
     /// Says that something is left out and changes nothing: nobody needs to do anything about it.

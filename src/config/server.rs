@@ -1,5 +1,6 @@
 //! `server:`
 
+use crate::config::WarningName;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -144,6 +145,7 @@ pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Server {
         if short {
             reader.warn(
                 &field,
+                WarningName::WeakToken,
                 format!("shorter than {TOKEN_CHARACTERS_MIN} characters: easy to guess"),
             );
         }

@@ -11,6 +11,7 @@ mod client_rules;
 mod cluster_image_policies;
 mod containers_policies;
 mod corpus;
+mod documents;
 mod groups;
 mod own_authorities;
 mod reference;

@@ -1,5 +1,6 @@
 //! `trusted_roots:`
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -91,7 +92,7 @@ fn read_file(file: &Field<'_>, reader: &mut Reader) -> Option<Known> {
     match trust::load_trusted_root(&path) {
         Ok(root) => {
             for note in root.notes() {
-                reader.warn(file, note);
+                reader.warn(file, WarningName::PartLeftOut, note);
             }
             Some(Known {
                 root: Root::usable(root),

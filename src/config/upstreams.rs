@@ -1,5 +1,6 @@
 //! `upstreams:`
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -126,7 +127,11 @@ fn read_upstream(name: &str, field: &Field<'_>, reader: &mut Reader) -> Upstream
         .map(|field| read_hosts(&field, reader))
         .unwrap_or_default();
     if plain_http && !credentials.is_anonymous() {
-        reader.warn(field, "credentials travel in clear over plain HTTP");
+        reader.warn(
+            field,
+            WarningName::PlainHttp,
+            "credentials travel in clear over plain HTTP",
+        );
     }
     let endpoint = section
         .get("endpoint")
@@ -137,7 +142,7 @@ fn read_upstream(name: &str, field: &Field<'_>, reader: &mut Reader) -> Upstream
         && !is_on_this_machine(name, endpoint.as_ref())
     {
         reader.warn(
-            &field,
+            &field, WarningName::PlainHttp,
             "plain HTTP beyond this machine: whoever is on the way sees what is pulled, and can withhold signatures",
         );
     }

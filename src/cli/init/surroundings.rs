@@ -9,7 +9,7 @@ use super::text::scalar;
 use crate::cli::read_file;
 use crate::config::{Config, Credentials, PUBLIC_GOOD, Upstream};
 use crate::oci::repository::{DOCKER_HUB, OTHER_DOCKER_HUBS};
-use crate::trust::Source;
+use crate::trust::{InitialRoot, Source};
 
 /// The most bytes of Docker's configuration.
 const DOCKER_CONFIG_BYTES_MAX: u64 = 1024 * 1024;
@@ -68,12 +68,18 @@ fn root(source: &Source) -> String {
         Source::BuiltIn { mirror: None } => "builtin".to_owned(),
         Source::BuiltIn { mirror: Some(url) } => format!("{{mirror: {}}}", scalar(url.as_str())),
         Source::File { path: file } => format!("{{file: {}}}", path(file)),
-        Source::Tuf { url, root, target } => format!(
-            "{{tuf: {{url: {}, root: {}, target: {}}}}}",
-            scalar(url.as_str()),
-            path(root),
-            scalar(target)
-        ),
+        Source::Tuf { url, root, target } => {
+            let root = match root {
+                InitialRoot::File(file) => path(file),
+                // It stands in a document, from which it has to be saved.
+                InitialRoot::Inline(_) => scalar("root.json"),
+            };
+            format!(
+                "{{tuf: {{url: {}, root: {root}, target: {}}}}}",
+                scalar(url.as_str()),
+                scalar(target)
+            )
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::cli::explain::requirements;
 use crate::cli::output::{Format, print, print_json, tell};
 use crate::cli::{EXIT_NO, EXIT_USAGE, environment};
 use crate::config::check::{Checked, check};
-use crate::config::{Position, Problem, Warning};
+use crate::config::{Position, Problem, Warning, WarningName};
 use crate::policy::{Mode, Policy};
 use beside::Beside;
 
@@ -25,12 +25,16 @@ containers'; with a configuration they are read as if it named them under `polic
 
 What is left out of a document and changes nothing at a pull is a note, and never a reason to refuse it.
 
+Each warning ends with its name in brackets. A configuration acknowledges what is meant, everywhere or in one policy:
+`acknowledge: [no-transparency-log]`. Acknowledged warnings are still shown and do not count for --strict, which ends
+with its own verdict.
+
 Exit status: 0 usable, 1 problems (with --strict, warnings too), 64 bad usage.")]
 pub(super) struct Arguments {
     /// Configuration files and documents of policies.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Take warnings for problems.
+    /// Take warnings for problems, and end with a verdict.
     #[arg(long)]
     strict: bool,
     /// How to answer.
@@ -47,6 +51,20 @@ struct Report {
     warnings: Vec<Finding>,
     /// What is left out and changes nothing; no warning, however strict.
     notes: Vec<Finding>,
+    /// Whether nothing is left to do about it; only with `--strict`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<Strict>,
+}
+
+/// The verdict of `--strict`.
+#[derive(Debug, Serialize)]
+struct Strict {
+    clean: bool,
+    problems: usize,
+    /// Those that are not acknowledged.
+    warnings: usize,
+    acknowledged: usize,
+    notes: usize,
 }
 
 /// What is understood of a policy.
@@ -74,6 +92,11 @@ struct Finding {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
+    /// The name of a warning, which `acknowledge` takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<bool>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> u8 {
@@ -82,13 +105,60 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         return EXIT_USAGE;
     }
     let checked = check(&arguments.files, &environment);
+    let strict = arguments.strict.then(|| Strict::new(&checked));
     match arguments.output {
-        Format::Json => print_json(&Report::new(&checked)),
-        Format::Text => print(&render(&checked)),
+        Format::Json => print_json(&Report::new(&checked, arguments.strict)),
+        Format::Text => {
+            let verdict = strict.as_ref().map(Strict::render).unwrap_or_default();
+            print(&(render(&checked) + &verdict))
+        }
     };
-    let refused =
-        !checked.problems.is_empty() || (arguments.strict && !checked.warnings.is_empty());
+    let refused = !checked.problems.is_empty() || strict.is_some_and(|it| !it.clean);
     if refused { EXIT_NO } else { 0 }
+}
+
+impl Strict {
+    fn new(checked: &Checked) -> Self {
+        let acknowledged = checked.warnings.iter().filter(|it| it.is_acknowledged);
+        let acknowledged = acknowledged.count();
+        let warnings = checked.warnings.len().saturating_sub(acknowledged);
+        Self {
+            clean: checked.problems.is_empty() && warnings == 0,
+            problems: checked.problems.len(),
+            warnings,
+            acknowledged,
+            notes: checked.notes.len(),
+        }
+    }
+
+    /// One line.
+    fn render(&self) -> String {
+        if self.clean {
+            return "strict: clean\n".to_owned();
+        }
+        let counts = [
+            (self.problems, "problem", "problems"),
+            (self.warnings, "warning", "warnings"),
+            (
+                self.acknowledged,
+                "acknowledged warning",
+                "acknowledged warnings",
+            ),
+            (self.notes, "note", "notes"),
+        ];
+        let counts = counts.into_iter().filter(|(number, _, _)| *number > 0);
+        let counts: Vec<_> = counts
+            .map(|(number, one, many)| count(number, one, many))
+            .collect();
+        format!("strict: {}: not clean\n", counts.join(", "))
+    }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        number => format!("{number} {many}"),
+    }
 }
 
 /// The first that cannot be a file.
@@ -123,30 +193,37 @@ fn render(checked: &Checked) -> String {
         text.push_str(&format!("note: {note}\n"));
     }
     for warning in &checked.warnings {
-        text.push_str(&format!("warning: {warning}\n"));
+        let word = if warning.is_acknowledged {
+            "acknowledged"
+        } else {
+            "warning"
+        };
+        let name = warning.name.map_or("", WarningName::as_str);
+        text.push_str(&format!("{word}: {warning} [{name}]\n"));
     }
     for problem in &checked.problems {
         text.push_str(&format!("problem: {problem}\n"));
     }
-    let count = |number: usize, one: &str, many: &str| match number {
-        1 => format!("1 {one}"),
-        number => format!("{number} {many}"),
+    let strict = Strict::new(checked);
+    let acknowledged = match strict.acknowledged {
+        0 => String::new(),
+        number => format!(" ({number} more acknowledged)"),
     };
     let notes = match checked.notes.len() {
         0 => String::new(),
         number => format!(", {}", count(number, "note", "notes")),
     };
     text.push_str(&format!(
-        "{}, {}, {}{notes}\n",
+        "{}, {}, {}{acknowledged}{notes}\n",
         count(checked.policies.len(), "policy", "policies"),
         count(checked.problems.len(), "problem", "problems"),
-        count(checked.warnings.len(), "warning", "warnings"),
+        count(strict.warnings, "warning", "warnings"),
     ));
     text
 }
 
 impl Report {
-    fn new(checked: &Checked) -> Self {
+    fn new(checked: &Checked, is_strict: bool) -> Self {
         Self {
             policies: checked
                 .policies
@@ -157,6 +234,7 @@ impl Report {
             problems: checked.problems.iter().map(Finding::from).collect(),
             warnings: checked.warnings.iter().map(Finding::from).collect(),
             notes: checked.notes.iter().map(Finding::from).collect(),
+            strict: is_strict.then(|| Strict::new(checked)),
         }
     }
 }
@@ -193,6 +271,8 @@ impl Finding {
             key: key.to_owned(),
             message: message.to_owned(),
             help: help.map(str::to_owned),
+            name: None,
+            acknowledged: None,
         }
     }
 }
@@ -211,12 +291,17 @@ impl From<&Problem> for Finding {
 
 impl From<&Warning> for Finding {
     fn from(warning: &Warning) -> Self {
-        Self::new(
+        let finding = Self::new(
             warning.position.as_ref(),
             &warning.key,
             &warning.message,
             None,
-        )
+        );
+        Self {
+            name: warning.name.map(WarningName::as_str),
+            acknowledged: warning.name.map(|_| warning.is_acknowledged),
+            ..finding
+        }
     }
 }
 

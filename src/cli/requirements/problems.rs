@@ -19,6 +19,7 @@ pub(super) fn warning_in_terms_of_flags(warning: &Warning) -> Warning {
         position: None,
         key: flag(&warning.key),
         message: as_flags(&warning.message),
+        ..warning.clone()
     }
 }
 

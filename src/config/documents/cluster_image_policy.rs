@@ -8,6 +8,7 @@ mod authority;
 mod identities;
 mod keys;
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -112,7 +113,7 @@ fn read_glob(field: &Field<'_>, reader: &mut Reader) -> Option<Glob> {
         Ok(glob) => {
             if !super::has_scheme(glob.source(), "covers", &field, reader) && glob.is_about_tags() {
                 reader.warn(
-                    &field,
+                    &field, WarningName::TagsDecide,
                     format!(
                         "`{}` is about tags or digests: at a pull it is compared with the tags through which the image \
                          was asked for, and where none is known, whatever of the repository it can cover is covered",
@@ -239,7 +240,8 @@ fn read_match(spec: &Section<'_>, lets_through: bool, reader: &mut Reader) -> Op
     let items = field.items(reader);
     let read: Vec<_> = items.iter().map(|it| check_match(it, reader)).collect();
     read.into_iter().collect::<Option<()>>()?;
-    if items.is_empty() {
+    // One that covers every Pod is enough: the others only add to it.
+    if items.is_empty() || items.iter().any(covers_every_pod) {
         return Some(());
     }
     if lets_through {
@@ -253,9 +255,22 @@ fn read_match(spec: &Section<'_>, lets_through: bool, reader: &mut Reader) -> Op
     }
     reader.warn(
         &field,
+        WarningName::ClusterScope,
         "a pull knows no workload: the policy holds for whoever pulls what `images` covers",
     );
     Some(())
+}
+
+/// Images are pulled for Pods, so what is asked of all of them is asked of every pull.
+fn covers_every_pod(field: &Field<'_>) -> bool {
+    // Unknown keys are reported once, by `check_match`.
+    let section = field.section(MATCH_KEYS, &mut Reader::default());
+    let resource = section.get("resource");
+    let resource = resource.as_ref().and_then(Field::scalar);
+    let is_selected = section
+        .get("selector")
+        .is_some_and(|it| !super::selects_everything(&it));
+    resource.is_some_and(|it| it.text == "pods") && !is_selected
 }
 
 fn check_match(field: &Field<'_>, reader: &mut Reader) -> Option<()> {

@@ -6,6 +6,7 @@
 mod requirement;
 mod signed_identity;
 
+use crate::config::WarningName;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -48,7 +49,9 @@ pub(super) fn read(
         .unwrap_or_else(|| OsStr::new("policy.json"))
         .to_string_lossy();
     let mut policies = Vec::new();
+    let mut by_gpg = Vec::new();
     for (scope, field) in &scopes {
+        by_gpg.extend(field.items(&mut Reader::default()));
         let name = match scope.as_str() {
             "" => format!("{file} docker"),
             scope => format!("{file} {scope}"),
@@ -58,6 +61,7 @@ pub(super) fn read(
     }
     let help = "write [{\"type\": \"reject\"}]";
     if let Some(field) = section.required("default", help, reader) {
+        by_gpg.extend(field.items(&mut Reader::default()));
         let coverage = ScopeCoverage::default_of(all);
         policies.extend(read_policy(
             format!("{file} default"),
@@ -67,7 +71,54 @@ pub(super) fn read(
             reader,
         ));
     }
-    policies
+    by_gpg.retain(requirement::is_by_gpg);
+    note_gpg(&by_gpg, policies, reader)
+}
+
+/// The policies, of which those that ask for GPG signatures refuse everything. A document of which nothing else comes is
+/// of no use.
+fn note_gpg(
+    by_gpg: &[Field<'_>],
+    policies: Vec<Arc<Policy>>,
+    reader: &mut Reader,
+) -> Vec<Arc<Policy>> {
+    let is_of_use = policies
+        .iter()
+        .any(|it| !refuses_everything(&it.requirement));
+    for field in by_gpg {
+        let message = "signatures by GPG keys are not supported";
+        if is_of_use {
+            reader.warn(
+                field,
+                WarningName::GpgRefused,
+                format!("{message}: whatever the scope covers is refused"),
+            );
+        } else {
+            reader.problem(
+                field,
+                message,
+                "sign with cosign and write {\"type\": \"sigstoreSigned\", \"keyPath\": …}",
+            );
+        }
+    }
+    if is_of_use || by_gpg.is_empty() {
+        policies
+    } else {
+        Vec::new()
+    }
+}
+
+fn refuses_everything(requirement: &Requirement) -> bool {
+    match requirement {
+        Requirement::Refusal { .. } => true,
+        Requirement::All(of) => of.iter().any(refuses_everything),
+        Requirement::Any(of) => of.iter().all(refuses_everything),
+        Requirement::Signature(_)
+        | Requirement::Signers { .. }
+        | Requirement::Attestation(_)
+        | Requirement::AtLeast { .. }
+        | Requirement::Nothing => false,
+    }
 }
 
 /// The scopes of the `docker` transport. No other transport goes through a registry.
@@ -81,6 +132,7 @@ fn read_scopes<'n>(
         if transport.name != DOCKER {
             reader.warn(
                 &field,
+                WarningName::TransportLeftOut,
                 format!(
                     "nothing is pulled through here by the transport `{}`: left out",
                     transport.name
@@ -129,7 +181,7 @@ fn check_scope(scope: &str, field: &Field<'_>, reader: &mut Reader) -> bool {
     }
     if is_for_one_image(scope) {
         reader.warn(
-            field,
+            field, WarningName::TagsDecide,
             format!(
                 "`{scope}` is for one tag: at a pull, tags are those through which the image was asked for, and \
                  where none is known, both this and what decides about the rest of the repository must be met"
@@ -159,6 +211,7 @@ fn note_what_matches(
         None => {
             reader.warn(
                 field,
+                WarningName::CoversNothing,
                 format!("`{scope}` matches nothing: it is no name of an image"),
             );
             return;
@@ -168,6 +221,7 @@ fn note_what_matches(
     let is_namespace = namespace.is_some_and(|it| it == it.to_lowercase() && !it.contains(':'));
     reader.warn(
         field,
+        WarningName::CoversNothing,
         if is_namespace {
             format!("`{scope}` matches images below it only: the image of this name is `{full}`")
         } else {

@@ -12,6 +12,7 @@ mod identity;
 pub(super) mod image_validating_policy;
 mod lookalike;
 mod matching;
+mod operations;
 mod plain;
 mod proofs;
 mod rule;
@@ -20,11 +21,14 @@ mod signers;
 #[cfg(test)]
 mod tests;
 
+use crate::config::WarningName;
 use std::sync::Arc;
 
 use super::super::policies::Surroundings;
 use super::super::reader::{Field, Reader, Section};
 use crate::policy::{DefaultAction, Mode, Policy};
+
+pub(super) const VERSIONS: [&str; 2] = ["kyverno.io/v1", "kyverno.io/v2beta1"];
 
 const KEYS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
 
@@ -97,7 +101,7 @@ fn widen(
             format!("{note}; it only audits, and would let through what it was not written for"),
             "remove it if that is meant, enforce the policy, or say `default: audit` in the configuration",
         ),
-        DefaultAction::Deny | DefaultAction::Audit => reader.warn(field, note),
+        DefaultAction::Deny | DefaultAction::Audit => reader.warn(field, WarningName::ClusterScope, note),
     }
 }
 
@@ -140,11 +144,16 @@ pub(super) fn read(
             "write a rule with `verifyImages`, or remove the policy",
         );
     } else if !rules.iter().any(|rule| rule.has("verifyImages")) {
-        reader.warn(&field, "the policy verifies no images: nothing comes of it");
+        reader.warn(
+            &field,
+            WarningName::VerifiesNothing,
+            "the policy verifies no images: nothing comes of it",
+        );
     }
     let known_problems = reader.problems.len();
     let only_audits = rules.iter().any(|rule| rule::only_audits(rule, &document));
     note_namespace(kind, &metadata, only_audits, surroundings, reader);
+    note_webhook_conditions(&spec, only_audits, surroundings, reader);
     let is_usable = reader.problems.len() == known_problems;
     rules
         .iter()
@@ -184,6 +193,29 @@ fn note_namespace(
     widen(field, only_audits, note.to_owned(), surroundings, reader);
 }
 
+/// Kyverno's webhook is asked about some requests only, and then the policy is for those only.
+fn note_webhook_conditions(
+    spec: &Section<'_>,
+    only_audits: bool,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) {
+    let webhook = spec.get("webhookConfiguration");
+    let Some(webhook) = webhook.filter(|it| it.has("matchConditions")) else {
+        return;
+    };
+    let entries = webhook.entries(reader);
+    let conditions = entries
+        .iter()
+        .find(|(key, _)| key.name == "matchConditions");
+    if let Some((_, field)) = conditions
+        && !operations::expressions_hold_for_pulls(field, reader)
+    {
+        let note = "`matchConditions` is about requests to a cluster: the policy covers every pull of its images";
+        widen(field, only_audits, note.to_owned(), surroundings, reader);
+    }
+}
+
 fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
     for (key, kind) in WITHOUT_MEANING {
         if let Some(field) = spec.get(key) {
@@ -201,6 +233,7 @@ fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
         if field.choice(&words, reader) == Some(true) {
             reader.warn(
                 &field,
+                WarningName::EveryRuleCounts,
                 "here every rule that covers an image must be satisfied, not only the first",
             );
         }
@@ -210,6 +243,7 @@ fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
     {
         reader.warn(
             &field,
+            WarningName::BackgroundOnly,
             "Kyverno would only report in the background; here the policy decides about pulls",
         );
     }
@@ -229,6 +263,7 @@ fn note_failure_policy(spec: &Section<'_>, reader: &mut Reader) {
         if field.choice(&words, reader) == Some(true) {
             reader.warn(
                 &field,
+                WarningName::FailurePolicy,
                 "an image that cannot be verified is refused here whatever `failurePolicy` says",
             );
         }
@@ -262,12 +297,13 @@ fn read_overrides(spec: &Section<'_>, reader: &mut Reader) -> bool {
             Some(Mode::Enforce) => {
                 enforced = true;
                 reader.warn(
-                    &item,
+                    &item, WarningName::ClusterScope,
                     "namespaces are not known at a pull: what is enforced in one is enforced for all pulls",
                 );
             }
             Some(Mode::Audit) => reader.warn(
                 &item,
+                WarningName::ClusterScope,
                 "namespaces are not known at a pull: an exception for some is ignored",
             ),
             None => {}

@@ -1,22 +1,25 @@
 //! policy-controller's `TrustRoot`: whom to believe, by name, for the `trustRootRef` of other documents.
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
+use super::kind::Kind;
 use super::root_document::{Operator, RootDocument, authority, log};
-use super::text_under;
 use crate::config::reader::{Field, Reader, Section, describe};
-use crate::config::trusted_roots::TrustedRoots;
-use crate::config::yaml::Node;
+use crate::config::trusted_roots::{TrustedRoots, read_url};
 use crate::policy::Root;
+use crate::trust::{self, InitialRoot, Source};
 
 /// The roots of the documents, over those of the configuration.
 #[derive(Debug)]
 pub(super) struct TrustRoots<'a> {
     /// One that does not load is known, so that its users are not reported too.
     own: BTreeMap<String, Option<Root>>,
+    /// Where those of them come from that are fetched.
+    sources: BTreeMap<String, Source>,
     configured: &'a TrustedRoots,
 }
 
@@ -27,6 +30,8 @@ const KEYS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
 const SPEC_KEYS: &[&str] = &["remote", "repository", "sigstoreKeys"];
 const REMOTE_KEYS: &[&str] = &["root", "mirror", "targets", "trustedRootTarget"];
 const REPOSITORY_KEYS: &[&str] = &["root", "mirrorFS", "targets", "trustedRootTarget"];
+/// The directory of targets in a TUF repository.
+const TARGETS: &str = "targets";
 const SIGSTORE_KEYS: &[&str] = &[
     "certificateAuthorities",
     "tLogs",
@@ -40,19 +45,18 @@ const LOG_KEYS: &[&str] = &["baseURL", "hashAlgorithm", "publicKey"];
 impl<'a> TrustRoots<'a> {
     /// Those of all the documents, whatever their order.
     pub(super) fn read(
-        documents: &[Node],
+        documents: &[Field<'_>],
         configured: &'a TrustedRoots,
         reader: &mut Reader,
     ) -> Self {
         let mut roots = Self {
             own: BTreeMap::new(),
+            sources: BTreeMap::new(),
             configured,
         };
-        for node in documents {
-            let document = Field::root(node);
-            let version = text_under(&document, "apiVersion").unwrap_or_default();
-            if text_under(&document, "kind") == Some(KIND) && VERSIONS.contains(&version) {
-                roots.add(&document, reader);
+        for document in documents {
+            if Kind::of(document) == Kind::TrustRoot {
+                roots.add(document, reader);
             }
         }
         roots
@@ -99,42 +103,71 @@ impl<'a> TrustRoots<'a> {
             self.own.insert(name, root);
             return;
         }
-        self.stand_in(&name, &spec, reader);
+        self.read_repository(&name, &spec, reader);
     }
 
-    /// Repositories that are fetched or unpacked have their place in the configuration, under the same name.
-    fn stand_in(&mut self, name: &str, spec: &Section<'_>, reader: &mut Reader) {
-        if let Some(remote) = spec.get("remote") {
-            remote.section(REMOTE_KEYS, reader);
-        }
-        if let Some(repository) = spec.get("repository") {
-            repository.section(REPOSITORY_KEYS, reader);
-        }
+    /// A repository that is fetched becomes a source like those of the configuration, which come first.
+    fn read_repository(&mut self, name: &str, spec: &Section<'_>, reader: &mut Reader) {
         if self.configured.find(name).is_some() {
             reader.warn(
                 spec.field(),
+                WarningName::ConfiguredRootUsed,
                 format!("the trusted root `{name}` of the configuration is used in its place"),
             );
             return;
         }
-        reader.problem(
-            spec.field(),
-            "a TUF repository cannot be taken from this document",
-            format!(
-                "save its root as root.json and write trusted_roots: {{{name}: {{tuf: {{url: https://…, root: root.json}}}}}} \
-                 in the configuration, or {{file: trusted_root.json}}"
-            ),
+        if self.own.contains_key(name) {
+            refuse_same_name(name, spec.field(), reader);
+            return;
+        }
+        let root = match (spec.get("remote"), spec.get("repository")) {
+            (Some(remote), _) => self.read_remote(name, &remote, reader),
+            (None, Some(repository)) => read_archive(&repository, reader),
+            (None, None) => None,
+        };
+        self.own.insert(name.to_owned(), root);
+    }
+
+    /// Nothing is asked for while documents are read.
+    fn read_remote(&mut self, name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<Root> {
+        let section = field.section(REMOTE_KEYS, reader);
+        let help = "write the address of the TUF repository";
+        let url = section
+            .required("mirror", help, reader)
+            .and_then(|field| read_url(&field, reader));
+        let initial = read_initial(&section, reader);
+        if let Some(targets) = section.get("targets")
+            && targets.text(reader)? != TARGETS
+        {
+            reader.problem(
+                &targets,
+                "targets are looked for under `targets` alone",
+                "name the root under `trusted_roots` as {file: trusted_root.json}",
+            );
+            return None;
+        }
+        let target = text(&section, "trustedRootTarget", reader);
+        let (url, initial) = (url?, initial?);
+        let reason = format!("the trusted root at {url} has not been fetched yet");
+        self.sources.insert(
+            name.to_owned(),
+            Source::Tuf {
+                url,
+                root: InitialRoot::Inline(initial.into()),
+                target: target.unwrap_or_else(|| Source::TARGET.to_owned()),
+            },
         );
-        self.own.insert(name.to_owned(), None);
+        Some(Root::Unusable { reason })
+    }
+
+    /// Where the roots come from that are fetched, by name.
+    pub(super) fn into_sources(self) -> BTreeMap<String, Source> {
+        self.sources
     }
 
     fn read_keys(&self, name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<Root> {
         if self.own.contains_key(name) || self.configured.find(name).is_some() {
-            reader.problem(
-                field,
-                format!("`{name}` is the name of two trusted roots"),
-                "rename one of them; its users name it in `trustRootRef`",
-            );
+            refuse_same_name(name, field, reader);
             return None;
         }
         let section = field.section(SIGSTORE_KEYS, reader);
@@ -160,6 +193,59 @@ impl<'a> TrustRoots<'a> {
                 reader.problem(field, describe(&error), "check certificates and keys");
                 None
             }
+        }
+    }
+}
+
+fn refuse_same_name(name: &str, field: &Field<'_>, reader: &mut Reader) {
+    reader.problem(
+        field,
+        format!("`{name}` is the name of two trusted roots"),
+        "rename one of them; its users name it in `trustRootRef`",
+    );
+}
+
+fn read_initial(section: &Section<'_>, reader: &mut Reader) -> Option<Vec<u8>> {
+    let help = "write the base64 of the repository's root.json, which is believed from the start";
+    let field = section.required("root", help, reader)?;
+    decode(&field, reader)
+}
+
+/// A repository that the document holds. It counts until its own signatures expire.
+fn read_archive(field: &Field<'_>, reader: &mut Reader) -> Option<Root> {
+    let section = field.section(REPOSITORY_KEYS, reader);
+    let initial = read_initial(&section, reader);
+    let help = "write the base64 of the repository as a .tar.gz";
+    let archive_field = section.required("mirrorFS", help, reader);
+    let archive = archive_field
+        .as_ref()
+        .and_then(|field| decode(field, reader));
+    let targets = text(&section, "targets", reader);
+    let target = text(&section, "trustedRootTarget", reader);
+    let read = trust::archive::trusted_root(
+        &initial?,
+        &archive?,
+        targets.as_deref().unwrap_or(TARGETS),
+        target.as_deref().unwrap_or(Source::TARGET),
+    );
+    let field = archive_field?;
+    match read {
+        Ok((root, until)) => {
+            reader.warn(
+                &field,
+                WarningName::RootExpires,
+                format!(
+                    "counts until {until}, when its signatures expire: renew the document before"
+                ),
+            );
+            Some(Root::Usable {
+                root,
+                until: Some(until),
+            })
+        }
+        Err(error) => {
+            reader.problem(&field, describe(&error), help);
+            None
         }
     }
 }

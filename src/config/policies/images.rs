@@ -2,6 +2,7 @@
 
 use super::super::reader::{Field, Reader, Section};
 use super::Surroundings;
+use crate::config::WarningName;
 use crate::policy::{DefaultAction, Pattern};
 
 pub(super) fn read_images(
@@ -26,6 +27,7 @@ pub(super) fn read_images(
         {
             reader.warn(
                 field,
+                WarningName::CoversNothing,
                 format!("`{pattern}` covers nothing: {host} is not among the upstreams"),
             );
         }
@@ -43,6 +45,7 @@ pub(super) fn read_exclusions(
         if let Some(exclusion) = exclude.iter().find(|it| pattern.is_within(it)) {
             reader.warn(
                 field,
+                WarningName::CoversNothing,
                 format!("`{pattern}` covers nothing: `{exclusion}` excludes all of it"),
             );
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::form::{Form, present};
-use crate::config::{attestations, catalog};
+use crate::config::{WarningName, attestations, catalog};
 use crate::verify;
 
 /// The definitions, by name.
@@ -37,6 +37,11 @@ pub(super) fn catalog() -> Form {
         "Publishers who sign in public, by their names in the built-in catalogue (`countersign policy catalog`), or `all` \
          of them. Default: none.",
     )
+}
+
+/// Names of warnings.
+pub(super) fn acknowledged() -> Form {
+    Form::list(Form::word(&WarningName::ALL.map(WarningName::as_str)))
 }
 
 fn policy() -> Form {
@@ -79,7 +84,7 @@ fn policy() -> Form {
 }
 
 /// What must be there.
-fn required() -> [(&'static str, Form); 7] {
+fn required() -> [(&'static str, Form); 8] {
     [
         (
             "authorities",
@@ -113,6 +118,10 @@ fn required() -> [(&'static str, Form); 7] {
             Form::of("duration_above_zero").says(
                 "The age from which a signature no longer counts, by its verified time. Default: none.",
             ),
+        ),
+        (
+            "acknowledge",
+            acknowledged().says("Warnings about this policy that are meant, by name. Default: none."),
         ),
         (
             "attestations",

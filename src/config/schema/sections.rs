@@ -34,6 +34,12 @@ pub(super) fn all() -> Vec<(&'static str, Form)> {
                 "Policies as Kyverno, policy-controller and containers write them: paths with `*`. Default: none.",
             ),
         ),
+        (
+            "acknowledge",
+            policies::acknowledged().says(
+                "Warnings that are meant, by the names that `countersign policy check` shows. Default: none.",
+            ),
+        ),
         ("key_providers", key_providers()),
         ("clients", clients()),
         ("revoked", revoked()),

@@ -264,7 +264,7 @@ fn static_authorities_pass_or_fail() {
 
 #[test]
 fn what_a_pull_cannot_know_tightens_or_is_refused() {
-    let one = "  match: [{resource: pods, version: v1}]";
+    let one = "  match: [{resource: deployments, group: apps, version: v1}]";
     let key = format!("[{}]", key_authority("ctlog: {}"));
     let text = document("**", &key, one);
     assert!(covers(&policy(&text), "ghcr.io/org/app", &[]));
@@ -451,4 +451,130 @@ fn what_refuses_nothing_of_everything_stands_under_an_auditing_default_only() {
     }
     // A document alone stands under no default.
     assert!(warnings(&document("**", pass, "")).contains("usable only under `default: audit`"));
+}
+
+#[test]
+fn a_hash_that_the_key_decides_is_accepted() {
+    for (hash, usable) in [
+        ("sha256", true),
+        ("sha384", true),
+        ("sha512", true),
+        ("sha224", false),
+        ("sha1", false),
+    ] {
+        let key = KEY_A.replace('\n', "\\n");
+        let authority =
+            format!("[{{key: {{data: \"{key}\", hashAlgorithm: {hash}}}, ctlog: {{}}}}]");
+        let checked = checked(&document("ghcr.io/**", &authority, ""));
+        assert_eq!(
+            checked.problems.is_empty(),
+            usable,
+            "{hash}: {:?}",
+            checked.problems
+        );
+        assert_eq!(checked.policies.len(), usize::from(usable), "{hash}");
+    }
+}
+
+#[test]
+fn a_match_of_every_pod_restricts_nothing() {
+    let key = format!("[{}]", key_authority("ctlog: {}"));
+    for (matches, restricts) in [
+        ("[{resource: pods, version: v1}]", false),
+        ("[{resource: pods, selector: {}}]", false),
+        (
+            "[{resource: deployments, group: apps}, {resource: pods, selector: {matchLabels: {}}}]",
+            false,
+        ),
+        ("[{resource: pods, selector: {matchLabels: {a: b}}}]", true),
+        ("[{resource: deployments, group: apps}]", true),
+    ] {
+        let text = document(
+            "ghcr.io/org/**",
+            &key,
+            &format!("  mode: warn\n  match: {matches}"),
+        );
+        assert_eq!(!checked(&text).problems.is_empty(), restricts, "{matches}");
+    }
+}
+
+fn trust_root(spec: &str) -> String {
+    format!(
+        "apiVersion: policy.sigstore.dev/v1alpha1\nkind: TrustRoot\nmetadata: {{name: corp}}\nspec: {spec}\n"
+    )
+}
+
+#[test]
+fn a_trust_root_in_a_tuf_repository_is_fetched_like_one_of_the_configuration() {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    let root = BASE64_STANDARD.encode("the root");
+    let authorities = format!(
+        "[{{keyless: {{trustRootRef: corp, identities: [{IDENTITY}]}}, ctlog: {{trustRootRef: corp}}}}]"
+    );
+    let policy = document("ghcr.io/org/**", &authorities, "");
+    let directory = Directory::new();
+    let load = |spec: &str, rest: &str| {
+        directory.write("policy.yaml", &format!("{policy}---\n{}", trust_root(spec)));
+        directory.load(&format!(
+            "upstreams: {{ghcr.io: {{}}}}\npolicy_files: [policy.yaml]\n{rest}"
+        ))
+    };
+    let remote = format!(
+        "{{remote: {{mirror: 'https://tuf.corp.example', root: {root}, trustedRootTarget: own.json}}}}"
+    );
+    let config = load(&remote, "").unwrap();
+    let source = &config.root_sources["corp"];
+    let expected = trust::Source::Tuf {
+        url: "https://tuf.corp.example".parse().unwrap(),
+        root: trust::InitialRoot::Inline(b"the root".as_slice().into()),
+        target: "own.json".to_owned(),
+    };
+    assert_eq!(*source, expected);
+    let authorities = config.policies.policies[0].requirement.authorities();
+    assert_eq!(authorities[0].trusted_root_name, "corp");
+    // Until it is fetched, nothing is believed by it.
+    assert!(matches!(
+        authorities[0].trusted_root,
+        crate::policy::Root::Unusable { .. }
+    ));
+    // One of the configuration takes its place.
+    let config = load(&remote, "trusted_roots: {corp: builtin}").unwrap();
+    assert!(matches!(
+        config.root_sources["corp"],
+        trust::Source::BuiltIn { .. }
+    ));
+    for (spec, key) in [
+        (format!("{{remote: {{root: {root}}}}}"), "spec.remote"),
+        (
+            "{remote: {mirror: 'https://tuf.corp.example'}}".to_owned(),
+            "spec.remote",
+        ),
+        (
+            "{remote: {mirror: 'https://tuf.corp.example', root: '%'}}".to_owned(),
+            "spec.remote.root",
+        ),
+        (
+            "{remote: {mirror: 'no address', root: aaaa}}".to_owned(),
+            "spec.remote.mirror",
+        ),
+        (
+            format!(
+                "{{remote: {{mirror: 'https://tuf.corp.example', root: {root}, targets: other}}}}"
+            ),
+            "spec.remote.targets",
+        ),
+        (
+            format!("{{repository: {{root: {root}}}}}"),
+            "spec.repository",
+        ),
+        (
+            format!("{{repository: {{root: {root}, mirrorFS: {root}}}}}"),
+            "spec.repository.mirrorFS",
+        ),
+    ] {
+        let Err(Problems(problems)) = load(&spec, "") else {
+            panic!("{spec}");
+        };
+        assert_eq!(keys(&problems), [key], "{spec}");
+    }
 }

@@ -547,3 +547,43 @@ fn what_is_missing_or_misspelt_is_named() {
         assert_eq!(said(text), expected, "{text}");
     }
 }
+
+#[test]
+fn scopes_that_need_gpg_refuse_beside_usable_ones() {
+    let gpg =
+        r#"{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/etc/pki/rpm-gpg/RPM-GPG-KEY"}"#;
+    let cosign = format!(r#"{{"type": "sigstoreSigned", "keyPath": "a.pub", {REPOSITORY}}}"#);
+    let document = |default: &str, others: &str| {
+        format!(
+            r#"{{"default": [{default}], "transports": {{"docker": {{"registry.redhat.io": [{gpg}]{others}}}, "docker-daemon": {{"": [{{"type": "insecureAcceptAnything"}}]}}}}}}"#
+        )
+    };
+    let reject = r#"{"type": "reject"}"#;
+    let both = format!(r#", "ghcr.io/org": [{cosign}], "quay.io/both": [{gpg}, {cosign}]"#);
+    let checked = checked(&document(reject, &both));
+    assert_eq!(checked.problems, []);
+    let refuses = |name: &str| {
+        let policy = checked.policies.iter().find(|it| it.name == name).unwrap();
+        let refuses = |it: &Requirement| matches!(it, Requirement::Refusal { .. });
+        if let Requirement::All(of) = &policy.requirement {
+            return of.iter().any(refuses);
+        }
+        refuses(&policy.requirement)
+    };
+    assert!(refuses("policy.json registry.redhat.io"));
+    // All of its requirements must be met, and one of them cannot be.
+    assert!(refuses("policy.json quay.io/both"));
+    assert!(!refuses("policy.json ghcr.io/org"));
+    let names: Vec<_> = checked.warnings.iter().map(|it| it.name).collect();
+    let refused = names
+        .iter()
+        .filter(|it| **it == Some(WarningName::GpgRefused));
+    assert_eq!(refused.count(), 2, "{names:?}");
+    // The document of Fedora and RHEL: the default lets everything else through.
+    let open = r#"{"type": "insecureAcceptAnything"}"#;
+    assert_eq!(self::checked(&document(open, "")).problems, []);
+    // Nothing else could ever be admitted.
+    let closed = self::checked(&document(reject, ""));
+    assert!(closed.policies.is_empty());
+    assert_eq!(closed.problems.len(), 1);
+}

@@ -3,6 +3,8 @@
 //! Kyverno looks at the text in the Pod. A pull knows the repository, some tags, and no digest before it has been
 //! resolved, so that what is asked of a name may have no answer yet.
 
+use std::fmt;
+
 use regex::Regex;
 
 use super::places::{DIGESTS, DigestForm, HEX, TAG};
@@ -261,6 +263,12 @@ impl Test {
             Self::EndsWith(end) => Answer::maybe(can_contain(end, text)),
             Self::Contains(part) if known.contains(part.as_str()) => Answer::Yes,
             Self::Contains(part) => Answer::maybe(can_contain(part, text)),
+            // More text after the part that matches leaves the match what it is, unless the end is asked for.
+            Self::Matches(expression)
+                if expression.is_match(known) && !asks_for_end(expression.as_str()) =>
+            {
+                Answer::Yes
+            }
             Self::Matches(expression) => {
                 let start = literal_start(expression.as_str());
                 Answer::maybe(start.starts_with(known) || known.starts_with(&start))
@@ -290,6 +298,12 @@ fn can_contain(part: &str, text: &Text) -> bool {
     })
 }
 
+/// Whether what follows a match can undo it. In doubt it can.
+fn asks_for_end(expression: &str) -> bool {
+    let mut ends = ["$", "\\b", "\\B", "\\z", "\\>"].into_iter();
+    ends.any(|end| expression.contains(end))
+}
+
 /// The text with which everything begins that an expression matches; nothing where none is sure.
 fn literal_start(expression: &str) -> String {
     let mut start = String::new();
@@ -314,6 +328,53 @@ fn literal_start(expression: &str) -> String {
         start.push(literal);
     }
     start
+}
+
+/// The text as expressions write it.
+fn escaped(text: &str) -> String {
+    regex::escape(text).replace("\\-", "-")
+}
+
+/// As an expression over `image`, the name in a Pod.
+impl fmt::Display for ReferenceRule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let join = |formatter: &mut fmt::Formatter<'_>, rules: &[Self], operator: &str| {
+            let rules: Vec<_> = rules.iter().map(ToString::to_string).collect();
+            write!(formatter, "({})", rules.join(operator))
+        };
+        match self {
+            Self::Constant(value) => write!(formatter, "{value}"),
+            Self::HasDigest => formatter.write_str("parseImageReference(image).containsDigest()"),
+            Self::Text(part, test) => {
+                let part = part.expression();
+                match test {
+                    Test::Equals(text) => write!(formatter, "{part} == {text:?}"),
+                    Test::StartsWith(text) => write!(formatter, "{part}.startsWith({text:?})"),
+                    Test::EndsWith(text) => write!(formatter, "{part}.endsWith({text:?})"),
+                    Test::Contains(text) => write!(formatter, "{part}.contains({text:?})"),
+                    Test::Matches(expression) => {
+                        write!(formatter, "{part}.matches({:?})", expression.as_str())
+                    }
+                }
+            }
+            Self::All(rules) => join(formatter, rules, " && "),
+            Self::Any(rules) => join(formatter, rules, " || "),
+            Self::Not(rule) => write!(formatter, "!({rule})"),
+        }
+    }
+}
+
+impl Part {
+    fn expression(self) -> &'static str {
+        match self {
+            Self::Whole => "image",
+            Self::Registry => "parseImageReference(image).registry()",
+            Self::Repository => "parseImageReference(image).repository()",
+            Self::Tag => "parseImageReference(image).tag()",
+            Self::Digest => "parseImageReference(image).digest()",
+            Self::Identifier => "parseImageReference(image).identifier()",
+        }
+    }
 }
 
 impl ReferenceRule {
@@ -378,13 +439,25 @@ impl ReferenceRule {
         }
     }
 
-    /// Whether tags can make a difference. In doubt they can.
-    pub(super) fn is_about_tags(&self) -> bool {
+    /// Whether tags and digests can make a difference. In doubt they can.
+    #[must_use]
+    pub fn is_about_tags(&self) -> bool {
         match self {
             Self::Constant(_) | Self::Text(Part::Registry | Part::Repository, _) => false,
             Self::Text(Part::Whole, Test::StartsWith(start)) => {
                 let last = start.rsplit('/').next().unwrap_or(start);
                 last.contains([':', '@'])
+            }
+            // No tag and no digest has a slash.
+            Self::Text(Part::Whole, Test::Contains(text)) => {
+                let last = text.rsplit('/').next().unwrap_or(text);
+                !text.contains('/') || last.contains([':', '@'])
+            }
+            Self::Text(Part::Whole, Test::Matches(expression)) => {
+                let text = expression.as_str();
+                let start = literal_start(text);
+                let is_prefix = text.strip_prefix('^') == Some(&escaped(&start));
+                !is_prefix || !start.contains('/') || start.contains([':', '@'])
             }
             Self::Text(Part::Whole | Part::Tag | Part::Digest | Part::Identifier, _)
             | Self::HasDigest => true,

@@ -18,6 +18,8 @@ use crate::policy::{ImportedCoverage, Tags};
 #[derive(Debug, Clone)]
 pub struct ReferenceCoverage {
     matchers: Vec<ReferenceMatcher>,
+    /// What must be true of the name besides.
+    guard: Option<ReferenceRule>,
 }
 
 /// One entry of `matchImageReferences`.
@@ -38,7 +40,16 @@ impl ReferenceCoverage {
     /// What these cover together.
     #[must_use]
     pub fn new(matchers: Vec<ReferenceMatcher>) -> Self {
-        Self { matchers }
+        Self {
+            matchers,
+            guard: None,
+        }
+    }
+
+    /// What these cover if `guard` is true of the name, too.
+    #[must_use]
+    pub fn guarded(self, guard: Option<ReferenceRule>) -> Self {
+        Self { guard, ..self }
     }
 
     fn can_match(&self, repository: &str, tag: TagOf<'_>, digest: Option<DigestForm>) -> bool {
@@ -47,7 +58,9 @@ impl ReferenceCoverage {
             tag,
             digest,
         };
-        self.matchers.is_empty() || self.matchers.iter().any(|it| it.can_match(&name))
+        let guard = self.guard.as_ref();
+        (self.matchers.is_empty() || self.matchers.iter().any(|it| it.can_match(&name)))
+            && guard.is_none_or(|guard| guard.of(&name) != Answer::No)
     }
 
     fn can_match_digest(&self, repository: &str, tag: TagOf<'_>) -> bool {
@@ -123,15 +136,19 @@ impl ImportedCoverage for ReferenceCoverage {
 
     fn matches(&self, reference: &str) -> bool {
         let mut matchers = self.matchers.iter();
-        self.matchers.is_empty()
+        let guard = self.guard.as_ref();
+        let is_matched = self.matchers.is_empty()
             || matchers.any(|matcher| match matcher {
                 ReferenceMatcher::Glob(glob) => glob.matches(reference),
                 ReferenceMatcher::Expression { rule, .. } => rule.matches(reference),
-            })
+            });
+        is_matched && guard.is_none_or(|guard| guard.matches(reference))
     }
 
     fn is_about_tags(&self) -> bool {
+        let guard = self.guard.as_ref();
         self.matchers.iter().any(ReferenceMatcher::is_about_tags)
+            || guard.is_some_and(ReferenceRule::is_about_tags)
     }
 
     fn describe(&self) -> Value {
@@ -139,15 +156,30 @@ impl ImportedCoverage for ReferenceCoverage {
             ReferenceMatcher::Glob(glob) => json!({ "glob": glob.source() }),
             ReferenceMatcher::Expression { source, .. } => json!({ "expression": source }),
         });
-        json!({ "kyverno_references": matchers.collect::<Vec<_>>() })
+        let matchers: Vec<_> = matchers.collect();
+        match &self.guard {
+            None => json!({ "kyverno_references": matchers }),
+            Some(guard) => {
+                json!({ "kyverno_references": matchers, "guard": guard.to_string() })
+            }
+        }
     }
 
     fn patterns(&self) -> Vec<String> {
-        if self.matchers.is_empty() {
-            return vec!["*".to_owned()];
+        let mut patterns: Vec<_> = self
+            .matchers
+            .iter()
+            .map(|it| it.source().to_owned())
+            .collect();
+        if patterns.is_empty() {
+            patterns.push("*".to_owned());
         }
-        let patterns = self.matchers.iter();
-        patterns.map(|it| it.source().to_owned()).collect()
+        if let Some(guard) = &self.guard {
+            for pattern in &mut patterns {
+                pattern.push_str(&format!(" where {guard}"));
+            }
+        }
+        patterns
     }
 }
 

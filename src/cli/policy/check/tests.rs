@@ -152,7 +152,7 @@ revoked: {identities: [mallory@b.example]}
     fs::write(directory.path().join("key.pub"), KEY).unwrap();
     let path = directory.path().join("c.yaml");
     fs::write(&path, native).unwrap();
-    let report = serde_json::to_value(Report::new(&check(&[path], &|_| None))).unwrap();
+    let report = serde_json::to_value(Report::new(&check(&[path], &|_| None), false)).unwrap();
     assert_eq!(report["problems"], serde_json::json!([]));
     assert_eq!(report["default"], "audit");
     assert_eq!(
@@ -204,4 +204,89 @@ spec:
         output: Format::Json,
     };
     assert_eq!(run(&arguments), 0);
+}
+
+/// A key without a log, which is warned of.
+const WITHOUT_LOG: &str = "apiVersion: policy.sigstore.dev/v1beta1
+kind: ClusterImagePolicy
+metadata: {name: p}
+spec:
+  images: [{glob: 'ghcr.io/org/**'}]
+  authorities: [{key: {kms: 'awskms:///arn:aws:kms:eu-west-1:111122223333:alias/a'}}]
+";
+
+/// The report with `--strict` on the document beside a configuration with these lines, and the verdict's line.
+fn strictly(configuration: &str) -> (serde_json::Value, String) {
+    let directory = TempDir::new().unwrap();
+    let document = directory.path().join("p.yaml");
+    fs::write(&document, WITHOUT_LOG).unwrap();
+    let native = directory.path().join("c.yaml");
+    fs::write(
+        &native,
+        format!("upstreams: {{ghcr.io: {{}}}}\n{configuration}"),
+    )
+    .unwrap();
+    let checked = check(&[native, document], &|_| None);
+    let report = serde_json::to_value(Report::new(&checked, true)).unwrap();
+    (report, Strict::new(&checked).render())
+}
+
+#[test]
+fn strict_ends_with_its_own_verdict() {
+    let (report, verdict) = strictly("");
+    assert_eq!(verdict, "strict: 1 warning: not clean\n");
+    assert_eq!(report["strict"]["clean"], false);
+    assert_eq!(report["warnings"][0]["name"], "no-transparency-log");
+    assert_eq!(report["warnings"][0]["acknowledged"], false);
+}
+
+#[test]
+fn an_acknowledged_warning_is_shown_and_does_not_count() {
+    let (report, verdict) = strictly("acknowledge: [no-transparency-log]\n");
+    assert_eq!(verdict, "strict: clean\n");
+    assert_eq!(report["strict"]["clean"], true);
+    assert_eq!(report["strict"]["acknowledged"], 1);
+    assert_eq!(report["warnings"][0]["acknowledged"], true);
+    // Another name leaves it what it is.
+    let (report, verdict) = strictly("acknowledge: [tags-decide]\n");
+    assert_eq!(verdict, "strict: 1 warning: not clean\n");
+    assert_eq!(report["strict"]["acknowledged"], 0);
+    // A name that no warning has is a problem.
+    let (report, verdict) = strictly("acknowledge: [no-transparency-lag]\n");
+    assert_eq!(verdict, "strict: 1 problem, 1 warning: not clean\n");
+    let message = report["problems"][0]["message"].as_str().unwrap();
+    assert_eq!(message, "`no-transparency-lag` is the name of no warning");
+}
+
+#[test]
+fn a_policy_acknowledges_its_own_warnings_alone() {
+    let policy = |name: &str, rest: &str| {
+        format!(
+            "  - name: {name}
+    images: [ghcr.io/{name}/**]
+    authorities: [{{certificate_identity_regexp: 'https://github\\.com/org/.*', certificate_oidc_issuer_regexp: '.*'}}]
+{rest}"
+        )
+    };
+    let native = format!(
+        "upstreams: {{ghcr.io: {{}}}}\npolicies:\n{}{}",
+        policy("a", "    acknowledge: [also-accepts]\n"),
+        policy("b", ""),
+    );
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("c.yaml");
+    fs::write(&path, native).unwrap();
+    let checked = check(&[path], &|_| None);
+    assert_eq!(checked.problems, []);
+    let acknowledged = |policy: &str| {
+        let of_policy = checked
+            .warnings
+            .iter()
+            .filter(|it| it.key.starts_with(policy));
+        of_policy.map(|it| it.is_acknowledged).collect::<Vec<_>>()
+    };
+    assert!(!acknowledged("policies[0]").is_empty());
+    assert!(acknowledged("policies[0]").iter().all(|it| *it));
+    assert!(!acknowledged("policies[1]").is_empty());
+    assert!(acknowledged("policies[1]").iter().all(|it| !it));
 }

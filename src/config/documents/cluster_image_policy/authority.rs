@@ -1,5 +1,6 @@
 //! One authority of a `ClusterImagePolicy`.
 
+use crate::config::WarningName;
 use std::sync::Arc;
 
 use super::{Vouching, attestations, identities, keys};
@@ -165,6 +166,7 @@ fn read_static(section: &Section<'_>, field: &Field<'_>, reader: &mut Reader) ->
     let requirement = if passes {
         reader.warn(
             &action,
+            WarningName::LetsThroughUnsigned,
             "whatever the policy covers is let through unsigned",
         );
         Requirement::Nothing
@@ -225,6 +227,7 @@ fn read_source(
         if let Some(secrets) = source.get("signaturePullSecrets") {
             reader.warn(
                 &secrets,
+                WarningName::CredentialsElsewhere,
                 "secrets of a cluster are not read: credentials are those under `upstreams`",
             );
         }
@@ -254,6 +257,7 @@ fn read_repository(
     }
     reader.warn(
         field,
+        WarningName::FurtherSignatureRepository,
         "signatures are looked for there and beside the image; wherever they are, they must verify",
     );
     Some(name)
@@ -295,7 +299,7 @@ fn read_demands(
     }
     if keyless.is_none() && log.is_none() {
         reader.warn(
-            section.field(),
+            section.field(), WarningName::NoTransparencyLog,
             "no `ctlog`: as in policy-controller, it is not checked that the signature is in a transparency log",
         );
     }
@@ -346,7 +350,7 @@ fn read_log(field: &Field<'_>, reader: &mut Reader) -> Option<String> {
         let address = url.text(reader)?.trim_end_matches('/');
         if address != PUBLIC_LOG {
             reader.warn(
-                &url,
+                &url, WarningName::ServiceNotAsked,
                 format!(
                     "the log is not asked: the entry that comes with the signature must be of a log of the trusted root \
                      `{name}`"

@@ -1,5 +1,6 @@
 //! `keyless` of an authority: who may have signed.
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 
 use crate::config::lookalikes;
@@ -33,7 +34,7 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<Authori
         let name = root_name(field, reader)?;
         if url.text(reader)?.trim_end_matches('/') != PUBLIC_AUTHORITY {
             reader.warn(
-                &url,
+                &url, WarningName::ServiceNotAsked,
                 format!(
                     "the certificate authority is not asked: certificates are judged by the trusted root `{name}`"
                 ),
@@ -78,6 +79,7 @@ pub(super) fn wants_sct(authority: &Section<'_>, reader: &mut Reader) -> bool {
     if ignored {
         reader.warn(
             &field,
+            WarningName::UnpublishedCertificates,
             "certificates that were never published are accepted",
         );
     }
@@ -150,7 +152,7 @@ pub(in crate::config::documents) fn read_search(
         Ok(matcher) => {
             if let Some(other) = counterexample(&matcher) {
                 reader.warn(
-                    field,
+                    field, WarningName::AlsoAccepts,
                     format!(
                         "matches anywhere in the value, and so also `{other}`; put it between ^ and $, with dots as `\\.`"
                     ),

@@ -1,9 +1,7 @@
 //! `key` of an authority.
 
+use crate::config::WarningName;
 use std::sync::Arc;
-
-use rustls_pki_types::SubjectPublicKeyInfoDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use crate::config::authorities::read_service_key;
 use crate::config::reader::{Field, Reader, Section, describe};
@@ -40,17 +38,17 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySi
     }
 }
 
-/// A key is used with the hashes of its kind, SHA-512 for RSA among them.
+/// A key is used with the hashes of its kind.
 fn read_hash(section: &Section<'_>, reader: &mut Reader) -> Option<()> {
     let Some(field) = section.get("hashAlgorithm") else {
         return Some(());
     };
     match field.text(reader)? {
         "sha256" => Some(()),
-        "sha512" => {
+        "sha384" | "sha512" => {
             reader.warn(
-                &field,
-                "RSA keys are tried with SHA-512 and with SHA-256, keys on a curve with the hash of its size",
+                &field, WarningName::HashByKey,
+                "the hash follows from the key: SHA-384 or SHA-256 for P-384, SHA-512 for P-521, SHA-256 or SHA-512 for RSA",
             );
             Some(())
         }
@@ -58,7 +56,7 @@ fn read_hash(section: &Section<'_>, reader: &mut Reader) -> Option<()> {
             reader.problem(
                 &field,
                 format!("`{}` is not supported", field.written()),
-                "write sha256 or sha512, or leave it out",
+                "write sha256, sha384 or sha512, or leave it out",
             );
             None
         }
@@ -70,7 +68,7 @@ fn read_pem(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner> {
     let text = field.text(reader)?;
     let help = "write PEM blocks `PUBLIC KEY`, as `cosign public-key` does";
     let mut versions = Vec::new();
-    for block in blocks(text) {
+    for block in super::super::pem_blocks(text) {
         match PublicKey::from_pem(&block) {
             Ok(key) => versions.push(KeyVersion { version: None, key }),
             Err(error) => {
@@ -79,8 +77,7 @@ fn read_pem(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner> {
             }
         }
     }
-    let whole = SubjectPublicKeyInfoDer::pem_slice_iter(text.as_bytes()).count();
-    if versions.is_empty() || versions.len() != whole {
+    if versions.is_empty() {
         reader.problem(field, "not a text of PEM public keys", help);
         return None;
     }
@@ -88,13 +85,6 @@ fn read_pem(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner> {
         reference: "inline".to_owned(),
         keys: Arc::new(KeySet::Known(versions)),
     })
-}
-
-/// The text of each PEM block.
-fn blocks(text: &str) -> Vec<String> {
-    const BEGIN: &str = "-----BEGIN ";
-    let blocks = text.split(BEGIN).skip(1);
-    blocks.map(|rest| format!("{BEGIN}{rest}")).collect()
 }
 
 fn read_kms(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner> {
@@ -129,6 +119,7 @@ fn read_secret(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner
         Ok(reference) => {
             reader.warn(
                 field,
+                WarningName::KeyInSecret,
                 format!("read as {reference}: the secret's `cosign.pub`"),
             );
             let reason = format!("the key {reference} has not been read yet");

@@ -1,5 +1,6 @@
 //! One requirement of a scope.
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::policy::{
 use crate::trust;
 use crate::verify::PublicKey;
 
+const BY_GPG: [&str; 2] = ["signedBy", "signedBaseLayer"];
 const PLAIN_KEYS: &[&str] = &["type"];
 const SIGNED_KEYS: &[&str] = &[
     "type",
@@ -42,13 +44,23 @@ const LOGS: [&str; 4] = [
     "rekorPublicKeyDatas",
 ];
 
-/// What is required, and what the name in the signature must be; nothing when it is not usable.
+/// Whether a requirement asks for signatures by GPG keys.
+pub(super) fn is_by_gpg(field: &Field<'_>) -> bool {
+    super::super::text_under(field, "type").is_some_and(|kind| BY_GPG.contains(&kind))
+}
+
+/// What is required, and what the name in the signature must be; nothing when it is not usable. GPG signatures are not
+/// verified, so what asks for them refuses.
 pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<(Requirement, SignedName)> {
     let kind = super::super::text_under(field, "type").unwrap_or_default();
     match kind {
         "insecureAcceptAnything" => {
             field.section(PLAIN_KEYS, reader);
-            reader.warn(field, "whatever the scope covers is let through unsigned");
+            reader.warn(
+                field,
+                WarningName::LetsThroughUnsigned,
+                "whatever the scope covers is let through unsigned",
+            );
             Some((Requirement::Nothing, SignedName::Any))
         }
         "reject" => {
@@ -57,13 +69,9 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<(Requiremen
             Some((Requirement::Refusal { message }, SignedName::Any))
         }
         "sigstoreSigned" => read_signed(field, reader),
-        "signedBy" | "signedBaseLayer" => {
-            reader.problem(
-                field,
-                format!("`{kind}`: signatures by GPG keys are not supported"),
-                "sign with cosign and write {\"type\": \"sigstoreSigned\", \"keyPath\": …}",
-            );
-            None
+        kind if BY_GPG.contains(&kind) => {
+            let message = format!("`{kind}`: signatures by GPG keys are not supported");
+            Some((Requirement::Refusal { message }, SignedName::Any))
         }
         "" => {
             let section = field.section(SIGNED_KEYS, reader);
@@ -282,7 +290,7 @@ fn read_logs(section: &Section<'_>, reader: &mut Reader) -> Option<Vec<serde_jso
     let field = match ways.as_slice() {
         [] => {
             reader.warn(
-                section.field(),
+                section.field(), WarningName::NoTransparencyLog,
                 "no key of a log: as containers have it, it is not checked that the signature is in a transparency log",
             );
             return Some(Vec::new());

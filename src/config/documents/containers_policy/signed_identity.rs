@@ -1,5 +1,6 @@
 //! `signedIdentity`: which name a signature must carry.
 
+use crate::config::WarningName;
 use crate::config::reader::{Field, Reader, Section, describe};
 use crate::oci::repository::{canonical_host, looks_like_host};
 use crate::oci::{Digest, RepositoryName, Tag, reference};
@@ -88,7 +89,7 @@ fn read_repository(identity: &Section<'_>, reader: &mut Reader) -> Option<Signed
     let named = parse(&field, help, reader)?;
     if named.tag.is_some() || named.digest.is_some() {
         reader.warn(
-            &field,
+            &field, WarningName::OnlyRepositoryCompared,
             "only the repository is compared, as containers do: write a type `exactReference` for the whole",
         );
     }
@@ -133,7 +134,7 @@ fn read_renaming(identity: &Section<'_>, reader: &mut Reader) -> Option<SignedNa
     let ((prefix, _), (signed_prefix, field)) = (prefix?, signed_prefix?);
     if prefix.contains('/') && !signed_prefix.contains('/') {
         reader.warn(
-            &field,
+            &field, WarningName::NameRefused,
             format!(
                 "an image that is called just `{prefix}` is refused: `{signed_prefix}` is no name of a repository"
             ),

@@ -1,5 +1,6 @@
 //! `attestations` of an entry, with their conditions.
 
+use crate::config::WarningName;
 use std::sync::Arc;
 
 use url::Url;
@@ -53,12 +54,19 @@ fn read_attestation(
         Some(field) => read_conditions(&field, scope, reader),
         None => Some(None),
     };
-    let attestors = section.get("attestors");
+    let attestors = section.get("attestors").or_else(|| {
+        let of_entry = entry.get("attestors").filter(|_| !older)?;
+        reader.warn(
+            field, WarningName::AttestorsOfEntry,
+            "an attestation without `attestors`: Kyverno lets anybody with a certificate vouch; here those of the entry must",
+        );
+        Some(of_entry)
+    });
     if attestors.is_none() && !older {
         reader.problem(
             field,
             "an attestation without `attestors`: Kyverno would let anybody with a certificate vouch",
-            "add `attestors` to the attestation; those of the rule do not count for it",
+            "add `attestors` to the attestation or to the entry",
         );
         return None;
     }
@@ -113,14 +121,14 @@ fn note_type(text: &str, field: &Field<'_>, reader: &mut Reader) {
             "Kyverno compares the type as it is written, and attestations do not have cosign's short names in them: write \
              `{uri}`"
         );
-        reader.warn(field, message);
+        reader.warn(field, WarningName::TypeIsNoUri, message);
         return;
     }
     if Url::parse(text).is_err() && !is_without_scheme(text) {
         let message = format!(
             "`{text}` is no URI: the type is compared as it is written, and those of attestations are URIs"
         );
-        reader.warn(field, message);
+        reader.warn(field, WarningName::TypeIsNoUri, message);
     }
 }
 
@@ -229,7 +237,7 @@ fn read_comparison(
         let never_or_always = if holds { "always" } else { "never" };
         let written = field.written();
         reader.warn(
-            field,
+            field, WarningName::ConstantCondition,
             format!(
                 "`{written}` is a text and no expression, so the condition {never_or_always} holds; for the field of the \
                  predicate write `{{{{ {written} }}}}`"

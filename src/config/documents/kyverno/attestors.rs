@@ -1,5 +1,6 @@
 //! `attestors`: sets of which all must be satisfied, each by so many of its entries.
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -220,7 +221,7 @@ fn note_repeated(field: &Field<'_>, count: usize, members: &[Requirement], reade
     }
     if policies::count_distinct(&authorities).is_some_and(|it| it < authorities.len()) {
         reader.warn(
-            field,
+            field, WarningName::ListedTwice,
             "a signer who is listed more than once counts once here, and in Kyverno as often as listed",
         );
     }

@@ -1,5 +1,6 @@
 //! Certificates of one's own: the certificate of a signer, and the authorities that issue those of signers.
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, reader: &mut Reader) ->
         (None, Some(chain)) => {
             let authorities = read_authorities(&chain, reader);
             reader.warn(
-                &chain,
+                &chain, WarningName::AnybodyCertified,
                 "whoever has a certificate by one of these authorities may vouch, whatever its subject",
             );
             authorities.and_then(anybody_certified_by)

@@ -2,6 +2,7 @@
 
 mod coverage;
 
+use crate::config::WarningName;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::policies::Surroundings;
@@ -166,6 +167,7 @@ fn note_what_has_no_meaning(section: &Section<'_>, reader: &mut Reader) {
     if let Some(field) = section.get("imageRegistryCredentials") {
         reader.warn(
             &field,
+            WarningName::CredentialsElsewhere,
             "credentials, and whether a registry is reached without TLS, are set under `upstreams`",
         );
     }
@@ -203,7 +205,11 @@ fn note_booleans<const N: usize>(
         if let Some(field) = section.get(key)
             && plain::boolean(&field, reader) == Some(noted)
         {
-            reader.warn(&field, format!("`{key}`: {note}"));
+            reader.warn(
+                &field,
+                WarningName::DigestsNotRewritten,
+                format!("`{key}`: {note}"),
+            );
         }
     }
 }
@@ -223,6 +229,7 @@ fn refuse_unsupported(section: &Section<'_>, reader: &mut Reader) {
             ),
             Some("SigstoreBundle") => reader.warn(
                 &field,
+                WarningName::OlderFormCounts,
                 "a signature in cosign's older form by the same signer counts as well",
             ),
             _ => {}
@@ -254,7 +261,11 @@ fn refuse_validation(field: &Field<'_>, reader: &mut Reader) {
             "write `conditions` under the attestations",
         );
     } else if reader.problems.len() == known_problems {
-        reader.warn(field, "`validate` without `deny` demands nothing");
+        reader.warn(
+            field,
+            WarningName::VerifiesNothing,
+            "`validate` without `deny` demands nothing",
+        );
     }
 }
 
@@ -273,6 +284,7 @@ fn read_mode(
     {
         reader.warn(
             field,
+            WarningName::EnforcedWithRule,
             "another entry of the rule is enforced, and with it, as in Kyverno, this one",
         );
     }
@@ -281,7 +293,7 @@ fn read_mode(
     }
     own.or(document.action).unwrap_or_else(|| {
         reader.warn(
-            section.field(),
+            section.field(), WarningName::AuditByDefault,
             "neither `failureAction` nor `validationFailureAction`: Kyverno's default is Audit, so refusals are \
              logged and the images served",
         );

@@ -7,6 +7,7 @@
 mod attestations;
 mod attestors;
 mod calls;
+mod cases;
 mod counts;
 mod demands;
 mod expression;
@@ -14,6 +15,7 @@ mod identities;
 mod image_references;
 mod loops;
 mod meaning;
+mod names;
 mod resources;
 mod term;
 mod values;
@@ -22,6 +24,7 @@ mod vouching;
 #[cfg(test)]
 mod tests;
 
+use crate::config::WarningName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -31,6 +34,7 @@ use crate::config::documents;
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader, Section};
 use crate::oci::Digest;
+use crate::policy::kyverno::ReferenceCoverage;
 use crate::policy::{Coverage, ImportedCoverage as _, Mode, Policy, SignedName};
 use attestors::{Attestor, read_name};
 use expression::Expression;
@@ -70,12 +74,21 @@ const NAMED_KEYS: &[&str] = &["name", "expression"];
 /// The lists of images that every Pod has.
 const POD_IMAGES: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
-/// The policy; nothing when it is not usable, which has been reported.
+/// The policy, or one for each group of names of which different things are demanded; none when it is not usable, which
+/// has been reported.
 pub(in crate::config::documents) fn read(
     document: &Field<'_>,
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
-) -> Option<Arc<Policy>> {
+) -> Vec<Arc<Policy>> {
+    read_usable(document, surroundings, reader).unwrap_or_default()
+}
+
+fn read_usable(
+    document: &Field<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) -> Option<Vec<Arc<Policy>>> {
     let known_problems = reader.problems.len();
     let section = document.section(super::KEYS, reader);
     let help = "name the policy under metadata.name: the name is in every refusal and in the log";
@@ -97,15 +110,6 @@ pub(in crate::config::documents) fn read(
     for (field, note) in resources::left_out(&spec, reader) {
         super::widen(&field, only_audits, note, surroundings, reader);
     }
-    if let Some(coverage) = &coverage {
-        let waives = (mode == Mode::Audit).then_some("only audits");
-        documents::undoes_default(coverage, waives, spec.field(), surroundings, reader);
-        if only_audits && coverage.is_about_tags() {
-            let field = references.as_ref().unwrap_or_else(|| spec.field());
-            let note = "which tags a digest goes by is not always known, and in doubt the policy covers it";
-            super::widen(field, only_audits, note.to_owned(), surroundings, reader);
-        }
-    }
     let context = BTreeSet::new();
     let mut scope = Scope {
         surroundings,
@@ -116,22 +120,50 @@ pub(in crate::config::documents) fn read(
     };
     let attestors = attestors::read(spec.get("attestors").as_ref(), &mut scope, reader);
     let definitions = read_definitions(&spec, &attestors, reader);
-    let requirement = demands::read(&spec, &attestors, &definitions, reader);
-    if reader.problems.len() > known_problems {
-        return None;
+    let demands = demands::read(&spec, &attestors, &definitions, reader);
+    let (name, coverage, demands) = (name?.to_owned(), coverage?, demands?);
+    let field = references.as_ref().unwrap_or_else(|| spec.field());
+    let is_one = demands.len() == 1;
+    let mut policies = Vec::new();
+    for (index, demand) in demands.into_iter().enumerate() {
+        let coverage = coverage.clone().guarded(demand.guard);
+        check_coverage(&coverage, mode, field, surroundings, reader);
+        let policy = Policy {
+            name: if is_one {
+                name.clone()
+            } else {
+                format!("{name}#{}", index + 1)
+            },
+            hash: Digest::sha256(b""),
+            origin: Some(document.node.position.origin()),
+            coverage: Coverage::Imported(Arc::new(coverage)),
+            mode,
+            requirement: demand.requirement,
+            signature_repositories: scope.repositories.clone(),
+            signed_name: SignedName::Any,
+            max_signature_age: None,
+        };
+        policies.push(Arc::new(policy.with_hash()));
     }
-    let policy = Policy {
-        name: name?.to_owned(),
-        hash: Digest::sha256(b""),
-        origin: Some(document.node.position.origin()),
-        coverage: Coverage::Imported(Arc::new(coverage?)),
-        mode,
-        requirement: requirement?,
-        signature_repositories: scope.repositories,
-        signed_name: SignedName::Any,
-        max_signature_age: None,
-    };
-    Some(Arc::new(policy.with_hash()))
+    (reader.problems.len() == known_problems).then_some(policies)
+}
+
+/// Reports what an audit would let through that its author did not mean.
+fn check_coverage(
+    coverage: &ReferenceCoverage,
+    mode: Mode,
+    field: &Field<'_>,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) {
+    let only_audits = mode == Mode::Audit;
+    let waives = only_audits.then_some("only audits");
+    documents::undoes_default(coverage, waives, field, surroundings, reader);
+    if only_audits && coverage.is_about_tags() {
+        let note =
+            "which tags a digest goes by is not always known, and in doubt the policy covers it";
+        super::widen(field, only_audits, note.to_owned(), surroundings, reader);
+    }
 }
 
 fn read_definitions(
@@ -142,6 +174,7 @@ fn read_definitions(
     let named = attestors.iter().map(|attestor| NamedAttestor {
         name: attestor.name.clone(),
         has_annotations: !attestor.annotations.is_empty(),
+        is_of_notary: attestor.is_of_notary,
     });
     let mut images: BTreeSet<_> = POD_IMAGES.map(ToOwned::to_owned).into();
     images.extend(read_extractors(spec, reader));
@@ -160,7 +193,7 @@ fn read_extractors(spec: &Section<'_>, reader: &mut Reader) -> BTreeSet<String> 
         return names;
     };
     reader.warn(
-        &field,
+        &field, WarningName::ClusterScope,
         "where a resource names its images is not known at a pull: each list stands for the image that is pulled",
     );
     for item in field.items(reader) {
@@ -219,6 +252,7 @@ fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
     if let Some(field) = spec.get("credentials") {
         reader.warn(
             &field,
+            WarningName::CredentialsElsewhere,
             "credentials, and whether a registry is reached without TLS, are set under `upstreams`",
         );
     }
@@ -233,7 +267,7 @@ fn note_evaluation(field: &Field<'_>, reader: &mut Reader) {
         && mode.text(reader).is_some_and(|text| text != "Kubernetes")
     {
         reader.warn(
-            &mode,
+            &mode, WarningName::ClusterScope,
             "what names the image is not known at a pull: the policy covers every pull of its images",
         );
     }
@@ -246,6 +280,7 @@ fn note_evaluation(field: &Field<'_>, reader: &mut Reader) {
         if key == "admission" && enabled == Some(false) {
             reader.warn(
                 &field,
+                WarningName::BackgroundOnly,
                 "Kyverno would only report in the background; here the policy decides about pulls",
             );
         }

@@ -1,6 +1,7 @@
 //! Identities that a wildcard or an unanchored expression lets through beside those that its author had in mind.
 
 use super::super::super::reader::{Field, Reader};
+use crate::config::WarningName;
 use crate::policy::Matcher;
 
 /// Warns where somebody else can have an identity that matches, and shows one.
@@ -8,7 +9,11 @@ pub(super) fn note(matcher: &Matcher, written: &str, field: &Field<'_>, reader: 
     match matcher {
         Matcher::Wildcard { .. } => {
             if let Some(identity) = beside_wildcard(written).filter(|it| matcher.matches(it)) {
-                reader.warn(field, format!("`{written}` also accepts `{identity}`"));
+                reader.warn(
+                    field,
+                    WarningName::AlsoAccepts,
+                    format!("`{written}` also accepts `{identity}`"),
+                );
             }
         }
         Matcher::Search { .. } => {
@@ -16,10 +21,10 @@ pub(super) fn note(matcher: &Matcher, written: &str, field: &Field<'_>, reader: 
             let identity = beside_expression(written).filter(|it| matcher.matches(it));
             match identity {
                 Some(identity) => {
-                    reader.warn(field, format!("`{written}` also accepts `{identity}`"));
+                    reader.warn(field, WarningName::AlsoAccepts, format!("`{written}` also accepts `{identity}`"));
                 }
                 None if !anchored => reader.warn(
-                    field,
+                    field, WarningName::Unanchored,
                     format!("`{written}` is not anchored with ^ and $: it accepts any text around what it matches"),
                 ),
                 None => {}

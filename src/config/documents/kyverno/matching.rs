@@ -1,7 +1,9 @@
-//! `match` of a rule: which resources, users and namespaces it is for. A pull knows none of them, so the rule is for
-//! every pull: that refuses more where it is enforced, and lets through more where it only audits.
+//! `match` and `exclude` of a rule: which resources, users and namespaces it is for. A pull knows none of them, so the
+//! rule is for every pull: that refuses more where it is enforced, and lets through more where it only audits.
 
-use super::super::super::reader::{Field, Reader};
+use super::super::super::reader::{Field, Reader, Section};
+use super::super::super::yaml::Value;
+use super::super::selects_everything;
 
 const KEYS: &[&str] = &[
     "any",
@@ -21,6 +23,7 @@ const RESOURCE_KEYS: &[&str] = &[
     "selector",
     "namespaceSelector",
 ];
+const USER_KEYS: [&str; 3] = ["subjects", "roles", "clusterRoles"];
 
 /// The kinds whose images a kubelet pulls.
 const PODS: [&str; 8] = [
@@ -36,41 +39,151 @@ const PODS: [&str; 8] = [
 
 /// Everything in `match` that would leave some pulls out, and that it does not.
 pub(super) fn left_out<'n>(field: &Field<'n>, reader: &mut Reader) -> Vec<(Field<'n>, String)> {
-    let mut found = Vec::new();
     let section = field.section(KEYS, reader);
-    for key in ["any", "all"] {
-        let list = section.get(key);
-        for item in list.map(|it| it.items(reader)).unwrap_or_default() {
-            found.extend(left_out(&item, reader));
-        }
+    let mut found = left_out_by_block(&section, reader);
+    let any = section.get("any");
+    let any = any.map(|it| it.items(reader)).unwrap_or_default();
+    // Kyverno takes a block that says nothing for one that matches nothing.
+    let any: Vec<_> = any
+        .iter()
+        .filter(|it| !says_nothing(it))
+        .map(|it| left_out(it, reader))
+        .collect();
+    // One block that leaves nothing out is enough: the others only add to it.
+    if !any.iter().any(Vec::is_empty) {
+        found.extend(any.into_iter().flatten());
     }
-    for key in ["subjects", "roles", "clusterRoles"] {
-        if let Some(field) = section.get(key) {
-            found.push((field, unknown(key)));
-        }
+    let all = section.get("all");
+    for item in all.map(|it| it.items(reader)).unwrap_or_default() {
+        found.extend(left_out(&item, reader));
+    }
+    found
+}
+
+fn left_out_by_block<'n>(section: &Section<'n>, reader: &mut Reader) -> Vec<(Field<'n>, String)> {
+    let mut found = Vec::new();
+    let mut leave_out = |field: Option<Field<'n>>, key: &str| {
+        found.extend(
+            field
+                .filter(|field| !selects_everything(field))
+                .map(|field| (field, unknown(key))),
+        );
+    };
+    for key in USER_KEYS {
+        leave_out(section.get(key), key);
     }
     let Some(resources) = section.get("resources") else {
         return found;
     };
     let resources = resources.section(RESOURCE_KEYS, reader);
-    for key in RESOURCE_KEYS.iter().copied().skip(2) {
-        if let Some(field) = resources.get(key) {
-            found.push((field, unknown(key)));
-        }
+    for key in ["name", "names", "namespaces"] {
+        leave_out(resources.get(key).filter(|it| !names_all(it)), key);
     }
+    for key in ["annotations", "selector", "namespaceSelector"] {
+        leave_out(resources.get(key), key);
+    }
+    if let Some(operations) = resources.get("operations") {
+        let words = texts(&operations, reader);
+        leave_out(
+            Some(operations).filter(|_| !words.contains(&"CREATE")),
+            "operations",
+        );
+    }
+    found.extend(other_kinds(&resources, reader));
+    found
+}
+
+fn says_nothing(block: &Field<'_>) -> bool {
+    let Value::Mapping(entries) = &block.node.value else {
+        return false;
+    };
+    entries.iter().all(|(_, node)| match &node.value {
+        Value::Null => true,
+        Value::Scalar(_) => false,
+        Value::Sequence(items) => items.is_empty(),
+        Value::Mapping(entries) => entries.is_empty(),
+    })
+}
+
+/// The kinds, where no image is pulled for any of them. Beside one for which images are pulled, others only add to it.
+fn other_kinds<'n>(resources: &Section<'n>, reader: &mut Reader) -> Vec<(Field<'n>, String)> {
     let kinds = resources.get("kinds");
     let kinds = kinds.map(|it| it.items(reader)).unwrap_or_default();
+    let mut others = Vec::new();
     for kind in kinds {
-        let name = kind.text(reader).unwrap_or_default();
-        let name = name.rsplit('/').next().unwrap_or_default();
-        if !PODS.contains(&name) && name != "*" {
-            let note = format!(
-                "what an image is pulled for is not known: the rule covers every pull, not only those for a `{name}`"
-            );
-            found.push((kind, note));
+        let name = kind_of(kind.text(reader).unwrap_or_default());
+        if PODS.contains(&name) || name == "*" {
+            return Vec::new();
+        }
+        let note = format!(
+            "what an image is pulled for is not known: the rule covers every pull, not only those for a `{name}`"
+        );
+        others.push((kind, note));
+    }
+    others
+}
+
+/// The kind in `group/version/kind/subresource`, of which it alone begins with a capital letter.
+fn kind_of(written: &str) -> &str {
+    let parts = || written.split(['/', '.']);
+    let is_kind = |part: &&str| part.starts_with(|it: char| it.is_ascii_uppercase());
+    parts()
+        .find(is_kind)
+        .or_else(|| parts().find(|part| *part == "*"))
+        .unwrap_or(written)
+}
+
+/// Whether `exclude` takes away any pull.
+pub(super) fn excludes(field: &Field<'_>, reader: &mut Reader) -> bool {
+    let section = field.section(KEYS, reader);
+    let mut excludes = excludes_by_block(&section, reader);
+    for key in ["any", "all"] {
+        let list = section.get(key);
+        for item in list.map(|it| it.items(reader)).unwrap_or_default() {
+            excludes |= self::excludes(&item, reader);
         }
     }
-    found
+    excludes
+}
+
+fn excludes_by_block(section: &Section<'_>, reader: &mut Reader) -> bool {
+    let users = USER_KEYS
+        .iter()
+        .any(|key| section.get(key).is_some_and(|it| !selects_everything(&it)));
+    let Some(resources) = section.get("resources") else {
+        return users;
+    };
+    let resources = resources.section(RESOURCE_KEYS, reader);
+    let operations = resources.get("operations");
+    let operations = operations.map(|it| texts(&it, reader)).unwrap_or_default();
+    let starts_pulls = |operation: &&str| !["DELETE", "CONNECT"].contains(operation);
+    if !operations.is_empty() && !operations.iter().any(starts_pulls) {
+        // An object that is deleted pulls nothing.
+        return false;
+    }
+    users
+        || RESOURCE_KEYS.iter().any(|key| {
+            resources
+                .get(key)
+                .is_some_and(|it| !selects_everything(&it))
+        })
+}
+
+/// Whether `*` is the name, or one of the names.
+fn names_all(field: &Field<'_>) -> bool {
+    let is_wildcard = |value: &Value| match value {
+        Value::Scalar(scalar) => scalar.text == "*",
+        Value::Null | Value::Sequence(_) | Value::Mapping(_) => false,
+    };
+    match &field.node.value {
+        Value::Sequence(items) => items.iter().any(|it| is_wildcard(&it.value)),
+        value @ (Value::Null | Value::Scalar(_) | Value::Mapping(_)) => is_wildcard(value),
+    }
+}
+
+fn texts<'n>(field: &Field<'n>, reader: &mut Reader) -> Vec<&'n str> {
+    let items = field.items(reader);
+    items.iter().filter_map(|it| it.text(reader)).collect()
 }
 
 fn unknown(key: &str) -> String {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is ever asked for online: a log entry is in the signature, and is verified against the trusted root.
 
+use crate::config::WarningName;
 use std::sync::Arc;
 
 use super::super::super::reader::{Field, Reader, Section, describe};
@@ -60,6 +61,7 @@ pub(super) fn read(
             proofs.transparency_log = false;
             reader.warn(
                 &field,
+                WarningName::NoTransparencyLog,
                 "signatures are accepted that are in no transparency log",
             );
         }
@@ -190,7 +192,7 @@ pub(super) fn refuse_own_key(field: &Field<'_>, name: &str, reader: &mut Reader)
 pub(super) fn note_log(field: &Field<'_>, url: &str, reader: &mut Reader) {
     if !["", PUBLIC_REKOR].contains(&url.trim_end_matches('/')) {
         reader.warn(
-            field,
+            field, WarningName::ServiceNotAsked,
             "no log is asked online: the entry inside the signature is verified against the trusted root \
              `public-good`, which must know this log",
         );

@@ -1,9 +1,10 @@
 //! One rule.
 
+use crate::config::WarningName;
 use std::collections::BTreeSet;
 
 use super::super::super::reader::{Field, Reader, Section};
-use super::{Document, entry, matching};
+use super::{Document, entry, matching, operations};
 use crate::policy::{Mode, Policy};
 
 const KEYS: &[&str] = &[
@@ -30,7 +31,11 @@ pub(super) fn read(field: &Field<'_>, document: &Document<'_>, reader: &mut Read
         .required("name", help, reader)
         .and_then(|field| field.text(reader));
     let Some(entries) = section.get("verifyImages") else {
-        reader.warn(field, "the rule verifies no images and is ignored");
+        reader.warn(
+            field,
+            WarningName::VerifiesNothing,
+            "the rule verifies no images and is ignored",
+        );
         return Vec::new();
     };
     let known_problems = reader.problems.len();
@@ -85,6 +90,19 @@ pub(super) fn only_audits(rule: &Field<'_>, document: &Document<'_>) -> bool {
     !document.enforced_somewhere && !entries.iter().any(is_enforced) && entries.iter().any(audits)
 }
 
+type Restricts = fn(&Field<'_>, &mut Reader) -> bool;
+
+/// What may leave some pulls out, and whether it does.
+const RESTRICTIONS: [(&str, Restricts); 3] = [
+    ("exclude", matching::excludes),
+    ("preconditions", |field, reader| {
+        !operations::hold_for_pulls(field, reader)
+    }),
+    ("celPreconditions", |field, reader| {
+        !operations::expressions_hold_for_pulls(field, reader)
+    }),
+];
+
 /// What would leave some pulls out, and cannot at a pull.
 fn note_conditions(section: &Section<'_>, document: &Document<'_>, reader: &mut Reader) {
     let only_audits = only_audits(section.field(), document);
@@ -93,8 +111,10 @@ fn note_conditions(section: &Section<'_>, document: &Document<'_>, reader: &mut 
             super::widen(&field, only_audits, note, document.surroundings, reader);
         }
     }
-    for key in ["exclude", "preconditions", "celPreconditions"] {
-        if let Some(field) = section.get(key) {
+    for (key, restricts) in RESTRICTIONS {
+        if let Some(field) = section.get(key)
+            && restricts(&field, reader)
+        {
             let note = format!(
                 "`{key}` is about requests to a cluster: the rule covers every pull of its images"
             );
@@ -115,6 +135,7 @@ fn note_conditions(section: &Section<'_>, document: &Document<'_>, reader: &mut 
         if let Some(field) = section.get(key) {
             reader.warn(
                 &field,
+                WarningName::NoMeaningAtPull,
                 format!("`{key}` has no meaning at a pull and is ignored"),
             );
         }
@@ -128,6 +149,7 @@ fn read_context(section: &Section<'_>, reader: &mut Reader) -> BTreeSet<String> 
     };
     reader.warn(
         &field,
+        WarningName::NoMeaningAtPull,
         "variables are not known at a pull: `context` is not read",
     );
     let items = field.items(reader);

@@ -1,5 +1,6 @@
 //! `keys` and `keyless`: one signer, or one for each of several keys.
 
+use crate::config::WarningName;
 use std::sync::Arc;
 
 use super::super::super::authorities;
@@ -30,8 +31,6 @@ const KEYLESS_KEYS: &[&str] = &[
     "roots",
     "additionalExtensions",
 ];
-
-const PEM_END: &str = "-----END PUBLIC KEY-----";
 
 /// The signers of the older spelling, from the entry itself.
 pub(super) fn read_older(
@@ -119,6 +118,7 @@ pub(super) fn read_keyless(
     {
         reader.warn(
             &field,
+            WarningName::UnpublishedCertificates,
             "certificates that were never published are accepted",
         );
     }
@@ -153,7 +153,7 @@ pub(super) fn check_algorithm(section: &Section<'_>, key: &'static str, reader: 
         None | Some("") => {}
         Some("224") => reader.problem(&field, "SHA-224 is not supported", "sign with sha256"),
         Some(_) => reader.warn(
-            &field,
+            &field, WarningName::HashByKey,
             "the hash follows from the key: SHA-384 for P-384, SHA-512 for P-521, SHA-256 or SHA-512 for RSA",
         ),
     }
@@ -191,7 +191,7 @@ pub(super) fn authority(
     let signed_timestamp = is_identity && !proofs.transparency_log;
     if signed_timestamp {
         reader.warn(
-            field,
+            field, WarningName::TimestampRequired,
             "a certificate is valid for minutes, so without a log entry a signed timestamp is required",
         );
     }
@@ -206,7 +206,7 @@ pub(super) fn authority(
         .with_certificate_authorities(own);
     if is_identity && proofs.sct && own.is_some() && !proofs.has_certificate_log {
         reader.warn(
-            field,
+            field, WarningName::NeverSatisfied,
             "a certificate must be in a certificate-transparency log that `public-good` knows, as in Kyverno; those of \
              one's own authorities are in none: write ctlog: {ignoreSCT: true}",
         );
@@ -248,10 +248,8 @@ fn read_public_keys(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<Author
         );
         return None;
     }
-    let blocks: Vec<_> = text.split_inclusive(PEM_END).collect();
-    let keys = blocks
-        .into_iter()
-        .map(|block| match PublicKey::from_pem(block.trim()) {
+    let keys = super::super::pem_blocks(text).into_iter().map(|block| {
+        match PublicKey::from_pem(block.trim()) {
             Ok(key) => Some(AuthoritySigner::Key {
                 reference: "inline".to_owned(),
                 keys: Arc::new(KeySet::of(key)),
@@ -264,7 +262,8 @@ fn read_public_keys(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<Author
                 );
                 None
             }
-        });
+        }
+    });
     keys.collect()
 }
 

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::config::WarningName;
 use crate::config::trusted_roots::TrustedRoots;
 use crate::config::yaml::{Source, parse_documents};
 use crate::policy::{AuthoritySigner, DefaultAction, Quantifier, Requirement};
@@ -10,6 +11,7 @@ mod attestors;
 mod examples;
 mod fields;
 mod never;
+mod restrictions;
 mod warnings;
 
 pub(super) const FIXTURES: &str = concat!(
@@ -52,11 +54,9 @@ pub(super) fn load_among(
             hosts: hosts.to_vec(),
             default,
         };
-        policies.extend(super::super::read_documents(
-            std::slice::from_ref(node),
-            &surroundings,
-            &mut reader,
-        ));
+        let documents =
+            super::super::read_documents(std::slice::from_ref(node), &surroundings, &mut reader);
+        policies.extend(documents.policies);
     }
     (policies, reader)
 }

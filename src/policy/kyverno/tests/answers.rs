@@ -156,14 +156,18 @@ fn an_expression_begins_with_what_is_sure() {
     assert_said(
         &digest,
         &[
-            (matches("^ghcr\\.io/a"), Maybe),
+            // What follows cannot undo a match, unless the end is asked for.
+            (matches("^ghcr\\.io/a"), Yes),
+            (matches("^ghcr\\.io/a$"), Maybe),
+            (matches("^ghcr\\.io/a\\b"), Maybe),
+            (matches("^ghcr\\.io/a@"), Maybe),
             (matches("^ghcr\\.io/b"), No),
-            (matches("^ghcr\\.io/ab*"), Maybe),
+            (matches("^ghcr\\.io/ab*"), Yes),
             (matches("^ghcr.io/b"), Maybe),
             (matches("^ghcr\\wio/b"), Maybe),
             (matches("^[a-z]+/b"), Maybe),
             (matches("^quay"), No),
-            (matches("^quay|^ghcr"), Maybe),
+            (matches("^quay|^ghcr"), Yes),
             (matches("quay"), Maybe),
         ],
     );

@@ -1,6 +1,7 @@
 //! Which images an entry covers: `imageReferences` without `skipImageReferences`.
 
 use super::super::plain;
+use crate::config::WarningName;
 use crate::config::policies::Surroundings;
 use crate::config::reader::{Field, Reader, Section};
 use crate::policy::Doubt;
@@ -67,12 +68,13 @@ fn note_pattern(
     {
         reader.warn(
             field,
+            WarningName::CoversNothing,
             format!("`{pattern}` covers nothing: it begins with no registry among the upstreams"),
         );
     }
     if !can_end_with_tag(pattern) {
         reader.warn(
-            field,
+            field, WarningName::CoversNothing,
             format!("`{pattern}` covers nothing: it is compared with names that end with a tag or a digest"),
         );
     } else if last.contains(':') && !last.contains('@') || ImageCoverage::compares_tags(pattern) {
@@ -83,7 +85,7 @@ fn note_pattern(
             Doubt::Covers | Doubt::DoesNotCover => "is covered, which Kyverno does not do",
         };
         reader.warn(
-            field,
+            field, WarningName::TagsDecide,
             format!(
                 "`{pattern}` is compared with the tags through which a digest was asked for; a digest without a known \
                  tag {unknown}"
@@ -101,17 +103,18 @@ fn note_skipped(pattern: &str, images: &[String], field: &Field<'_>, reader: &mu
     if let Some(image) = images.find(|it| ImageCoverage::skips_all_of(pattern, it)) {
         reader.warn(
             field,
+            WarningName::CoversNothing,
             format!("`{image}` covers nothing: `{pattern}` skips all of it"),
         );
     }
     if !can_end_with_tag(pattern) {
         reader.warn(
-            field,
+            field, WarningName::CoversNothing,
             format!("`{pattern}` skips nothing: it is compared with names that end with a tag or a digest"),
         );
     } else if ImageCoverage::compares_tags(pattern) && !pattern.contains('@') {
         reader.warn(
-            field,
+            field, WarningName::TagsDecide,
             format!(
                 "`{pattern}` is compared with the tags through which a digest was asked for; a digest that was only ever \
                  asked for through skipped tags is not covered, and one without a known tag is"

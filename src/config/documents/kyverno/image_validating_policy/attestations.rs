@@ -1,5 +1,6 @@
 //! `attestations`: what may be demanded beside a signature, by name.
 
+use crate::config::WarningName;
 use std::collections::BTreeSet;
 
 use super::super::plain;
@@ -21,26 +22,24 @@ pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Vec<NamedA
         let Some(name) = read_name(&section, &mut names, reader) else {
             continue;
         };
-        let written = read_type(&section, reader).unwrap_or_default();
+        let is_referrer = section.get("referrer").is_some();
+        let written = if is_referrer {
+            ""
+        } else {
+            read_type(&section, reader).unwrap_or_default()
+        };
         let long = type_of_short_name(written);
         read.push(NamedAttestation {
             name,
             predicate_type: long.unwrap_or(written).to_owned(),
             short: long.is_some(),
+            is_referrer,
         });
     }
     read
 }
 
 fn read_type<'n>(section: &Section<'n>, reader: &mut Reader) -> Option<&'n str> {
-    if let Some(referrer) = section.get("referrer") {
-        reader.problem(
-            &referrer,
-            "artifacts that are attached without a statement are not verified here",
-            "attach an attestation with `cosign attest`, and name its predicate type under `intoto`",
-        );
-        return None;
-    }
     let help = "write {type: …} with the predicate type, an URI";
     let intoto = section.required("intoto", help, reader)?;
     let intoto = intoto.section(TYPE_KEYS, reader);
@@ -48,7 +47,7 @@ fn read_type<'n>(section: &Section<'n>, reader: &mut Reader) -> Option<&'n str> 
     let text = plain::non_empty(&field, reader)?;
     if type_of_short_name(text).is_none() && !text.contains("://") && !is_without_scheme(text) {
         reader.warn(
-            &field,
+            &field, WarningName::TypeIsNoUri,
             format!("`{text}` is compared as it is with the predicate type of attestations, which is an URI"),
         );
     }

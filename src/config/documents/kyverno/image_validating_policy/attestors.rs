@@ -1,5 +1,6 @@
 //! `attestors`: who may vouch, by name.
 
+use crate::config::WarningName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ pub(super) struct Attestor {
     pub(super) authorities: Vec<Arc<Authority>>,
     /// What must have been signed with the image.
     pub(super) annotations: BTreeMap<String, String>,
+    /// Whether it is one of Notary, whose signatures are not verified.
+    pub(super) is_of_notary: bool,
 }
 
 pub(super) fn read(
@@ -64,14 +67,12 @@ pub(super) fn read(
             name,
             authorities: Vec::new(),
             annotations: BTreeMap::new(),
+            is_of_notary: false,
         };
         match (section.get("cosign"), section.get("notary")) {
             (Some(cosign), None) => read_cosign(&cosign, &mut attestor, scope, reader),
-            (None, Some(notary)) => reader.problem(
-                &notary,
-                "signatures of Notary are not verified here",
-                "sign with cosign, and name a key or an identity under `cosign`",
-            ),
+            // It is reported where it is asked for.
+            (None, Some(_)) => attestor.is_of_notary = true,
             _ => reader.problem(
                 item,
                 "not exactly one of `cosign` and `notary`",
@@ -114,7 +115,7 @@ fn read_cosign(
     if let Some(field) = section.get("annotations") {
         attestor.annotations = attestors::read_annotations(&field, reader);
         reader.warn(
-            &field,
+            &field, WarningName::SignedAnnotations,
             "compared with the annotations that were signed, which is what Kyverno documents; some releases of it look \
              at those of the layer, which nobody has signed",
         );
@@ -181,7 +182,7 @@ fn read_source(field: &Field<'_>, scope: &mut Scope<'_>, reader: &mut Reader) {
     if let Some(field) = section.get("repository") {
         scope.add_repository(&field, reader);
         reader.warn(
-            &field,
+            &field, WarningName::FurtherSignatureRepository,
             "signatures are looked for there and beside the image; wherever they are, they must verify",
         );
     }
@@ -189,6 +190,7 @@ fn read_source(field: &Field<'_>, scope: &mut Scope<'_>, reader: &mut Reader) {
         if let Some(field) = section.get(key) {
             reader.warn(
                 &field,
+                WarningName::CredentialsElsewhere,
                 "secrets of a cluster are not read: credentials are those under `upstreams`",
             );
         }
@@ -214,18 +216,23 @@ fn read_proofs(field: &Field<'_>, reader: &mut Reader) -> Option<Proofs> {
     if let Some(field) = &without_log {
         reader.warn(
             field,
+            WarningName::NoTransparencyLog,
             "signatures are accepted that are in no transparency log",
         );
     }
     if let Some(field) = &without_sct {
-        reader.warn(field, "certificates that were never published are accepted");
+        reader.warn(
+            field,
+            WarningName::UnpublishedCertificates,
+            "certificates that were never published are accepted",
+        );
     }
     let url = section.get("url");
     let text = url.as_ref().and_then(|field| plain::literal(field, reader));
     match (&url, text) {
         (Some(url), Some(text)) if without_log.is_none() => proofs::note_log(url, text, reader),
         (None, _) if without_log.is_none() => reader.warn(
-            field,
+            field, WarningName::ServiceNotAsked,
             "without `url` some releases of Kyverno verify nothing; here the entry inside the signature is verified \
              against the trusted root `public-good`",
         ),

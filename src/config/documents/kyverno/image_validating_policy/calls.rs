@@ -6,10 +6,11 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
 use super::expression::Refusal;
+use super::loops::about_others;
 use super::meaning::{Meaning, Scope};
 use super::term::{Computed, Formula, Names, Term};
 use super::values::{computed, text, truth};
-use super::{counts, vouching};
+use super::{counts, names, vouching};
 use crate::policy::re2;
 
 /// What can be asked of signed values with the same meaning as in Kyverno: functions, and functions of a value.
@@ -44,13 +45,46 @@ const COMPARISONS: [&str; 6] = [
 ];
 const METHODS: [&str; 5] = ["contains", "startsWith", "endsWith", "matches", "size"];
 
+/// What a call means. Of a Pod with several images, what loops over them is joined by `&&` alone: joined otherwise, what
+/// one image does not satisfy would be made up for by the name of another.
 pub(super) fn evaluate(
     meaning: &mut Meaning<'_>,
     part: &IdedExpr,
     call: &CallExpr,
     scope: &mut Scope,
 ) -> Result<Term, Refusal> {
+    let outside = std::mem::take(&mut meaning.decided_by_names);
+    let term = evaluate_call(meaning, part, call, scope)?;
+    let inside = std::mem::replace(&mut meaning.decided_by_names, outside);
+    meaning.decided_by_names |= inside;
+    if inside && !keeps_images_apart(call) {
+        return Err(about_others(part));
+    }
+    Ok(term)
+}
+
+fn keeps_images_apart(call: &CallExpr) -> bool {
+    match (call.func_name.as_str(), call.args.as_slice()) {
+        (operators::LOGICAL_AND | operators::ADD, _) => true,
+        (operators::LOGICAL_NOT | operators::NOT_STRICTLY_FALSE, [operand]) => {
+            matches!(operand.expr, Expr::Comprehension(_))
+        }
+        _ => false,
+    }
+}
+
+fn evaluate_call(
+    meaning: &mut Meaning<'_>,
+    part: &IdedExpr,
+    call: &CallExpr,
+    scope: &mut Scope,
+) -> Result<Term, Refusal> {
     let function = call.func_name.as_str();
+    if let Some(target) = call.target.as_deref()
+        && let Some(term) = names::method(meaning, part, (function, target, &call.args), scope)?
+    {
+        return Ok(term);
+    }
     match (function, call.target.as_deref(), call.args.as_slice()) {
         (operators::LOGICAL_AND, None, [left, right]) => and(meaning, left, right, scope),
         (operators::LOGICAL_OR, None, [left, right]) => or(meaning, left, right, scope),
@@ -72,11 +106,21 @@ pub(super) fn evaluate(
             let key_term = meaning.evaluate(key, scope)?;
             index(meaning, part, (function, key), of, key_term)
         }
+        ("image" | "parseImageReference", None, [image]) => {
+            let term = meaning.evaluate(image, scope)?;
+            (term == Term::Image)
+                .then_some(Term::ParsedName)
+                .ok_or_else(|| unknown_function(part, function))
+        }
         (_, None, [left, right])
-            if function == operators::ADD || COMPARISONS.contains(&function) =>
+            if [operators::ADD, operators::IN].contains(&function)
+                || COMPARISONS.contains(&function) =>
         {
             let left = meaning.evaluate(left, scope)?;
             let right = meaning.evaluate(right, scope)?;
+            if let Some(term) = names::compare(meaning, part, function, (&left, &right))? {
+                return Ok(term);
+            }
             if function == operators::ADD {
                 counts::add(meaning, part, left, right)
             } else {

@@ -52,8 +52,10 @@ pub(super) fn compare(
     right: Term,
 ) -> Result<Term, Refusal> {
     match (left, right) {
-        (Term::Count(of), Term::Value(number)) => count(part, operator, of, &number),
-        (Term::Value(number), Term::Count(of)) => count(part, turned(operator), of, &number),
+        (Term::Count(of), Term::Value(number)) => count(meaning, part, (operator, of), &number),
+        (Term::Value(number), Term::Count(of)) => {
+            count(meaning, part, (turned(operator), of), &number)
+        }
         (Term::Truth(formula), Term::Value(value)) | (Term::Value(value), Term::Truth(formula))
             if value.truth().is_some()
                 && matches!(operator, operators::EQUALS | operators::NOT_EQUALS) =>
@@ -85,9 +87,9 @@ fn turned(operator: &str) -> &str {
 
 /// How many vouch, compared with a number.
 fn count(
+    meaning: &mut Meaning<'_>,
     part: &IdedExpr,
-    operator: &str,
-    of: Vec<Vouching>,
+    (operator, of): (&str, Vec<Vouching>),
     number: &Computed,
 ) -> Result<Term, Refusal> {
     let number = number.whole_number().ok_or_else(|| {
@@ -117,7 +119,19 @@ fn count(
         ));
     }
     let least = usize::try_from(least).unwrap_or(usize::MAX);
-    Ok(Term::Truth(Formula::AtLeast(least, of)))
+    let (usable, left_out): (Vec<_>, Vec<_>) =
+        of.into_iter().partition(|it| meaning.can_vouch(*it));
+    if least > usable.len() {
+        return Err(Refusal::new(
+            part,
+            "signatures of Notary are not verified here",
+            "sign with cosign, and name a key or an identity under `cosign`",
+        ));
+    }
+    meaning
+        .left_out
+        .extend(left_out.into_iter().map(Vouching::attestor));
+    Ok(Term::Truth(Formula::AtLeast(least, usable)))
 }
 
 pub(super) fn named_twice(part: &IdedExpr) -> Refusal {

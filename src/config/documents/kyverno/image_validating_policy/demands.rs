@@ -1,13 +1,16 @@
 //! `validations`: what must be there.
 
+use crate::config::WarningName;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::attestors::Attestor;
+use super::cases::{self, Case};
 use super::expression::Expression;
 use super::meaning::{Definitions, Meaning};
 use super::term::{Computed, Formula, Vouching};
 use crate::config::reader::{Field, Reader, Section};
+use crate::policy::kyverno::reference::ReferenceRule;
 use crate::policy::{
     AttestationRequirement, Authority, Condition, Quantifier, Requirement, Rule,
     SignatureRequirement,
@@ -15,87 +18,133 @@ use crate::policy::{
 
 const KEYS: &[&str] = &["expression", "message", "messageExpression", "reason"];
 
+/// What is demanded of the images to which an answer about their name applies.
+#[derive(Debug)]
+pub(super) struct Demand {
+    /// What must be true of the name; nothing where it is demanded of every image.
+    pub(super) guard: Option<ReferenceRule>,
+    pub(super) requirement: Requirement,
+}
+
 /// What all validations demand together; nothing where one is not usable, which has been reported.
 pub(super) fn read(
     spec: &Section<'_>,
     attestors: &[Attestor],
     definitions: &Definitions,
     reader: &mut Reader,
-) -> Option<Requirement> {
+) -> Option<Vec<Demand>> {
     let help = "demand a signature: images.containers.all(image, verifyImageSignatures(image, [attestors.…]) > 0)";
     let field = spec.required("validations", help, reader)?;
-    let mut meaning = Meaning::new(definitions);
-    let mut demanded = Vec::new();
-    let mut sources = Vec::new();
-    let mut usable = true;
-    let mut images: BTreeSet<BTreeSet<String>> = BTreeSet::new();
-    for item in field.items(reader) {
-        let section = item.section(KEYS, reader);
-        note_message(&section, reader);
-        let Some(field) = section.required("expression", help, reader) else {
-            usable = false;
-            continue;
-        };
-        let Some(expression) = Expression::read(&field, reader) else {
-            usable = false;
-            continue;
-        };
-        match meaning.demand(&expression) {
-            Ok(formula) => {
-                note_constant(&formula, &field, reader);
-                demanded.push(formula);
-                sources.push(expression.source);
-                images.insert(std::mem::take(&mut meaning.used_images));
-            }
-            Err(refusal) => {
-                expression.report(refusal, &field, reader);
-                usable = false;
-            }
+    let validations = read_validations(&field, help, reader)?;
+    let expressions: Vec<_> = validations.iter().map(|(_, it)| it).collect();
+    let (cases, refusals) = cases::explore(definitions, &expressions);
+    for (index, refusal) in refusals {
+        if let Some((field, expression)) = validations.get(index) {
+            expression.report(refusal, field, reader);
         }
     }
-    if !usable {
-        return None;
+    let cases = cases?;
+    for (index, (field, _)) in validations.iter().enumerate() {
+        let demanded = |case: &Case<'_>| case.demanded.get(index) == Some(&Formula::Constant(true));
+        if cases.iter().all(demanded) {
+            reader.warn(
+                field,
+                WarningName::ConstantCondition,
+                "always true: it demands nothing",
+            );
+        }
     }
-    images.retain(|lists| !lists.is_empty());
-    if images.len() > 1 || meaning.lists_differ {
-        reader.warn(
-            &field,
-            "what an image is pulled for is not known: what is demanded of the images in one list is demanded of those \
-             in the others as well",
-        );
-    }
-    for name in &meaning.absent {
-        reader.warn(
-            &field,
-            format!(
-                "a payload is the whole statement, which has no `{name}` of its own: it is under `predicate`, if anywhere"
-            ),
-        );
-    }
-    let formula = demanded
-        .into_iter()
-        .fold(Formula::Constant(true), Formula::all);
-    let source = source(&sources, &meaning);
-    let demands = Demands {
-        attestors,
-        meaning: &meaning,
-        source,
-    };
-    demands.requirement_of_all(formula, &field, reader)
+    note_cases(&cases, spec, &field, reader);
+    let sources: Vec<_> = expressions.iter().map(|it| it.source.clone()).collect();
+    let groups = cases::group(cases, &field, reader)?;
+    let demands = groups.into_iter().map(|group| {
+        let demands = Demands {
+            attestors,
+            meaning: &group.case.meaning,
+            source: source(&sources, &group.case.meaning),
+        };
+        Demand {
+            guard: group.guard,
+            requirement: demands.requirement_of_all(group.case.formula()),
+        }
+    });
+    Some(demands.collect())
+}
+
+fn read_validations<'n>(
+    field: &Field<'n>,
+    help: &str,
+    reader: &mut Reader,
+) -> Option<Vec<(Field<'n>, Expression)>> {
+    let read = field.items(reader).into_iter().map(|item| {
+        let section = item.section(KEYS, reader);
+        note_message(&section, reader);
+        let field = section.required("expression", help, reader)?;
+        let expression = Expression::read(&field, reader)?;
+        Some((field, expression))
+    });
+    let read: Vec<_> = read.collect();
+    read.into_iter().collect()
 }
 
 fn note_message(section: &Section<'_>, reader: &mut Reader) {
     if let Some(field) = section.get("messageExpression") {
         reader.warn(
             &field,
+            WarningName::MessageLeftOut,
             "a refusal says what was missing, and not what `messageExpression` would",
         );
     }
 }
 
-fn note_constant(formula: &Formula, field: &Field<'_>, reader: &mut Reader) {
-    if *formula == Formula::Constant(true) {
-        reader.warn(field, "always true: it demands nothing");
+/// What the author may not expect, in whichever of the cases.
+fn note_cases(cases: &[Case<'_>], spec: &Section<'_>, field: &Field<'_>, reader: &mut Reader) {
+    if cases.iter().any(Case::lists_differ) {
+        reader.warn(
+            field, WarningName::ClusterScope,
+            "what an image is pulled for is not known: what is demanded of the images in one list is demanded of those \
+             in the others as well",
+        );
+    }
+    let absent: BTreeSet<_> = cases.iter().flat_map(|it| &it.meaning.absent).collect();
+    for name in absent {
+        reader.warn(
+            field, WarningName::NotInStatement,
+            format!(
+                "a payload is the whole statement, which has no `{name}` of its own: it is under `predicate`, if anywhere"
+            ),
+        );
+    }
+    let left_out: BTreeSet<_> = cases.iter().flat_map(|it| &it.meaning.left_out).collect();
+    let Some(definitions) = cases.first().map(|it| it.meaning.definitions) else {
+        return;
+    };
+    note_referrers(definitions, spec, reader);
+    let of_notary = definitions.attestors.iter().enumerate();
+    for (index, attestor) in of_notary.filter(|(_, it)| it.is_of_notary) {
+        let name = &attestor.name;
+        if left_out.contains(&index) {
+            let message = format!(
+                "signatures of Notary are not verified here: `{name}` is left out, and one of the others must vouch"
+            );
+            reader.warn(field, WarningName::NotaryLeftOut, message);
+        } else if let Some(field) = spec.get("attestors") {
+            let message = format!("`{name}` is one of Notary, and no validation asks for it");
+            reader.note(&field, message);
+        }
+    }
+}
+
+/// Artifacts without a statement are refused where a validation asks for one.
+fn note_referrers(definitions: &Definitions, spec: &Section<'_>, reader: &mut Reader) {
+    let Some(field) = spec.get("attestations") else {
+        return;
+    };
+    for attestation in definitions.attestations.iter().filter(|it| it.is_referrer) {
+        let name = &attestation.name;
+        let message =
+            format!("`{name}` is an artifact without a statement, and no validation asks for it");
+        reader.note(&field, message);
     }
 }
 
@@ -122,26 +171,11 @@ struct Demands<'a> {
 }
 
 impl Demands<'_> {
-    fn requirement_of_all(
-        &self,
-        formula: Formula,
-        field: &Field<'_>,
-        reader: &mut Reader,
-    ) -> Option<Requirement> {
-        if let Formula::Constant(value) = formula {
-            let (message, help) = if value {
-                (
-                    "the validations demand no signature: every image would be let through",
-                    "demand one: images.containers.all(image, verifyImageSignatures(image, [attestors.…]) > 0)",
-                )
-            } else {
-                (
-                    "the validations can never be true together: every image would be refused",
-                    "remove what contradicts",
-                )
+    fn requirement_of_all(&self, formula: Formula) -> Requirement {
+        if formula == Formula::Constant(false) {
+            return Requirement::Refusal {
+                message: "the policy refuses images of this name".to_owned(),
             };
-            reader.problem(field, message, help);
-            return None;
         }
         let members = formula.into_all();
         let conditions: BTreeSet<_> = members.iter().filter_map(condition_on).collect();
@@ -150,9 +184,7 @@ impl Demands<'_> {
             attestation.is_some_and(|it| conditions.contains(&it))
         };
         let members = members.iter().filter(|member| !implied(member));
-        Some(Requirement::all(
-            members.map(|member| self.requirement(member)).collect(),
-        ))
+        Requirement::all(members.map(|member| self.requirement(member)).collect())
     }
 
     /// The attestation of which the member demands that one of all who may vouch for it has. A condition demands that

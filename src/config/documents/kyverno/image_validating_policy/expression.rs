@@ -37,6 +37,11 @@ impl Refusal {
         }
     }
 
+    /// Whether it is about the same place and says the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.part == other.part && self.message == other.message
+    }
+
     /// The same, of a part of an expression that is used in another one.
     pub(super) fn within(self, expression: &Expression, name: &str) -> Self {
         Self {

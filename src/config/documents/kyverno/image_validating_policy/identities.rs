@@ -1,5 +1,6 @@
 //! `keyless`: whom a certificate must name.
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 
 use super::super::{identity, plain};
@@ -80,7 +81,7 @@ fn read_matcher(
         let text = plain::non_empty(&field, reader)?;
         if text.contains('*') {
             reader.warn(
-                &field,
+                &field, WarningName::LiteralAsterisk,
                 format!("`{exact}` is compared as it is: `*` stands for itself; for a pattern write `{expression}`"),
             );
         }

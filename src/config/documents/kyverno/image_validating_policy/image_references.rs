@@ -1,5 +1,6 @@
 //! `matchImageReferences`: which images the policy is for.
 
+use crate::config::WarningName;
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, operators};
 
@@ -28,7 +29,11 @@ pub(super) fn read(
     };
     let items = field.items(reader);
     if items.is_empty() {
-        reader.warn(field, "an empty list: the policy covers every image");
+        reader.warn(
+            field,
+            WarningName::CoversEverything,
+            "an empty list: the policy covers every image",
+        );
     }
     let matchers: Vec<_> = items
         .iter()
@@ -99,13 +104,14 @@ fn note_glob(glob: &Glob, field: &Field<'_>, surroundings: &Surroundings<'_>, re
     if !can_match && !surroundings.are_of_documents() {
         reader.warn(
             field,
+            WarningName::CoversNothing,
             format!("`{source}` covers nothing: it begins with no registry among the upstreams"),
         );
     }
     let last = source.rsplit('/').next().unwrap_or(source);
     if !last.contains(['*', '?', ':', '@', '[', '{']) {
         reader.warn(
-            field,
+            field, WarningName::TagsDecide,
             format!(
                 "`{source}` is compared with all of the name in a Pod: it covers the tag `latest`, where a Pod need not \
                  write it, and digests without a known tag"
@@ -113,7 +119,7 @@ fn note_glob(glob: &Glob, field: &Field<'_>, surroundings: &Surroundings<'_>, re
         );
     } else if last.contains(':') && !last.contains('@') {
         reader.warn(
-            field,
+            field, WarningName::TagsDecide,
             format!(
                 "the tag in `{source}` is compared with the tags through which a digest was asked for; a digest \
                  without a known tag is covered, which Kyverno does not do"
@@ -132,7 +138,7 @@ fn read_expression(field: &Field<'_>, reader: &mut Reader) -> Option<ReferenceMa
             };
             if matcher.is_undecided_for_digests() {
                 reader.warn(
-                    field,
+                    field, WarningName::TagsDecide,
                     "for a digest without a known tag this has no answer in any repository: the policy covers all of \
                      these; begin with the registry and repository, as in ref.startsWith('ghcr.io/org/')",
                 );
@@ -280,7 +286,7 @@ fn parsed(part: &IdedExpr, scope: &mut Scope) -> Result<(), Refusal> {
     ))
 }
 
-fn part_named(function: &str) -> Option<Part> {
+pub(super) fn part_named(function: &str) -> Option<Part> {
     match function {
         "registry" => Some(Part::Registry),
         "repository" => Some(Part::Repository),
@@ -311,7 +317,7 @@ fn equal(
     }
 }
 
-fn test(part: &IdedExpr, function: &str, argument: String) -> Result<Test, Refusal> {
+pub(super) fn test(part: &IdedExpr, function: &str, argument: String) -> Result<Test, Refusal> {
     match function {
         "startsWith" => Ok(Test::StartsWith(argument)),
         "endsWith" => Ok(Test::EndsWith(argument)),

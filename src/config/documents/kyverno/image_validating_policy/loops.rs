@@ -19,29 +19,65 @@ impl Meaning<'_> {
             let message = "a loop over two variables is not supported";
             return Err(Refusal::new(part, message, "loop over one"));
         }
-        match self.evaluate(&comprehension.iter_range, scope)? {
+        let asked_outside = std::mem::take(&mut self.asked_names);
+        let decided_outside = std::mem::take(&mut self.decided_by_names);
+        let range = self.evaluate(&comprehension.iter_range, scope)?;
+        let is_over_images = matches!(range, Term::Several(_));
+        let is_filtered = matches!(&range, Term::Several(items) if items.is_empty());
+        let result = self.loop_over(part, comprehension, range, scope)?;
+        let by_names = is_over_images && (self.asked_names || self.decided_by_names || is_filtered);
+        self.asked_names |= asked_outside;
+        self.decided_by_names |= decided_outside || by_names;
+        if by_names {
+            // Each image of a Pod is looked at by itself, whatever its name is.
+            let is_of_each = matches!(&comprehension.result.expr, Expr::Ident(_));
+            return is_of_each
+                .then_some(result)
+                .ok_or_else(|| about_others(part));
+        }
+        let is_constant = match &result {
+            Term::Truth(formula) => matches!(formula, Formula::Constant(_)),
+            Term::Value(value) => value.attested.is_none(),
+            Term::Image
+            | Term::Name(_)
+            | Term::ParsedName
+            | Term::Attestor(_)
+            | Term::Attestation(_)
+            | Term::Names(_)
+            | Term::List(_)
+            | Term::Several(_)
+            | Term::Count(_) => false,
+        };
+        // Whether there is such an image: of the others of a Pod nothing is known.
+        if is_over_images && is_constant {
+            return Err(about_others(part));
+        }
+        Ok(result)
+    }
+
+    fn loop_over(
+        &mut self,
+        part: &IdedExpr,
+        comprehension: &ComprehensionExpr,
+        range: Term,
+        scope: &mut Scope,
+    ) -> Result<Term, Refusal> {
+        match range {
             Term::List(items) => self.unrolled(comprehension, items, scope),
             Term::Several(items) => {
-                match self.unrolled(comprehension, items, scope)? {
-                    Term::List(items) => Ok(Term::Several(items)),
-                    // Whether there is such an image: of the others of a Pod nothing is known.
-                    Term::Truth(Formula::Constant(_)) => Err(about_others(part)),
-                    Term::Value(value) if value.attested.is_none() => Err(about_others(part)),
-                    result @ (Term::Value(_)
-                    | Term::Truth(_)
-                    | Term::Image
-                    | Term::Attestor(_)
-                    | Term::Attestation(_)
-                    | Term::Names(_)
-                    | Term::Several(_)
-                    | Term::Count(_)) => Ok(result),
+                let result = self.unrolled(comprehension, items, scope)?;
+                if let Term::List(items) = result {
+                    return Ok(Term::Several(items));
                 }
+                Ok(result)
             }
             Term::Value(range) if range.attested.is_some() => {
                 self.loop_over_signed(part, comprehension, &range, scope)
             }
             Term::Value(_)
             | Term::Image
+            | Term::Name(_)
+            | Term::ParsedName
             | Term::Attestor(_)
             | Term::Attestation(_)
             | Term::Names(_)
@@ -122,7 +158,7 @@ impl Meaning<'_> {
     }
 }
 
-fn about_others(part: &IdedExpr) -> Refusal {
+pub(super) fn about_others(part: &IdedExpr) -> Refusal {
     Refusal::new(
         part,
         "which images a Pod has, and how many, is not known at a pull",

@@ -11,8 +11,10 @@ use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, MapEntryExpr, MapExpr, Se
 
 use super::calls;
 use super::expression::{Expression, Refusal};
-use super::term::{Computed, Formula, Names, Term, TwoAttestations};
+use super::names::{self, Assumption};
+use super::term::{Computed, Formula, Names, Term, TwoAttestations, Vouching};
 use super::values::{computed, constant, truth, two_attestations};
+use crate::policy::kyverno::reference::ReferenceRule;
 
 /// What the document defines by name.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct NamedAttestor {
     pub(super) name: String,
     /// Whether annotations are demanded of what it signs.
     pub(super) has_annotations: bool,
+    /// Whether it is one of Notary, whose signatures are not verified.
+    pub(super) is_of_notary: bool,
 }
 
 /// What an expression has to know of an attestation.
@@ -41,6 +45,8 @@ pub(super) struct NamedAttestation {
     pub(super) predicate_type: String,
     /// Whether that is written as one of cosign's short names.
     pub(super) short: bool,
+    /// Whether it is an artifact that is attached without a statement.
+    pub(super) is_referrer: bool,
 }
 
 /// The meaning of a policy's expressions, one after the other.
@@ -59,6 +65,16 @@ pub(super) struct Meaning<'a> {
     pub(super) established: BTreeSet<usize>,
     /// Parts of what was signed that no statement has.
     pub(super) absent: BTreeSet<String>,
+    /// The attestors that are asked for and cannot vouch.
+    pub(super) left_out: BTreeSet<usize>,
+    /// What is assumed about the name of the image.
+    assumed: Vec<Assumption>,
+    /// What was asked about the name of the image and is not assumed.
+    pub(super) undecided: Option<ReferenceRule>,
+    /// Whether anything was asked about the name of the image.
+    pub(super) asked_names: bool,
+    /// Whether a loop over images gave something that depends on their names.
+    pub(super) decided_by_names: bool,
     /// How many variables may be used: those before the one that is evaluated.
     variables_max: usize,
     pub(super) steps: usize,
@@ -90,15 +106,20 @@ impl Definitions {
 }
 
 impl<'a> Meaning<'a> {
-    pub(super) fn new(definitions: &'a Definitions) -> Self {
+    pub(super) fn new(definitions: &'a Definitions, assumed: Vec<Assumption>) -> Self {
         Self {
             definitions,
+            assumed,
             used_images: BTreeSet::new(),
             lists_differ: false,
             used_variables: BTreeSet::new(),
             vouching: BTreeMap::new(),
             established: BTreeSet::new(),
             absent: BTreeSet::new(),
+            left_out: BTreeSet::new(),
+            undecided: None,
+            asked_names: false,
+            decided_by_names: false,
             variables_max: definitions.variables.len(),
             steps: 0,
             depth: 0,
@@ -108,10 +129,32 @@ impl<'a> Meaning<'a> {
     /// What one validation demands. What it demands is established for those that follow.
     pub(super) fn demand(&mut self, expression: &Expression) -> Result<Formula, Refusal> {
         let root = &expression.root;
+        (self.asked_names, self.decided_by_names) = (false, false);
         let term = self.evaluate(root, &mut Vec::new())?;
         let formula = truth(root, term)?;
         self.established.extend(formula.established());
         Ok(formula)
+    }
+
+    /// Whether signatures of the attestor can be verified.
+    pub(super) fn can_vouch(&self, vouching: Vouching) -> bool {
+        let attestor = self.definitions.attestors.get(vouching.attestor());
+        attestor.is_some_and(|it| !it.is_of_notary)
+    }
+
+    /// The answer to a question about the name of the image. Without one, the evaluation ends, and is made again for
+    /// each of the two.
+    pub(super) fn decide(&mut self, part: &IdedExpr, rule: ReferenceRule) -> Result<Term, Refusal> {
+        self.asked_names = true;
+        if let Some(value) = names::follows(&self.assumed, &rule) {
+            return Ok(Term::Truth(Formula::Constant(value)));
+        }
+        self.undecided = Some(rule);
+        Err(Refusal::new(
+            part,
+            "too many different questions about the name of the image",
+            "make several policies of it, each with its own `matchImageReferences`",
+        ))
     }
 
     /// What `evaluate` gives, and the lists of images that it looked at.

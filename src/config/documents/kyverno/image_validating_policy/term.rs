@@ -5,11 +5,17 @@ use std::collections::BTreeSet;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use cel::{Context, IdedExpr, Value};
 
+use crate::policy::kyverno::reference::Part;
+
 /// What a part of an expression stands for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Term {
     /// The image that is pulled.
     Image,
+    /// A part of its name.
+    Name(Part),
+    /// What `parseImageReference` makes of its name.
+    ParsedName,
     /// One of the policy's attestors.
     Attestor(usize),
     /// One of the policy's attestations.
@@ -41,6 +47,15 @@ pub(super) enum Names {
 pub(super) enum Vouching {
     Signature { attestor: usize },
     Attestation { attestation: usize, attestor: usize },
+}
+
+impl Vouching {
+    /// The attestor who may vouch.
+    pub(super) fn attestor(self) -> usize {
+        match self {
+            Self::Signature { attestor } | Self::Attestation { attestor, .. } => attestor,
+        }
+    }
 }
 
 /// Something that is true or false.

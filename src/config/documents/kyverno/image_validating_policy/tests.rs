@@ -1,9 +1,11 @@
 use super::super::tests::{load, load_among, load_with, words};
 use super::*;
+use crate::config::WarningName;
 use crate::policy::{DefaultAction, Requirement};
 
 mod attestors;
 mod fields;
+mod names;
 mod payloads;
 mod refusals;
 mod validations;

@@ -25,6 +25,8 @@ pub(super) fn truth(part: &IdedExpr, term: Term) -> Result<Formula, Refusal> {
             "compare it: verifyImageSignatures(…) > 0",
         )),
         Term::Image
+        | Term::Name(_)
+        | Term::ParsedName
         | Term::Attestor(_)
         | Term::Attestation(_)
         | Term::Names(_)
@@ -50,9 +52,9 @@ pub(super) fn computed(part: &IdedExpr, term: Term) -> Result<Computed, Refusal>
             let made = Computed::of(items, |items| Expr::List(ListExpr::new(items)));
             made.map_err(|TwoAttestations| two_attestations(part))
         }
-        Term::Image => refuse(
+        Term::Image | Term::Name(_) | Term::ParsedName => refuse(
             "the name of the image is not looked at here",
-            "say under `matchImageReferences` which images the policy is for",
+            "compare it with texts that are written out: startsWith, endsWith, contains, matches, ==, in",
         ),
         Term::Several(_) => refuse(
             "which other images a Pod has is not known at a pull",
@@ -84,6 +86,8 @@ pub(super) fn text(part: &IdedExpr, term: &Term) -> Option<String> {
         .or_else(|| match term {
             Term::Value(computed) => computed.text(),
             Term::Image
+            | Term::Name(_)
+            | Term::ParsedName
             | Term::Attestor(_)
             | Term::Attestation(_)
             | Term::Names(_)

@@ -100,10 +100,18 @@ fn read_attestation(
     if let Some(name) = text(part, &term) {
         term = meaning.member(part, Names::Attestations, &name)?;
     }
-    if let Term::Attestation(attestation) = term {
-        return Ok(attestation);
+    let Term::Attestation(attestation) = term else {
+        return Err(no_attestation(part));
+    };
+    let named = meaning.definitions.attestations.get(attestation);
+    if named.is_some_and(|it| it.is_referrer) {
+        return Err(Refusal::new(
+            part,
+            "artifacts that are attached without a statement are not verified here",
+            "attach an attestation with `cosign attest`, and name its predicate type under `intoto`",
+        ));
     }
-    Err(no_attestation(part))
+    Ok(attestation)
 }
 
 fn no_attestation(part: &IdedExpr) -> Refusal {

@@ -70,10 +70,6 @@ fn what_constrains_nobody_or_cannot_be_is_refused() {
             "attestations[0]: an attestation without `attestors`: Kyverno would let anybody with a certificate vouch",
         ),
         (
-            "attestors: [{entries: [{keyless: {subject: s, issuer: i}}]}]\nattestations: [{type: t}]",
-            "attestations[0]: an attestation without `attestors`: Kyverno would let anybody with a certificate vouch",
-        ),
-        (
             "attestations: []",
             "attestations: an empty list of attestations demands none",
         ),

@@ -185,10 +185,10 @@ spec:
     - name: r
       context: [{name: c, configMap: {name: m}}]
       match:
-        any: [{resources: {kinds: [Pod, Task], namespaces: [a]}}]
+        any: [{resources: {kinds: [Pod, Task], namespaces: [a]}}, {resources: {kinds: [Task]}}]
         subjects: [x]
-      exclude: {any: []}
-      preconditions: {all: []}
+      exclude: {any: [{resources: {namespaces: [b]}}]}
+      preconditions: {all: [{key: a, operator: Equals, value: b}]}
       imageExtractors: {Task: []}
       verifyImages:
         - imageReferences: ['ghcr.io/org/*']
@@ -209,9 +209,9 @@ spec:
             "spec.applyRules",
             "spec.admission",
             "metadata.namespace",
-            "spec.rules[0].match.any[0].resources.namespaces",
-            "spec.rules[0].match.any[0].resources.kinds[1]",
             "spec.rules[0].match.subjects",
+            "spec.rules[0].match.any[0].resources.namespaces",
+            "spec.rules[0].match.any[1].resources.kinds[0]",
             "spec.rules[0].exclude",
             "spec.rules[0].preconditions",
             "spec.rules[0].imageExtractors",
@@ -222,9 +222,9 @@ spec:
     // Auditing, it would let through what it was not written for.
     let narrowed = [
         "metadata.namespace",
-        "spec.rules[0].match.any[0].resources.namespaces",
-        "spec.rules[0].match.any[0].resources.kinds[1]",
         "spec.rules[0].match.subjects",
+        "spec.rules[0].match.any[0].resources.namespaces",
+        "spec.rules[0].match.any[1].resources.kinds[0]",
         "spec.rules[0].exclude",
         "spec.rules[0].preconditions",
         "spec.rules[0].imageExtractors",

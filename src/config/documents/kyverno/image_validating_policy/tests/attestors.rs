@@ -221,7 +221,11 @@ fn keys() {
     );
     assert_refused(&twice, "spec.attestors[1].name", "`x` is the name of two");
     let notary = with_attestor("{}").replace("cosign: {}", "notary: {certs: {value: x}}");
-    assert_refused(&notary, "spec.attestors[0].notary", "signatures of Notary");
+    assert_refused(
+        &notary,
+        "spec.validations[0].expression",
+        "signatures of Notary",
+    );
     let neither = with_attestor("{}").replace(", cosign: {}", "");
     assert_refused(
         &neither,

@@ -167,11 +167,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "`type` is missing",
     ),
     (
-        "attestations: [{name: a, referrer: {type: sbom/x}}]",
-        "spec.attestations[0].referrer",
-        "without a statement",
-    ),
-    (
         "attestations: [{name: a, unknown: 1}]",
         "spec.attestations[0].unknown",
         "",
@@ -186,6 +181,16 @@ fn fields_of_the_policy() {
     for &(spec, key, message) in REFUSED {
         assert_refused(&with_spec(spec), key, message);
     }
+    loaded(
+        &with_spec("attestations: [{name: a, referrer: {type: sbom/x}}]"),
+        &["no validation asks for it"],
+    );
+    let asked = "images.containers.all(image, verifyAttestationSignatures(image, attestations.a, [attestors.x]) > 0)";
+    assert_refused(
+        &with_spec("attestations: [{name: a, referrer: {type: sbom/x}}]").replace(SIGNED, asked),
+        "spec.validations[0].expression",
+        "without a statement",
+    );
     loaded(
         &with_spec("attestations: [{name: a, intoto: {type: x.example/v1}}]"),
         &["compared as it is"],

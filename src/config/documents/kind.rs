@@ -1,0 +1,215 @@
+//! What a document is.
+
+use super::{
+    cluster_image_policy, containers_policy, kyverno, kyverno::image_validating_policy, text_under,
+    trust_root,
+};
+use crate::config::reader::{Field, Reader};
+use crate::config::yaml::Node;
+
+/// What a document is, by its `apiVersion` and `kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// containers' `policy.json`.
+    ContainersPolicy,
+    /// policy-controller's `ClusterImagePolicy`.
+    ClusterImagePolicy,
+    /// policy-controller's `TrustRoot`.
+    TrustRoot,
+    /// Kyverno's `ClusterPolicy` or `Policy`.
+    KyvernoPolicy,
+    /// Kyverno's `ImageValidatingPolicy` in either of its scopes.
+    ImageValidatingPolicy,
+    /// Kyverno's `PolicyException`, which lets some resources of a cluster through.
+    Exception,
+    /// Another object of Kubernetes, or a file of kustomize. It says nothing about who must have signed an image.
+    Irrelevant,
+    /// Nothing that is known here, or a policy about images in a form that is not.
+    Unknown,
+}
+
+/// The policies about images, whatever project they belong to: passing over one would leave out what its author demands.
+const POLICIES_ABOUT_IMAGES: [&str; 4] = [
+    "ClusterImagePolicy",
+    "ImagePolicy",
+    "ImageValidatingPolicy",
+    "NamespacedImageValidatingPolicy",
+];
+
+/// The API groups whose policies are read, the older names among them.
+const GROUPS: [&str; 4] = [
+    "kyverno.io",
+    "policies.kyverno.io",
+    "policy.sigstore.dev",
+    "cosigned.sigstore.dev",
+];
+
+impl Kind {
+    pub(super) fn of(document: &Field<'_>) -> Self {
+        if containers_policy::is_one(document) {
+            return Self::ContainersPolicy;
+        }
+        let kind = text_under(document, "kind").unwrap_or_default();
+        let version = text_under(document, "apiVersion").unwrap_or_default();
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        match kind {
+            cluster_image_policy::KIND if cluster_image_policy::VERSIONS.contains(&version) => {
+                Self::ClusterImagePolicy
+            }
+            trust_root::KIND if trust_root::VERSIONS.contains(&version) => Self::TrustRoot,
+            "ClusterPolicy" | "Policy" if kyverno::VERSIONS.contains(&version) => {
+                Self::KyvernoPolicy
+            }
+            kind if image_validating_policy::KINDS.contains(&kind)
+                && image_validating_policy::VERSIONS.contains(&version) =>
+            {
+                Self::ImageValidatingPolicy
+            }
+            kind if POLICIES_ABOUT_IMAGES.contains(&kind) => Self::Unknown,
+            "ClusterPolicy" | "Policy" | trust_root::KIND if GROUPS.contains(&group) => {
+                Self::Unknown
+            }
+            "PolicyException" if GROUPS.contains(&group) => Self::Exception,
+            "" if is_in_kustomization_file(document.node) => Self::Irrelevant,
+            "" => Self::Unknown,
+            "Kustomization" => Self::Irrelevant,
+            _ if version.is_empty() => Self::Unknown,
+            _ => Self::Irrelevant,
+        }
+    }
+
+    /// Whether a policy, or what policies name, comes of it. What is not known counts, because it is reported.
+    pub(super) fn is_of_use(self) -> bool {
+        match self {
+            Self::ContainersPolicy
+            | Self::ClusterImagePolicy
+            | Self::TrustRoot
+            | Self::KyvernoPolicy
+            | Self::ImageValidatingPolicy
+            | Self::Unknown => true,
+            Self::Exception | Self::Irrelevant => false,
+        }
+    }
+}
+
+/// Whether a node stands in a file that kustomize reads by its name, and which therefore needs no kind.
+pub(super) fn is_in_kustomization_file(node: &Node) -> bool {
+    let name = node.position.file.file_name();
+    name.is_some_and(|name| {
+        ["kustomization.yaml", "kustomization.yml", "Kustomization"]
+            .iter()
+            .any(|it| name == *it)
+    })
+}
+
+/// The documents of a file. A list (`kubectl get … -o yaml`) stands for its items.
+pub(super) fn flatten<'n>(nodes: &'n [Node], reader: &mut Reader) -> Vec<Field<'n>> {
+    let mut documents = Vec::new();
+    for node in nodes {
+        add(Field::root(node), &mut documents, reader);
+    }
+    documents
+}
+
+/// How deep the parser lets documents nest is how deep this recurses.
+fn add<'n>(document: Field<'n>, documents: &mut Vec<Field<'n>>, reader: &mut Reader) {
+    if !is_list(&document) {
+        documents.push(document);
+        return;
+    }
+    let entries = document.entries(reader);
+    let items = entries.iter().find(|(key, _)| key.name == "items");
+    let items = items.map(|(_, field)| field.items(reader));
+    for item in items.unwrap_or_default() {
+        add(item, documents, reader);
+    }
+}
+
+/// `List`, or what the API of a group of policies answers, such as `ClusterPolicyList`.
+fn is_list(document: &Field<'_>) -> bool {
+    let kind = text_under(document, "kind").unwrap_or_default();
+    let version = text_under(document, "apiVersion").unwrap_or_default();
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    kind == "List" && version == "v1" || kind.ends_with("List") && GROUPS.contains(&group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::yaml::{Source, parse_documents};
+
+    fn kind(path: &str, text: &str) -> Kind {
+        let source = Source {
+            path: path.into(),
+            text: text.to_owned(),
+        };
+        let documents = parse_documents(&source).unwrap();
+        Kind::of(&Field::root(&documents[0]))
+    }
+
+    #[test]
+    fn tells_policies_about_images_from_other_objects() {
+        for (version, name, expected) in [
+            ("kyverno.io/v1", "ClusterPolicy", Kind::KyvernoPolicy),
+            ("kyverno.io/v2beta1", "Policy", Kind::KyvernoPolicy),
+            (
+                "policies.kyverno.io/v1beta1",
+                "NamespacedImageValidatingPolicy",
+                Kind::ImageValidatingPolicy,
+            ),
+            (
+                "policy.sigstore.dev/v1alpha1",
+                "ClusterImagePolicy",
+                Kind::ClusterImagePolicy,
+            ),
+            ("policy.sigstore.dev/v1alpha1", "TrustRoot", Kind::TrustRoot),
+            ("kyverno.io/v2", "PolicyException", Kind::Exception),
+            // Objects beside policies.
+            ("v1", "ConfigMap", Kind::Irrelevant),
+            ("v1", "ServiceAccount", Kind::Irrelevant),
+            ("rbac.authorization.k8s.io/v1", "Role", Kind::Irrelevant),
+            (
+                "policies.kyverno.io/v1",
+                "ValidatingPolicy",
+                Kind::Irrelevant,
+            ),
+            ("kyverno.io/v2", "ClusterCleanupPolicy", Kind::Irrelevant),
+            // Policies of other projects that share a kind with Kyverno and say nothing about signatures.
+            ("nvidia.com/v1", "ClusterPolicy", Kind::Irrelevant),
+            (
+                "policy.open-cluster-management.io/v1",
+                "Policy",
+                Kind::Irrelevant,
+            ),
+            // Passing over these would leave out what they demand.
+            ("kyverno.io/v3", "ClusterPolicy", Kind::Unknown),
+            (
+                "policies.kyverno.io/v9",
+                "ImageValidatingPolicy",
+                Kind::Unknown,
+            ),
+            (
+                "cosigned.sigstore.dev/v1alpha1",
+                "ClusterImagePolicy",
+                Kind::Unknown,
+            ),
+            (
+                "config.openshift.io/v1",
+                "ClusterImagePolicy",
+                Kind::Unknown,
+            ),
+            ("config.openshift.io/v1", "ImagePolicy", Kind::Unknown),
+            ("policy.sigstore.dev/v2", "TrustRoot", Kind::Unknown),
+        ] {
+            let text = format!("apiVersion: {version}\nkind: {name}\n");
+            assert_eq!(kind("p.yaml", &text), expected, "{version} {name}");
+        }
+        assert_eq!(kind("p.yaml", "kind: Kustomization"), Kind::Irrelevant);
+        assert_eq!(kind("p.yaml", "kind: Namespace"), Kind::Unknown);
+        assert_eq!(kind("p.yaml", "resources: [a.yaml]"), Kind::Unknown);
+        assert_eq!(
+            kind("a/kustomization.yaml", "resources: [a.yaml]"),
+            Kind::Irrelevant
+        );
+    }
+}
