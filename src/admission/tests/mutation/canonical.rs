@@ -279,12 +279,16 @@ fn text_base64(text: &str) -> Option<Vec<u8>> {
     GeneralPurpose::new(&STANDARD, config).decode(plain).ok()
 }
 
-/// The certificates in PEM, whatever stands around them.
+/// The certificates in PEM. Text around them and headers within them do not count, as in Go's `encoding/pem`.
 fn certificates(pem: &str) -> Option<Vec<Vec<u8>>> {
     let mut blocks = pem.split("-----BEGIN CERTIFICATE-----");
     blocks.next();
     blocks
-        .map(|block| text_base64(block.split_once("-----END CERTIFICATE-----")?.0))
+        .map(|block| {
+            let (contents, _) = block.split_once("-----END CERTIFICATE-----")?;
+            let lines = contents.lines().filter(|line| !line.contains(':'));
+            text_base64(&lines.collect::<Vec<_>>().join("\n"))
+        })
         .collect()
 }
 
