@@ -5,6 +5,7 @@ mod change;
 mod clients;
 mod json_lines;
 mod kind;
+mod line;
 mod output;
 mod past;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use crate::oci::{Digest, DigestPrefix, RepositoryName};
 use crate::signature::{Format, Source};
 use crate::verify::TransparencyLog;
 
-pub use access::{AccessLine, AccessLog};
+pub use access::{AccessClient, AccessLine, AccessLog};
 pub use change::{Change, ChangeKind, ChangeQuery};
 pub use clients::{CLIENTS_MAX, RefusedClient, RefusedClients};
 pub use json_lines::{Closed, JsonLines};

@@ -18,6 +18,7 @@ use ulid::Ulid;
 
 use crate::oci::{Digest, Reference, RepositoryName};
 
+use super::line::Line;
 use super::output::{self, Destination, OpenError, Output};
 
 /// Lines that may wait: three intervals at 45,000 requests per second.
@@ -34,10 +35,8 @@ const WRITE_BYTES: usize = 256 * 1024;
 pub struct AccessLine {
     /// When the request came.
     pub time: Timestamp,
-    /// The peer's address.
-    pub client: Option<IpAddr>,
-    /// The authenticated name.
-    pub identity: Option<Arc<str>>,
+    /// The client, with the keys of the same name in a record.
+    pub client: AccessClient,
     /// `GET`, `HEAD`, ….
     pub method: &'static str,
     /// The canonical name; absent when the request names none.
@@ -48,7 +47,7 @@ pub struct AccessLine {
     /// The digest served or decided about.
     pub digest: Option<Digest>,
     /// The decision that was used.
-    pub decision: Option<Ulid>,
+    pub decision_id: Option<Ulid>,
     /// The status.
     pub status: u16,
     /// Bytes of the body that were sent.
@@ -58,6 +57,15 @@ pub struct AccessLine {
     /// From the request to the headers of the answer.
     #[serde(rename = "duration_ms", serialize_with = "milliseconds")]
     pub duration: Duration,
+}
+
+/// The client of a pull.
+#[derive(Debug, Clone, Serialize)]
+pub struct AccessClient {
+    /// The peer's address.
+    pub address: Option<IpAddr>,
+    /// The authenticated name.
+    pub identity: Option<Arc<str>>,
 }
 
 /// The access log. Cheap to clone; the writing thread ends after the last clone, with everything written.
@@ -208,7 +216,7 @@ impl Shared {
             && let Some(line) = self.queue.pop()
         {
             let start = lines.len();
-            if serde_json::to_writer(&mut *lines, &line).is_err() {
+            if serde_json::to_writer(&mut *lines, &Line::Access(&line)).is_err() {
                 lines.truncate(start);
                 continue;
             }

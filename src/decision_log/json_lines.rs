@@ -6,9 +6,9 @@
 use std::io;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use super::line::Line;
 use super::output::{Destination, OpenError, Output};
 use super::{Change, Record};
 
@@ -58,27 +58,22 @@ impl JsonLines {
     /// # Errors
     /// When nobody reads the lines any more.
     pub async fn write(&self, record: &Record) -> Result<(), Closed> {
-        self.write_line(record).await
+        self.write_line(&Line::Decision(record)).await
     }
 
-    /// Queues one change, as `{"change": …}` so that it is no decision to whoever reads the lines. Waits while the queue
-    /// is full.
+    /// Queues one change. Waits while the queue is full.
     ///
     /// # Errors
     /// When nobody reads the lines any more.
     pub async fn write_change(&self, change: &Change) -> Result<(), Closed> {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            change: &'a Change,
-        }
-        self.write_line(&Line { change }).await
+        self.write_line(&Line::Change(change)).await
     }
 
-    async fn write_line(&self, record: &impl Serialize) -> Result<(), Closed> {
+    async fn write_line(&self, line: &Line<'_>) -> Result<(), Closed> {
         let Some(queue) = &self.queue else {
             return Ok(());
         };
-        let Ok(mut line) = serde_json::to_vec(record) else {
+        let Ok(mut line) = serde_json::to_vec(line) else {
             // A record is made of text, numbers and lists; the database would have refused it before.
             return Ok(());
         };

@@ -22,17 +22,32 @@ fn record(number: u64) -> Record {
 fn access_line(number: u64) -> AccessLine {
     AccessLine {
         time: "2026-11-23T14:00:00Z".parse().unwrap(),
-        client: Some("127.0.0.1".parse().unwrap()),
-        identity: None,
+        client: AccessClient {
+            address: Some("127.0.0.1".parse().unwrap()),
+            identity: None,
+        },
         method: "GET",
         repository: Some("ghcr.io/org/app".parse().unwrap()),
         reference: Some("v1".parse().unwrap()),
         digest: Some(Digest::sha256(b"x")),
-        decision: None,
+        decision_id: None,
         status: 200,
         bytes: number,
         cache: "hit",
         duration: Duration::from_micros(1500),
+    }
+}
+
+fn change() -> Change {
+    Change {
+        id: Ulid::from_parts(1, 1),
+        time: "2026-11-23T14:00:00Z".parse().unwrap(),
+        replica: "r".to_owned(),
+        kind: ChangeKind::Key,
+        name: None,
+        from: None,
+        to: Some(serde_json::json!({"usable": true, "versions": []})),
+        configuration: Digest::sha256(b"x"),
     }
 }
 
@@ -67,6 +82,27 @@ async fn every_record_is_one_line() {
 }
 
 #[tokio::test]
+async fn lines_begin_with_the_sort_of_line() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("lines.jsonl");
+    let destination = Destination::File(path.clone());
+    let sink = JsonLines::open(&destination).unwrap();
+    sink.write(&record(1)).await.unwrap();
+    sink.write_change(&change()).await.unwrap();
+    sink.flush().await.unwrap();
+    let log = AccessLog::open(&destination).unwrap();
+    log.write(access_line(1));
+    log.flush().await;
+    let text = std::fs::read_to_string(path).unwrap();
+    let sorts = ["decision", "change", "access"];
+    assert_eq!(text.lines().count(), sorts.len());
+    for (line, sort) in text.lines().zip(sorts) {
+        let start = format!("{{\"log\":\"{sort}\",");
+        assert!(line.starts_with(&start), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_written_nowhere() {
     let sink = JsonLines::open(&Destination::Nowhere).unwrap();
     sink.write(&record(1)).await.unwrap();
@@ -96,7 +132,7 @@ async fn every_pull_is_one_line() {
     log.write(AccessLine {
         repository: None,
         reference: None,
-        decision: Some(Ulid::from_parts(1, 1)),
+        decision_id: Some(Ulid::from_parts(1, 1)),
         ..access_line(7)
     });
     for number in 0..3000 {
@@ -108,9 +144,9 @@ async fn every_pull_is_one_line() {
     assert_eq!(
         lines[0],
         serde_json::json!({
-            "time": "2026-11-23T14:00:00Z", "client": "127.0.0.1", "identity": null, "method": "GET",
-            "repository": null, "reference": null, "digest": Digest::sha256(b"x"),
-            "decision": Ulid::from_parts(1, 1), "status": 200, "bytes": 7, "cache": "hit", "duration_ms": 1.5,
+            "log": "access", "time": "2026-11-23T14:00:00Z", "client": {"address": "127.0.0.1", "identity": null},
+            "method": "GET", "repository": null, "reference": null, "digest": Digest::sha256(b"x"),
+            "decision_id": Ulid::from_parts(1, 1), "status": 200, "bytes": 7, "cache": "hit", "duration_ms": 1.5,
         })
     );
     assert_eq!(lines[3000]["reference"], "v1");

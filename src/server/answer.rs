@@ -16,8 +16,7 @@ use super::route::{self, Action, Route};
 use super::{Rules, Server, respond, token};
 use crate::clients::{Access, Busy, Client, Clients};
 use crate::clock;
-use crate::decision_log;
-use crate::decision_log::AccessLine;
+use crate::decision_log::{self, AccessClient, AccessLine};
 use crate::oci::Digest;
 use crate::pull::{CacheState, Caller, Refusal};
 use crate::telemetry::Endpoint;
@@ -245,13 +244,15 @@ impl Server {
         }
         self.inner.access_log.write(AccessLine {
             time: asking.now,
-            client: Some(asking.address.ip()),
-            identity: asking.identity.clone(),
+            client: AccessClient {
+                address: Some(asking.address.ip()),
+                identity: asking.identity.clone(),
+            },
             method: method_name(&asking.request.method),
             repository: action.and_then(Action::repository).cloned(),
             reference: action.and_then(Action::reference),
             digest: answer.digest,
-            decision: answer.decision,
+            decision_id: answer.decision,
             status,
             bytes: answer.bytes,
             cache: answer.cache.map_or("none", CacheState::as_str),

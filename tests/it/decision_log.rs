@@ -1,5 +1,7 @@
 //! The record of every decision: every key, every filter, durable before the first byte.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -339,8 +341,74 @@ async fn records_are_lines_of_json() {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find(|line| line["decision"] == "admit" && line["digest"] == image.digest.as_str());
-    assert_keys(
-        &record.unwrap_or_else(|| panic!("no record in:\n{lines}")),
-        &KEYS,
+    let mut record = record.unwrap_or_else(|| panic!("no record in:\n{lines}"));
+    let sort = record.as_object_mut().unwrap().remove("log");
+    assert_eq!(sort, Some(json!("decision")));
+    assert_keys(&record, &KEYS);
+}
+
+/// An index over the log gives each name one type, and rejects a line that has another.
+#[tokio::test]
+async fn a_name_has_one_type_in_all_sorts_of_lines() {
+    let scene = Scene::start().await;
+    scene.signed("apps/web", "v1");
+    scene.unsigned("apps/web", "v2");
+    for tag in ["v1", "v1", "v2", "absent"] {
+        drop(scene.manifest("apps/web", tag).await);
+    }
+    drop(scene.proxy.get("/v2/").await);
+    scene.proxy.stop().await;
+    scene.proxy.reconfigure(|configuration| {
+        configuration["policies"][0]["name"] = json!("renamed");
+    });
+    scene.proxy.run().await;
+    scene.proxy.stop().await;
+    let lines = scene.proxy.lines();
+    let mut types = BTreeMap::new();
+    let mut sorts = BTreeMap::new();
+    for line in lines.lines().filter(|line| line.starts_with('{')) {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let sort = value["log"].as_str().unwrap_or_default().to_owned();
+        assert!(
+            line.starts_with(&format!("{{\"log\":\"{sort}\",")),
+            "{line}"
+        );
+        collect_types("", &value, &mut types);
+        let ids = sorts.entry(sort).or_insert_with(Vec::new);
+        ids.push((value["id"].clone(), value["decision_id"].clone()));
+    }
+    assert_eq!(
+        sorts.keys().collect::<Vec<_>>(),
+        ["access", "change", "decision"]
     );
+    for (name, types) in types {
+        assert_eq!(types.len(), 1, "{name}: {types:?}");
+    }
+    // Access lines name the decisions that they used.
+    for (id, _) in &sorts["decision"] {
+        let has_it = sorts["access"].iter().any(|(_, used)| used == id);
+        assert!(has_it, "{id} in {sorts:?}");
+    }
+}
+
+fn collect_types(name: &str, value: &Value, types: &mut BTreeMap<String, BTreeSet<&'static str>>) {
+    let sort = match value {
+        Value::Null => return,
+        Value::Array(items) => {
+            for item in items {
+                collect_types(name, item, types);
+            }
+            return;
+        }
+        Value::Object(members) => {
+            for (key, member) in members {
+                collect_types(&format!("{name}.{key}"), member, types);
+            }
+            "object"
+        }
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+    };
+    types.entry(name.to_owned()).or_default().insert(sort);
 }
