@@ -2,9 +2,11 @@
 
 mod demo;
 mod doctor;
+mod empty_variables;
 mod explain;
 mod image;
 mod init;
+mod image_name;
 mod judgement;
 mod log;
 mod output;
@@ -80,6 +82,7 @@ struct ConfigFiles {
 /// Runs the command line and returns the exit code: 0 yes, 1 no, 2 could not tell, 64 bad usage.
 #[must_use]
 pub fn run() -> ExitCode {
+    empty_variables::forget();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -135,11 +138,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Runs `future` on a runtime with as many threads as there are cores.
-/// As the first thread has it: a configuration that `policy check` could read, which nests as deep as people write, must
-/// be read by a reload too, and its conditions be evaluated. Only what is used of it takes memory.
+/// The stack of each thread, as large as the first thread's: a reload must be able to read every configuration that
+/// `policy check` could read, however deep it nests. Only the used part takes memory.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
+/// Runs `future` on a runtime with as many threads as there are cores.
 fn block_on(future: impl Future<Output = u8>) -> u8 {
     match tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(STACK_BYTES)

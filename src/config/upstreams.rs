@@ -52,7 +52,8 @@ impl Credentials {
     /// Where Docker keeps its configuration, unless the file is named: `$DOCKER_CONFIG`, or `.docker` at home.
     pub(super) fn find_docker_config(&mut self, environment: &dyn Fn(&str) -> Option<String>) {
         if let Self::DockerConfig { path: path @ None } = self {
-            let folder = environment("DOCKER_CONFIG").map(PathBuf::from);
+            let folder = environment("DOCKER_CONFIG").filter(|folder| !folder.is_empty());
+            let folder = folder.map(PathBuf::from);
             let home = || environment("HOME").map(|home| PathBuf::from(home).join(".docker"));
             *path = folder
                 .or_else(home)

@@ -110,6 +110,27 @@ impl Bench {
     }
 }
 
+/// Without credentials, a key service on this machine is asked all the same. A named file that is not there is an error.
+#[tokio::test]
+async fn empty_variables_count_as_unset() {
+    let key = SigningKey::generate();
+    let kms = FakeKms::start(&[(1, &key)]).await;
+    let bench = Bench::start(kms, "").await;
+    let image = bench.signed("apps/web", &key);
+    bench.proxy.stop().await;
+    bench
+        .proxy
+        .set_variable("GOOGLE_APPLICATION_CREDENTIALS", "");
+    bench.proxy.run().await;
+    assert_serves(&bench.get("apps/web").await, &image);
+    bench.proxy.stop().await;
+    bench
+        .proxy
+        .set_variable("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent.json");
+    bench.proxy.run().await;
+    assert_unavailable(&bench.get("apps/web").await);
+}
+
 #[tokio::test]
 async fn a_pinned_version_admits_what_it_signed_and_costs_one_request() {
     let (key, other) = (SigningKey::generate(), SigningKey::generate());
@@ -213,10 +234,10 @@ async fn changes_of_keys_and_policies_are_records() {
     let log = bench.proxy.log();
     let lines: Vec<Value> = log
         .lines()
-        .filter(|line| line.starts_with("{\"change\":"))
+        .filter(|line| line.starts_with("{\"log\":\"change\","))
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert!(lines.iter().any(|line| line["change"]["id"] == id), "{log}");
+    assert!(lines.iter().any(|line| line["id"] == id), "{log}");
 
     // A restart changes nothing; another policy is a change, from what was in force before the restart.
     let configured = bench.changes("kind=configuration").await;

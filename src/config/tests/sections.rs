@@ -305,5 +305,9 @@ fn docker_keeps_its_configuration_where_the_environment_says() {
         path(&[("HOME", "/h")]),
         Some("/h/.docker/config.json".into())
     );
+    assert_eq!(
+        path(&[("DOCKER_CONFIG", ""), ("HOME", "/h")]),
+        Some("/h/.docker/config.json".into())
+    );
     assert_eq!(path(&[]), None);
 }
