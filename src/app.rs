@@ -235,6 +235,7 @@ impl App {
             metrics: Arc::clone(&self.engine.metrics),
             readiness: self.readiness.clone(),
             tasks: self.engine.tasks.clone(),
+            is_current: true,
         };
         let following = reloader.follow(files, hangups, self.stop.clone());
         self.engine.tasks.spawn(following);

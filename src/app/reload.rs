@@ -47,6 +47,8 @@ pub(super) struct Reloader {
     pub(super) metrics: Arc<Metrics>,
     pub(super) readiness: Readiness,
     pub(super) tasks: TaskTracker,
+    /// Whether the files, as they were last read, are in force.
+    pub(super) is_current: bool,
 }
 
 /// What a reload came to.
@@ -59,7 +61,8 @@ enum Change {
 }
 
 impl Reloader {
-    /// Puts what the files say in force whenever they change, and at once on SIGHUP, until `stop`.
+    /// Puts the files in force whenever they change, until `stop`. SIGHUP makes it look at once, and read them again after
+    /// a rejection even if they are unchanged, because the reason may lie elsewhere.
     pub(super) async fn follow(
         mut self,
         mut files: Files,
@@ -69,9 +72,17 @@ impl Reloader {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                hangup = hangups.recv() => if hangup.is_none() {
-                    return;
-                },
+                hangup = hangups.recv() => {
+                    if hangup.is_none() {
+                        return;
+                    }
+                    let changed;
+                    (files, changed) = self.look(files).await;
+                    if !changed && self.is_current {
+                        tracing::info!("The configuration files are unchanged");
+                        continue;
+                    }
+                }
                 () = tokio::time::sleep(LOOKED_AT_EVERY) => {
                     let changed;
                     (files, changed) = self.look(files).await;
@@ -90,6 +101,7 @@ impl Reloader {
             };
             files = loaded_from;
             let change = self.apply(loaded, clock::now());
+            self.is_current = matches!(change, Change::Applied { .. });
             self.note(&change, clock::now());
         }
     }

@@ -86,6 +86,41 @@ async fn files_are_watched_those_they_name_as_well() {
 }
 
 #[tokio::test]
+async fn unchanged_files_are_not_reloaded() {
+    let scene = Scene::start().await;
+    let loaded_at = configuration(&scene).await["loaded_at"].clone();
+    let log = async |part: &str, times: usize| {
+        let started = Instant::now();
+        while scene.proxy.log().matches(part).count() < times {
+            assert!(started.elapsed() < NOTICED_WITHIN, "{}", scene.proxy.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    scene.proxy.signal_hangup();
+    log("files are unchanged", 1).await;
+    // The same content in a new file.
+    scene.proxy.rewrite(|_configuration| {});
+    scene.proxy.signal_hangup();
+    log("files are unchanged", 2).await;
+    assert_eq!(configuration(&scene).await["loaded_at"], loaded_at);
+    assert!(!scene.proxy.log().contains("Reloaded"));
+
+    // After a rejection, they are read again although they have not changed since.
+    scene
+        .proxy
+        .rewrite(|configuration| configuration["default"] = json!("nonsense"));
+    scene.proxy.signal_hangup();
+    log("is not put in force", 1).await;
+    scene.proxy.signal_hangup();
+    log("is not put in force", 2).await;
+    scene
+        .proxy
+        .rewrite(|configuration| configuration["default"] = json!("audit"));
+    scene.proxy.signal_hangup();
+    log("Reloaded", 1).await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_used_leaves_everything_as_it_was() {
     let scene = Scene::start().await;
     let image = scene.signed("apps/web", "v1");
