@@ -4,7 +4,7 @@
 //! says so. What runs without any configuration is all of them.
 
 use crate::config::WarningName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -103,6 +103,21 @@ impl Entry {
             "  # {}: {}, read {}\n{}",
             self.title, self.source, self.date, self.native
         )
+    }
+}
+
+impl Entry {
+    /// The hosts that its images and their signatures lie on.
+    #[must_use]
+    pub fn hosts(&self) -> BTreeSet<String> {
+        let names = self.policies.iter().flat_map(|policy| {
+            let repositories = policy.signature_repositories.iter();
+            let repositories = repositories.map(ToString::to_string);
+            policy.coverage.patterns().into_iter().chain(repositories)
+        });
+        names
+            .filter_map(|name| host(&name).map(str::to_owned))
+            .collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `countersign policy catalog`.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::check::PolicyReport;
@@ -10,11 +12,13 @@ use crate::config::catalog::{Entry, entries, select};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   countersign policy catalog
-  countersign policy catalog kubernetes distroless >> config.yaml
+  countersign policy catalog kubernetes distroless > policies.yaml
+  countersign policy check config.yaml policies.yaml
   countersign policy catalog --output json trivy | jq .
 
-A configuration takes entries by name, `catalog: [kubernetes, distroless]`, or pastes what this prints. Without a
-configuration all of them are in force.
+The printed entries are a configuration file. A configuration with policies of its own takes entries by name,
+`catalog: [kubernetes, distroless]`, or gets the items pasted under its `policies`. Without a configuration all entries
+are in force.
 
 Exit status: 0, or 64 when there is no such entry.")]
 pub(super) struct Arguments {
@@ -91,10 +95,24 @@ fn images(entry: &Entry) -> String {
     }
 }
 
-/// What may stand in a configuration.
+/// Entries as a configuration has them. The comment names the upstreams, because a file with `upstreams` of its own could
+/// not be pasted into one that has them.
 fn native(entries: &[Entry]) -> String {
+    let hosts: BTreeSet<_> = entries.iter().flat_map(Entry::hosts).collect();
+    let upstreams: Vec<_> = hosts.iter().map(|host| format!("{host}: {{}}")).collect();
     let items: Vec<_> = entries.iter().map(Entry::native).collect();
-    format!("policies:\n{}", items.join("\n"))
+    format!(
+        "# Needs these hosts under `upstreams`: {{{}}}\n\
+         # A configuration that has `policies` already takes the items below it, or `catalog: [{}]` instead.\n\
+         policies:\n{}",
+        upstreams.join(", "),
+        entries
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", "),
+        items.join("\n")
+    )
 }
 
 impl<'a> Report<'a> {

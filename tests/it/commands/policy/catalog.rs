@@ -46,7 +46,10 @@ async fn entries_of_the_catalogue_are_printed_as_configuration() {
         printed.contains("# Kubernetes: https://github.com/"),
         "{printed}"
     );
-    let pasted = format!("upstreams: {{gcr.io: {{}}, registry.k8s.io: {{}}}}\n{printed}");
+    let (_, upstreams) = printed.split_once("under `upstreams`: ").unwrap();
+    let (upstreams, _) = upstreams.split_once('\n').unwrap();
+    assert_eq!(upstreams, "{gcr.io: {}, registry.k8s.io: {}}");
+    let pasted = format!("upstreams: {upstreams}\n{printed}");
     let pasted = place.write("pasted.yaml", &pasted);
     let named = "upstreams: {gcr.io: {}, registry.k8s.io: {}}\ncatalog: [distroless, kubernetes]";
     let named = place.write("named.yaml", named);
@@ -68,6 +71,34 @@ async fn entries_of_the_catalogue_are_printed_as_configuration() {
 
     let output = countersign(&["policy", "catalog", "--output", "json", "spire"]).await;
     assert_eq!(json(&output).as_array().unwrap().len(), 1);
+}
+
+/// Each entry is a valid file, and its items can be pasted under `policies` of a configuration that has some.
+#[tokio::test]
+async fn every_entry_can_be_merged() {
+    let place = Workplace::new().await;
+    let listed = json(&countersign(&["policy", "catalog", "--output", "json"]).await);
+    for entry in listed.as_array().unwrap() {
+        let name = entry["name"].as_str().unwrap();
+        let printed = countersign(&["policy", "catalog", name]).await;
+        let printed = String::from_utf8(printed.stdout).unwrap();
+        let (_, upstreams) = printed.split_once("under `upstreams`: ").unwrap();
+        let (upstreams, _) = upstreams.split_once('\n').unwrap();
+        let (_, items) = printed.split_once("\npolicies:\n").unwrap();
+        let own = "policies:\n  - name: own\n    images: [own.example/**]\n    authorities: [{key: key.pub}]\n";
+        let base = place.write("base.yaml", &format!("upstreams: {upstreams}\n"));
+        let file = place.write("printed.yaml", &printed);
+        let pasted = place.write("pasted.yaml", &format!("{own}{items}"));
+        let counts = async |file: &str| {
+            let arguments = ["policy", "check", "--output", "json", &base, file];
+            let output = countersign(&arguments).await;
+            assert_eq!(code(&output), ADMITTED, "{name}: {}", text(&output));
+            json(&output)["policies"].as_array().unwrap().len()
+        };
+        let count = entry["policies"].as_array().unwrap().len();
+        assert_eq!(counts(&file).await, count, "{name}");
+        assert_eq!(counts(&pasted).await, count + 1, "{name}");
+    }
 }
 
 #[tokio::test]
