@@ -6,7 +6,7 @@ mod wording;
 
 use serde::Serialize;
 
-use super::image::ImageReference;
+use super::image_name::{ImageName, Reading};
 use super::judgement::{Answer, UnloggedRecord};
 use super::output::{Format, print, print_json, tell};
 use super::question::Question;
@@ -27,8 +27,8 @@ pub(super) use wording::requirements;
 
 Exit status: 0 admitted, 1 refused, 2 cannot be decided, 64 bad usage or configuration.")]
 pub(super) struct Arguments {
-    /// The image, as for `docker pull`.
-    image: ImageReference,
+    /// The image, as for `docker pull` or as a Pod names it behind the proxy.
+    image: ImageName,
     #[command(flatten)]
     question: Question,
 }
@@ -40,6 +40,8 @@ struct Explanation {
     reference: String,
     /// The canonical name.
     repository: RepositoryName,
+    /// A sentence about a name that has more than one reading.
+    remark: Option<String>,
     /// What was decided about, if it is known.
     digest: Option<Digest>,
     /// `admit`, `deny` or `unavailable`.
@@ -92,8 +94,8 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     block_on(explain(&arguments.image, &arguments.question))
 }
 
-async fn explain(image: &ImageReference, question: &Question) -> u8 {
-    let (judgement, config) = match question.judge(image, Demand::Signature).await {
+async fn explain(name: &ImageName, question: &Question) -> u8 {
+    let (judgement, reading, config) = match question.judge(name, Demand::Signature).await {
         Ok(judged) => judged,
         Err(code) => return code,
     };
@@ -105,13 +107,7 @@ async fn explain(image: &ImageReference, question: &Question) -> u8 {
             return EXIT_UNDECIDED;
         }
     };
-    let explanation = Explanation::new(
-        (&image.repository, image.reference.to_string()),
-        &config,
-        &answer,
-        record,
-        sources,
-    );
+    let explanation = Explanation::new(reading, &config, &answer, record, sources);
     match question.output {
         Format::Json => print_json(&explanation),
         Format::Text => print(&text::render(&explanation)),
@@ -122,12 +118,13 @@ async fn explain(image: &ImageReference, question: &Question) -> u8 {
 
 impl Explanation {
     fn new(
-        (repository, reference): (&RepositoryName, String),
+        Reading { image, remark, .. }: Reading,
         config: &Config,
         answer: &Answer,
         record: Option<Record>,
         sources: Vec<EvidenceSource>,
     ) -> Self {
+        let repository = &image.repository;
         let policies = &config.policies.policies;
         let (covering, others): (Vec<_>, Vec<_>) = policies
             .iter()
@@ -142,6 +139,7 @@ impl Explanation {
             }
         };
         Self {
+            remark,
             digest: match answer {
                 Answer::Admit { digest, .. } => Some(*digest),
                 Answer::Deny { .. } | Answer::Undecided { .. } => {
@@ -159,7 +157,7 @@ impl Explanation {
             sources: sources.into_iter().map(Into::into).collect(),
             advice: advice::advice(answer, repository, config, record.as_ref()),
             record,
-            reference,
+            reference: image.reference.to_string(),
             repository: repository.clone(),
         }
     }

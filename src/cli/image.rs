@@ -24,6 +24,17 @@ pub(super) enum ParseError {
     /// The part after the `@` is no digest.
     #[error("`{0}` is not a sha256 or sha512 digest in lower-case hex")]
     Digest(String),
+    /// The proxy has no such upstream or route.
+    #[error(
+        "`{rest}` names no upstream of the proxy at {proxy}: write {proxy}/HOST/{rest}, with the registry's host, or \
+         configure a route"
+    )]
+    Unrouted {
+        /// The proxy's address, as written.
+        proxy: String,
+        /// The name behind it.
+        rest: String,
+    },
     /// It has a scheme.
     #[error("an image has no scheme: write {0}")]
     Scheme(String),

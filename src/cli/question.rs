@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::image::ImageReference;
+use super::image_name::{ImageName, Reading};
 use super::judgement::{self, Judgement};
 use super::output::{Format, tell};
 use super::requirements::{Demand, Requirements};
@@ -41,13 +41,15 @@ impl Question {
         telemetry::log_to_stderr(Some(environment("RUST_LOG").as_deref().unwrap_or(level)));
     }
 
-    /// The decision and the configuration it was made by; or an exit code, when what went wrong has been told.
+    /// The decision about the image that the name means, and the configuration; or an exit code, after the problem was
+    /// told.
     pub(super) async fn judge(
         &self,
-        image: &ImageReference,
+        name: &ImageName,
         demand: Demand<'_>,
-    ) -> Result<(Judgement, Config), u8> {
-        let config = self.requirements.to_config(&image.repository, demand)?;
+    ) -> Result<(Judgement, Reading, Config), u8> {
+        let (config, reading) = self.requirements.to_config(name, demand)?;
+        let image = &reading.image;
         for warning in &config.warnings {
             tell(&warning.to_string());
         }
@@ -57,7 +59,7 @@ impl Question {
             Ok(_) | Err(_) => Ok(judged.await),
         };
         match judged {
-            Ok(Ok(judgement)) => Ok((judgement, config)),
+            Ok(Ok(judgement)) => Ok((judgement, reading, config)),
             Ok(Err(error)) => {
                 tell(&chain(&error));
                 Err(EXIT_UNDECIDED)

@@ -14,6 +14,8 @@ use identity::Identity;
 use problems::{in_terms_of_flags, warning_in_terms_of_flags};
 pub(super) use registry::Access;
 
+use super::image;
+use super::image_name::{ImageName, Names, Reading};
 use super::output::tell;
 use super::{ConfigFiles, EXIT_USAGE, environment};
 use crate::config::{Config, Source};
@@ -90,19 +92,32 @@ const POLICY: &str = "command-line";
 const TRUSTED_ROOT: &str = "given";
 
 impl Requirements {
-    /// The configuration that says so about `repository`. What is wrong with it has been told.
+    /// The configuration that says so, and the image that `name` means under it. Problems have been told.
     pub(super) fn to_config(
         &self,
-        repository: &RepositoryName,
+        name: &ImageName,
         demand: Demand<'_>,
-    ) -> Result<Config, u8> {
+    ) -> Result<(Config, Reading), u8> {
         if let Some(problem) = self.contradiction(demand) {
             tell(problem);
             return Err(EXIT_USAGE);
         }
         if self.key.is_none() && !self.identity.is_given() {
-            return self.config.load();
+            let config = self.config.load()?;
+            let reading = tell_misreading(name, name.read(&Names::of(&config)))?;
+            return Ok((config, reading));
         }
+        let reading = tell_misreading(name, name.read_plainly())?;
+        let config = self.to_config_of_flags(&reading.image.repository, demand)?;
+        Ok((config, reading))
+    }
+
+    /// The configuration that the flags make about `repository`. Problems have been told.
+    fn to_config_of_flags(
+        &self,
+        repository: &RepositoryName,
+        demand: Demand<'_>,
+    ) -> Result<Config, u8> {
         let key = match &self.key {
             Some(key) => Some(read_key(key).map_err(|problem| {
                 tell(&format!("--key: {problem}"));
@@ -284,6 +299,17 @@ impl Requirements {
         }
         Value::Object(authority)
     }
+}
+
+/// Tells why a name cannot be read.
+fn tell_misreading(
+    name: &ImageName,
+    reading: Result<Reading, image::ParseError>,
+) -> Result<Reading, u8> {
+    reading.map_err(|error| {
+        tell(&format!("`{name}` cannot be read: {error}"));
+        EXIT_USAGE
+    })
 }
 
 /// A key as a configuration has it: a path, PEM text or the address of a key service.

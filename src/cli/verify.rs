@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::image::ImageReference;
+use super::image_name::ImageName;
 use super::judgement::{Answer, Judgement, UnloggedRecord};
-use super::output::{Format, print, print_json};
+use super::output::{Format, print, print_json, tell};
 use super::question::Question;
 use super::requirements::Demand;
 use super::{EXIT_NO, EXIT_UNDECIDED, EXIT_USAGE, block_on};
@@ -25,9 +26,9 @@ refused with the reason otherwise. Expressions match the whole value. JSON is on
 
 Exit status: 0 admitted, 1 refused, 2 cannot be decided, 64 bad usage or configuration; of several images the worst.")]
 pub(super) struct Arguments {
-    /// The images, as for `docker pull`.
+    /// The images, as for `docker pull` or as a Pod names them behind the proxy.
     #[arg(value_name = "IMAGE", required = true)]
-    images: Vec<ImageReference>,
+    images: Vec<ImageName>,
     #[command(flatten)]
     question: Question,
 }
@@ -43,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 
 /// Answers about each image, and returns the exit code for all.
 pub(super) async fn verify_all(
-    images: &[ImageReference],
+    images: &[ImageName],
     question: &Question,
     demand: Demand<'_>,
 ) -> u8 {
@@ -61,13 +62,16 @@ pub(super) async fn verify_all(
     worst.unwrap_or(0)
 }
 
-async fn verify(image: &ImageReference, question: &Question, demand: Demand<'_>) -> u8 {
-    let judgement = match question.judge(image, demand).await {
-        Ok((judgement, _config)) => judgement,
+async fn verify(name: &ImageName, question: &Question, demand: Demand<'_>) -> u8 {
+    let (judgement, reading, _config) = match question.judge(name, demand).await {
+        Ok(judged) => judged,
         Err(code) => return code,
     };
+    if let Some(remark) = &reading.remark {
+        tell(remark);
+    }
     match question.output {
-        Format::Json => print_record(image, &judgement),
+        Format::Json => print_record(&reading.image, &judgement),
         Format::Text => print(&describe(&judgement)),
     };
     question.tell_hints(judgement.record.as_ref());

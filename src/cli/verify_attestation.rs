@@ -1,7 +1,7 @@
 //! `countersign verify-attestation`: what somebody says about images, through the server's own engine.
 
 use super::block_on;
-use super::image::ImageReference;
+use super::image_name::ImageName;
 use super::question::Question;
 use super::requirements::Demand;
 use super::verify::verify_all;
@@ -16,9 +16,9 @@ use super::verify::verify_all;
 
 Exit status: 0 admitted, 1 refused, 2 cannot be decided, 64 bad usage; of several images the worst.")]
 pub(super) struct Arguments {
-    /// The images, as for `docker pull`.
+    /// The images, as for `docker pull` or as a Pod names them behind the proxy.
     #[arg(value_name = "IMAGE", required = true)]
-    images: Vec<ImageReference>,
+    images: Vec<ImageName>,
     /// The predicate type: custom, slsaprovenance (v0.2), slsaprovenance02, slsaprovenance1, link, spdx, spdxjson,
     /// cyclonedx, vuln, openvex, or an URI.
     #[arg(long = "type", value_name = "TYPE", default_value = "custom")]

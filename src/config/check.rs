@@ -1,12 +1,14 @@
 //! Configuration and documents of policies as they are, right or wrong, for who wants to know before using them.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::documents;
 use super::reader::{Field, Reader};
 use super::yaml::{self, Key, Node, Scalar, Source, Value};
-use super::{Position, Problem, Warning, read, read_file};
+use super::{Position, Problem, RepositoryPrefix, Warning, read, read_file};
 use crate::policy::{DefaultAction, Exception, Policy, Revoked};
 
 /// What there is to say about a set of files.
@@ -14,6 +16,12 @@ use crate::policy::{DefaultAction, Exception, Policy, Revoked};
 pub struct Checked {
     /// The policies that are usable, in order.
     pub policies: Vec<Arc<Policy>>,
+    /// The hosts of the upstreams.
+    pub upstreams: BTreeSet<String>,
+    /// First path components that stand for a part of an upstream.
+    pub routes: BTreeMap<String, RepositoryPrefix>,
+    /// The address of the registry API.
+    pub listen: SocketAddr,
     /// What happens to a name that no policy covers.
     pub default: DefaultAction,
     /// What is let through although a policy refuses it.
@@ -73,6 +81,9 @@ pub fn check(paths: &[PathBuf], environment: &dyn Fn(&str) -> Option<String>) ->
     reader.notes.sort_by_key(|it| place(it.position.as_ref()));
     Checked {
         policies: config.policies.policies.clone(),
+        upstreams: config.upstreams.into_keys().collect(),
+        routes: config.routes,
+        listen: config.server.listen,
         default: config.policies.default,
         exceptions: config.policies.exceptions.clone(),
         revoked: config.policies.revoked.clone(),

@@ -44,6 +44,7 @@ fn image(explanation: &Explanation) -> Vec<String> {
         "{}, asked for by {}",
         explanation.repository, explanation.reference
     )];
+    lines.extend(explanation.remark.clone());
     let digest = explanation.digest.map(|digest| digest.to_string());
     lines.extend(digest.filter(|digest| *digest != explanation.reference));
     let media_type = explanation

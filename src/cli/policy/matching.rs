@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::check::unreadable;
 use crate::cli::image::ImageReference;
+use crate::cli::image_name::{ImageName, Names};
 use crate::cli::output::{print, tell};
 use crate::cli::{EXIT_NO, EXIT_USAGE, environment};
 use crate::config::Problems;
@@ -44,15 +45,30 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         tell(&Problems(checked.problems).to_string());
         return EXIT_USAGE;
     }
-    let reference = match image.parse::<ImageReference>() {
-        Ok(reference) => Some(reference),
-        Err(error) if !checked.policies.iter().any(|it| understands(it, image)) => {
+    let names = Names {
+        upstreams: checked.upstreams.clone(),
+        routes: checked.routes.clone(),
+        listen: checked.listen,
+    };
+    let mut image = image.clone();
+    let reading = image
+        .parse::<ImageName>()
+        .and_then(|name| name.read(&names));
+    let reference = match reading {
+        Ok(reading) => {
+            if let Some(remark) = reading.remark {
+                tell(&remark);
+            }
+            image = reading.text;
+            Some(reading.image)
+        }
+        Err(error) if !checked.policies.iter().any(|it| understands(it, &image)) => {
             tell(&format!("`{image}` is no image: {error}"));
             return EXIT_USAGE;
         }
         Err(_known_to_a_project) => None,
     };
-    let applying = applying(&checked.policies, image, reference.as_ref());
+    let applying = applying(&checked.policies, &image, reference.as_ref());
     if applying.is_empty() {
         return EXIT_NO;
     }

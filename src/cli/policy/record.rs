@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::app::{Recording, RecordingError};
-use crate::cli::image::ImageReference;
+use crate::cli::image_name::{ImageName, Names, Reading};
 use crate::cli::output::{print, tell};
 use crate::cli::{ConfigFiles, EXIT_UNDECIDED, block_on, chain, environment};
 use crate::clock;
@@ -22,9 +22,9 @@ a proxy's data directory without the log.
 
 Exit status: 0 all recorded, 2 some not, 64 bad usage or configuration.")]
 pub(super) struct Arguments {
-    /// The images, as for `docker pull`.
+    /// The images, as for `docker pull` or as a Pod names them behind the proxy.
     #[arg(value_name = "IMAGE", required = true)]
-    images: Vec<ImageReference>,
+    images: Vec<ImageName>,
     #[command(flatten)]
     config: ConfigFiles,
     /// Where to keep it; made where there is none.
@@ -54,17 +54,24 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 async fn record(arguments: &Arguments, config: &Config) -> Result<bool, RecordingError> {
     let recording = Recording::open(config, &arguments.to).await?;
     let mut all = true;
-    for image in &arguments.images {
-        let ImageReference {
-            repository,
-            reference,
-        } = image;
-        match recording.record(repository, reference, clock::now()).await {
+    let names = Names::of(config);
+    for name in &arguments.images {
+        let recorded = match name.read(&names) {
+            Ok(Reading { image, remark, .. }) => {
+                if let Some(remark) = remark {
+                    tell(&remark);
+                }
+                let recording = recording.record(&image.repository, &image.reference, clock::now());
+                recording.await.map_err(|error| chain(&error))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match recorded {
             Ok(document) => {
-                print(&format!("recorded {image}: {}\n", document.subject.digest));
+                print(&format!("recorded {name}: {}\n", document.subject.digest));
             }
             Err(error) => {
-                tell(&format!("{image} is not recorded: {}", chain(&error)));
+                tell(&format!("{name} is not recorded: {error}"));
                 all = false;
             }
         }

@@ -26,6 +26,10 @@ fn parse(arguments: &[&str]) -> Result<Requirements, clap::Error> {
     parsed.map(|command| command.requirements)
 }
 
+fn image_name() -> ImageName {
+    "ghcr.io/org/app".parse().unwrap()
+}
+
 fn name() -> RepositoryName {
     "ghcr.io/org/app".parse().unwrap()
 }
@@ -35,9 +39,9 @@ fn name() -> RepositoryName {
     reason = "that it parses is not what is asked"
 )]
 fn config(arguments: &[&str]) -> Result<Config, u8> {
-    parse(arguments)
-        .unwrap()
-        .to_config(&name(), Demand::Signature)
+    let requirements = parse(arguments).unwrap();
+    let (config, _) = requirements.to_config(&image_name(), Demand::Signature)?;
+    Ok(config)
 }
 
 fn only_policy(policies: &Policies) -> &Policy {
@@ -279,7 +283,8 @@ fn an_attestation_is_demanded_instead_of_a_signature() {
     };
     let to_config = |arguments: &[&str], condition| {
         let requirements = parse(arguments).unwrap();
-        requirements.to_config(&name(), demand(condition))
+        let judged = requirements.to_config(&image_name(), demand(condition));
+        judged.map(|(config, _)| config)
     };
     let config = to_config(&["--key", KEY], Some("predicate.a == '${b}'")).unwrap();
     let policy = only_policy(&config.policies);
