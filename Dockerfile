@@ -6,6 +6,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
+# For `--version`, where the context has no repository; SOURCE_DATE_EPOCH is the date of the commit in seconds.
+ARG COUNTERSIGN_COMMIT= SOURCE_DATE_EPOCH=
 RUN cargo build --release --locked --bin countersign \
  && mkdir /data
 
