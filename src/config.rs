@@ -18,6 +18,7 @@ mod key_providers;
 mod limits;
 mod lookalikes;
 mod members;
+pub mod permissions;
 mod policies;
 mod problem;
 mod quantity;
@@ -26,6 +27,7 @@ mod revoked;
 pub mod routes;
 pub mod schema;
 pub mod server;
+pub mod suggestion;
 mod trusted_roots;
 pub mod upstreams;
 mod warning;
@@ -342,7 +344,8 @@ fn read_policies(
     (policies, documents.root_sources)
 }
 
-/// What the proxy may pull with its credentials, everybody who reaches the listener could pull through it.
+/// Refuses a listener beyond loopback that would lend the proxy's credentials to everybody, and warns of one that
+/// everybody may use or read along.
 fn check_exposure(
     section: &Section<'_>,
     server: &Server,
@@ -368,14 +371,29 @@ fn check_exposure(
             ),
             "say under `clients` who may pull what, or listen on 127.0.0.1",
         ),
-        (Some(clients), _) if !server.is_reached_by_tls() && clients.has_passwords() => reader.warn(
+        (None, None) => reader.warn(
             &place,
+            WarningName::OpenToEverybody,
+            format!(
+                "no `clients`: everybody who reaches {} may pull everything that the policies admit",
+                server.listen
+            ),
+        ),
+        (Some(_), _) => {}
+    }
+    if server.is_reached_by_tls() {
+        return;
+    }
+    let (name, message) = if clients.is_some_and(Clients::has_passwords) {
+        (
             WarningName::PasswordsInClear,
             "passwords of clients travel in clear: there is no `tls`, and no `public_url` says that something in front \
-             terminates TLS",
-        ),
-        (None | Some(_), _) => {}
-    }
+         terminates TLS"
+    } else {
+        "no `tls` beyond loopback: anybody on the way can read pulls, and replace what a tag names",
+        )
+    };
+    reader.warn(&place, name, message);
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod probe;
 mod proxies;
 mod scope;
 mod status;
+mod tls_fault;
 mod token;
 mod token_answer;
 

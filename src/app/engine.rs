@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::material::{Maker, Material};
-use super::{Error, replica, write_counts};
+use super::{Error, data_dir, replica, write_counts};
 use crate::admission::{self, Admission, Reliance, Sink};
 use crate::config::{self, Config};
 use crate::decision_log::{Destination, JsonLines, Record};
@@ -207,6 +207,7 @@ impl Sink for Recorded {
 
 /// Content and state, where the configuration keeps them.
 pub(super) async fn open(config: &Config, tasks: &TaskTracker) -> Result<(Store, State), Error> {
+    data_dir::check(&config.data_dir)?;
     let path = || config.data_dir.clone();
     let bytes_max = config.limits.store_bytes_max;
     let store = Store::open(&config.data_dir, bytes_max, tasks)

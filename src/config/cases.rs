@@ -149,10 +149,20 @@ fn read_case(field: &Field<'_>, defaults: &Defaults, reader: &mut Reader) -> Opt
         image: image.text(reader)?.to_owned(),
         position: image.node.position.clone(),
         expected: expected?,
-        kind: kind.and_then(|field| field.text(reader).map(str::to_owned)),
+        kind: kind.and_then(|field| read_kind(&field, reader)),
         evidence,
         at: time.or(defaults.at).unwrap_or(At::Recorded),
     })
+}
+
+fn read_kind(field: &Field<'_>, reader: &mut Reader) -> Option<String> {
+    match field.text(reader)?.parse::<KindName>() {
+        Ok(kind) => Some(kind.as_str().to_owned()),
+        Err(error) => {
+            reader.problem(field, error.to_string(), "");
+            None
+        }
+    }
 }
 
 fn read_time(field: &Field<'_>, reader: &mut Reader) -> Option<At> {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::Problem;
+use super::{Problem, permissions};
 
 /// The most bytes of a configuration file.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -20,7 +20,11 @@ pub(super) fn read_file(path: &Path) -> Result<String, Box<Problem>> {
     };
     let unreadable = |error: std::io::Error| {
         problem(
-            format!("cannot read {}: {error}", path.display()),
+            format!(
+                "cannot read {}: {}",
+                path.display(),
+                permissions::explain(path, &error)
+            ),
             "name a readable file with --config",
         )
     };

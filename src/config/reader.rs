@@ -7,7 +7,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::environment::replace_variables;
+use super::permissions;
 use super::quantity::{parse_duration, parse_size};
+use super::suggestion::did_you_mean;
 use super::yaml::{Key, Node, Scalar, Value};
 use super::{Position, Problem, Warning, WarningName};
 use crate::secret::Secret;
@@ -153,7 +155,11 @@ impl<'n> Field<'n> {
                     name.position.clone(),
                     &field.key,
                     "unknown key",
-                    format!("known here: {}", keys.join(", ")),
+                    format!(
+                        "{}known here: {}",
+                        did_you_mean(&name.name, keys.iter().copied()),
+                        keys.join(", ")
+                    ),
                 );
             }
         }
@@ -272,10 +278,11 @@ impl<'n> Field<'n> {
             return Some(*value);
         }
         let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        let near = did_you_mean(self.written(), words.iter().copied());
         reader.problem(
             self,
             format!("`{}` is not known here", self.written()),
-            format!("write {}", words.join(" or ")),
+            format!("{near}write {}", words.join(" or ")),
         );
         None
     }
@@ -406,14 +413,18 @@ impl<'n> Section<'n> {
     }
 }
 
-/// An error with its causes on one line.
-pub(super) fn describe(error: &dyn std::error::Error) -> String {
+/// An error with its causes on one line, and the way out if access was denied.
+pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");
         text.push_str(&cause.to_string());
         source = cause.source();
+    }
+    if let Some(hint) = permissions::hint(error) {
+        text.push_str("; ");
+        text.push_str(&hint);
     }
     text
 }

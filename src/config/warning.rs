@@ -11,6 +11,8 @@ pub enum WarningName {
     NoPolicies,
     /// Passwords of clients travel without TLS.
     PasswordsInClear,
+    /// Everybody who reaches a listener beyond loopback may pull.
+    OpenToEverybody,
     /// A condition is always true, or always false.
     ConstantCondition,
     /// A pattern, a scope or an entry matches no image, or an expression no identity.
@@ -113,10 +115,11 @@ pub enum WarningName {
 
 impl WarningName {
     /// All of them.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::NoUpstreams,
         Self::NoPolicies,
         Self::PasswordsInClear,
+        Self::OpenToEverybody,
         Self::ConstantCondition,
         Self::CoversNothing,
         Self::NobodyMayPull,
@@ -175,6 +178,7 @@ impl WarningName {
             Self::NoUpstreams => "no-upstreams",
             Self::NoPolicies => "no-policies",
             Self::PasswordsInClear => "passwords-in-clear",
+            Self::OpenToEverybody => "open-to-everybody",
             Self::ConstantCondition => "constant-condition",
             Self::CoversNothing => "covers-nothing",
             Self::NobodyMayPull => "nobody-may-pull",

@@ -17,7 +17,7 @@ use super::host::Host;
 use super::lane::Permit;
 use super::peer::PEER_TOKENS_MAX;
 use super::token::Grant;
-use super::{Error, Purpose, body};
+use super::{Error, Purpose, body, tls_fault};
 
 /// What is asked of an upstream.
 #[derive(Debug)]
@@ -309,6 +309,9 @@ impl Host {
         }
         if root.is::<ForbiddenAddress>() {
             return Fault::definite(self.unexpected(root.to_string()));
+        }
+        if let Some(reason) = tls_fault::explain(error) {
+            return Fault::transient(self.failed(reason));
         }
         // The error itself would print the URL, which may be a signed one; its root knows nothing of it.
         let reason = match (error.is_connect(), error.source()) {

@@ -3,6 +3,7 @@
 use sigstore_types::{ArtifactDigest, Bundle, DerPublicKey, HashAlgorithm};
 use sigstore_verify::{Policy, PublicKeyVerificationPolicy, VerificationPolicy};
 
+use super::public_key::{PRIVATE_KEY, holds_private_key};
 use super::{NoAuthority, TrustedRoot};
 use crate::oci::Digest;
 use crate::oci::digest::Algorithm;
@@ -43,6 +44,9 @@ pub enum Error {
     /// The key is none.
     #[error("not a usable public key")]
     Key(#[source] sigstore_types::Error),
+    /// The key is the signer's own.
+    #[error("{PRIVATE_KEY}")]
+    PrivateKey,
     /// The digest does not fit its algorithm.
     #[error("not a usable digest")]
     Digest(#[source] sigstore_types::Error),
@@ -70,6 +74,7 @@ pub fn verify_bundle(
 ) -> Result<(), Error> {
     let bundle = Bundle::from_json(bundle_json).map_err(Error::Bundle)?;
     let policy: Box<dyn Policy> = match signer {
+        Signer::Key { pem } if holds_private_key(pem) => return Err(Error::PrivateKey),
         Signer::Key { pem } => Box::new(PublicKeyVerificationPolicy::new(
             DerPublicKey::from_pem(pem).map_err(Error::Key)?,
         )),

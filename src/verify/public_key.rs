@@ -41,12 +41,24 @@ struct Inner {
 #[error("{0}")]
 pub struct KeyError(pub &'static str);
 
+/// The words for a private key in the place of a public one.
+pub(super) const PRIVATE_KEY: &str = "it is a private key, which only the signer may have: give the public key, by \
+                                      `cosign public-key --key FILE` or `openssl pkey -in FILE -pubout`";
+
+/// Whether PEM text holds a private key of any form: PKCS#8, PKCS#1, SEC 1, OpenSSH, or cosign's own.
+pub(super) fn holds_private_key(text: &str) -> bool {
+    text.contains("PRIVATE KEY-----")
+}
+
 impl PublicKey {
     /// Parses one PEM block `PUBLIC KEY` (RFC 7468, 13) or `RSA PUBLIC KEY` (PKCS#1), as cosign does.
     ///
     /// # Errors
     /// When the text is not exactly one public key, or its algorithm or size is not supported.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        if holds_private_key(text) {
+            return Err(KeyError(PRIVATE_KEY));
+        }
         let blocks = text.matches("-----BEGIN ").count();
         if blocks != 1 {
             return Err(KeyError("the text does not hold exactly one PEM block"));

@@ -135,8 +135,38 @@ async fn without_plain_http_nothing_is_said_in_plain() {
     )
     .await
     .unwrap_err();
-    assert!(is_failed(&error, "no connection"), "{error:?}");
+    assert!(is_failed(&error, "`plain_http: true`"), "{error:?}");
     assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn handshake_that_is_cut_off_suggests_plain_http() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let closing = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut hello = [0; 5];
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut hello)
+                .await
+                .unwrap();
+            tokio::io::AsyncWriteExt::shutdown(&mut stream)
+                .await
+                .unwrap();
+            // What the client still sends is read, or the kernel would reset the connection.
+            let mut rest = Vec::new();
+            drop(tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await);
+        }
+    };
+    let upstream = build(&host, HostConfig::default(), limits()).unwrap();
+    let error = tokio::select! {
+        answer = pull_as(&upstream, &host) => answer.unwrap_err(),
+        () = closing => unreachable!(),
+    };
+    assert!(
+        is_failed(&error, "ended during the TLS handshake"),
+        "{error:?}"
+    );
 }
 
 #[test]
