@@ -2,6 +2,7 @@
 
 mod certificate;
 mod changes;
+mod data_dir;
 mod engine;
 mod files;
 mod material;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +34,7 @@ use crate::keys;
 use crate::server::{self, Listener, PublicAddress, RulesInForce, Server};
 use crate::state::{self, Batch, State};
 use crate::store;
-use crate::trust;
+use crate::trust::{self, RootStatus};
 use crate::upstream::config::BuildError;
 use certificate::Certificate;
 pub use files::{Files, Loader};
@@ -42,6 +44,8 @@ pub(crate) use replay::{Replay, Snapshot};
 
 /// How long connections that are answering may take to finish when the process is told to stop.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(25);
+/// The first port that every process may listen on.
+const PORT_FREE_MIN: u16 = 1024;
 /// How often the pulls that reused decisions are written to their records.
 const COUNTS_WRITTEN_EVERY: Duration = Duration::from_secs(10);
 
@@ -99,8 +103,16 @@ pub enum Error {
         #[source]
         source: state::Error,
     },
+    /// The data directory, or a file in it, may not be written.
+    #[error("cannot write {}: {reason}", path.display())]
+    Access {
+        /// The place.
+        path: PathBuf,
+        /// The user, the owner and the way out.
+        reason: String,
+    },
     /// An address cannot be listened on.
-    #[error("listen on {address}")]
+    #[error("listen on {address}{}", privileged(address.port(), source))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -205,7 +217,6 @@ impl App {
             engine
                 .tasks
                 .spawn(server::serve(server, Listener { tcp, tls }, stop.clone()));
-        reload::warn(config, clock::now());
         tracing::info!(%address, %admin_address, version = env!("CARGO_PKG_VERSION"), "Serving");
         Ok(Self {
             address,
@@ -220,6 +231,23 @@ impl App {
             stop_admin,
             serving,
         })
+    }
+
+    /// How the trusted roots in force are.
+    #[must_use]
+    pub fn roots(&self, now: Timestamp) -> Vec<RootStatus> {
+        let roots = self.engine.in_force.configured().roots;
+        roots.map(|roots| roots.status(now)).unwrap_or_default()
+    }
+
+    /// Logs the warnings about the configuration that the process was started with.
+    pub fn warn(&self, config: &Config) {
+        reload::warn(config, clock::now());
+    }
+
+    /// Logs the exceptions of the configuration.
+    pub fn warn_of_exceptions(&self, config: &Config) {
+        reload::warn_of_exceptions(&config.policies, clock::now());
     }
 
     /// Reloads the configuration when its files change, and on SIGHUP: `running` is what the process was started with,
@@ -347,6 +375,16 @@ fn admin_names(server: &config::Server) -> Names {
     Names {
         hosts: server.admin_host_names(),
         console_url: server.console_url.clone(),
+    }
+}
+
+/// A remark about ports that only some processes may listen on.
+fn privileged(port: u16, error: &std::io::Error) -> &'static str {
+    let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+    if is_denied && port < PORT_FREE_MIN {
+        " (ports below 1024 need the capability CAP_NET_BIND_SERVICE)"
+    } else {
+        ""
     }
 }
 

@@ -219,12 +219,13 @@ pub(super) fn warn(config: &Config, now: Timestamp) {
     warn_of_exceptions(&config.policies, now);
 }
 
-fn warn_of_exceptions(policies: &Policies, now: Timestamp) {
+/// Tells of exceptions, in force or over.
+pub(super) fn warn_of_exceptions(policies: &Policies, now: Timestamp) {
     for exception in &policies.exceptions {
         if exception.runs(now) {
             tracing::warn!(until = %exception.until, "There is {exception}");
         } else {
-            tracing::warn!(until = %exception.until, "Over, and without effect: {exception}");
+            tracing::warn!(until = %exception.until, "This exception has expired: {exception}");
         }
     }
 }

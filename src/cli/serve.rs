@@ -1,14 +1,19 @@
 //! `countersign serve`.
 
+mod overview;
+
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{ConfigFiles, EXIT_USAGE, Stopping, block_on, chain, output::tell};
+use super::output::{self, tell};
+use super::{ConfigFiles, EXIT_USAGE, Stopping, block_on, chain};
 use crate::app::{App, Files, Lines};
+use crate::clock;
 use crate::config::Config;
 use crate::decision_log::Destination;
 use crate::telemetry;
+use overview::Overview;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -38,6 +43,24 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     }
 }
 
+/// Shows what is in force: a screen of text at a terminal, and log lines elsewhere.
+fn show(app: &App, config: &Config) {
+    let overview = Overview {
+        config,
+        address: app.address,
+        admin_address: app.admin_address,
+        roots: app.roots(clock::now()),
+        now: clock::now(),
+    };
+    if output::is_watched() {
+        output::show(&overview.render());
+        app.warn_of_exceptions(config);
+    } else {
+        overview.log();
+        app.warn(config);
+    }
+}
+
 async fn serve(config: Config, files: Files) -> u8 {
     let lines = Lines {
         decisions: Destination::Stdout,
@@ -63,6 +86,7 @@ async fn serve(config: Config, files: Files) -> u8 {
             return EXIT_USAGE;
         }
     };
+    show(&app, &config);
     app.reload(config, files, hangups);
     stopping.told().await;
     app.stop().await;
