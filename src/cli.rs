@@ -1,14 +1,18 @@
 //! The command line.
 
+mod colour;
+mod completions;
 mod demo;
 mod doctor;
 mod empty_variables;
 mod explain;
+mod help;
 mod image;
 mod init;
 mod image_name;
 mod judgement;
 mod log;
+mod man;
 mod output;
 mod policy;
 mod question;
@@ -25,15 +29,39 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::config::permissions;
 use output::tell;
 
 /// A pull-through registry proxy that serves only what somebody you trust has signed.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, about, max_term_width = 120)]
+#[command(
+    name = "countersign",
+    version = VERSION,
+    about,
+    max_term_width = 120,
+    after_help = "Examples:
+  countersign demo                                # see it work, without a network
+  countersign serve --config config.yaml
+  countersign explain --config config.yaml ghcr.io/org/app:v1
+  countersign log --decision deny --since 1h
+
+`countersign COMMAND --help` has examples of each command."
+)]
 struct Arguments {
+    /// Colour in text: auto (at a terminal, unless `NO_COLOR` is set), always or never.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    color: colour::When,
     #[command(subcommand)]
     command: Command,
 }
@@ -62,7 +90,14 @@ enum Command {
     Policy(policy::Arguments),
     /// Show the verification log.
     Log(log::Arguments),
+    /// Print the completions of a shell.
+    Completions(completions::Arguments),
+    /// Print the manual page, or write the pages of all commands.
+    Man(man::Arguments),
 }
+
+/// The version, and the commit and date of the build where they are known.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("COUNTERSIGN_BUILD"));
 
 /// No: refused, or does not verify.
 const EXIT_NO: u8 = 1;
@@ -83,15 +118,12 @@ struct ConfigFiles {
 #[must_use]
 pub fn run() -> ExitCode {
     empty_variables::forget();
-    let arguments = match Arguments::try_parse() {
+    let parsed = command().try_get_matches();
+    let arguments = match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            // A closed terminal is no reason to fail differently.
-            drop(error.print());
-            return ExitCode::from(code);
-        }
+        Err(error) => return ExitCode::from(refuse(&error)),
     };
+    arguments.color.choose();
     ExitCode::from(match &arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
@@ -104,7 +136,26 @@ pub fn run() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Policy(arguments) => policy::run(arguments),
         Command::Log(arguments) => log::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments),
     })
+}
+
+/// The command line.
+fn command() -> clap::Command {
+    help::fitted(Arguments::command())
+}
+
+/// Prints help, the version, or an error in the arguments, and returns the exit code.
+fn refuse(error: &clap::Error) -> u8 {
+    // A closed terminal is no reason to fail differently.
+    drop(error.print());
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some(meant) = help::meant(&command(), word)
+    {
+        tell(&format!("did you mean `countersign {meant}`?"));
+    }
+    if error.use_stderr() { EXIT_USAGE } else { 0 }
 }
 
 impl ConfigFiles {
@@ -126,14 +177,18 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// An error with everything that caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with everything that caused it, on one line, and the user that runs if access was denied.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");
         text.push_str(&error.to_string());
         cause = error.source();
+    }
+    if let Some(hint) = permissions::hint(error) {
+        text.push_str("; ");
+        text.push_str(&hint);
     }
     text
 }
@@ -197,13 +252,53 @@ fn read_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_arguments_fit_together() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_wraps_once_at_every_width() {
+        for columns in [80, 100, 120] {
+            let mut pending = vec![command().term_width(columns)];
+            while let Some(mut command) = pending.pop() {
+                let help = command.render_long_help().to_string();
+                let name = command.get_name().to_owned();
+                let lines: Vec<_> = help.lines().collect();
+                for pair in lines.windows(2) {
+                    let [line, next] = pair else { continue };
+                    let is_prose = |line: &str| !line.starts_with(' ') && !line.is_empty();
+                    if !is_prose(line) || !is_prose(next) || line.ends_with(':') {
+                        continue;
+                    }
+                    // A line ends early only because the next word does not fit.
+                    let word = next.split(' ').next().unwrap_or_default();
+                    let filled = line.chars().count() + 1 + word.chars().count();
+                    assert!(filled > columns, "{name} at {columns}: {line:?} {next:?}");
+                }
+                let widest = |line: &&str| line.chars().count();
+                let longest = lines.iter().map(|line| widest(line)).max().unwrap_or(0);
+                assert!(longest <= columns, "{name} at {columns}: {longest}");
+                let subcommands = command.get_subcommands().cloned();
+                pending.extend(subcommands.map(|it| it.term_width(columns)));
+            }
+        }
+    }
+
+    #[test]
+    fn examples_fit_into_eighty_columns() {
+        let mut pending = vec![command()];
+        while let Some(command) = pending.pop() {
+            let help = command.get_after_help().map(ToString::to_string);
+            for line in help.unwrap_or_default().lines() {
+                if line.starts_with(' ') {
+                    assert!(line.chars().count() <= 80, "{line}");
+                }
+            }
+            pending.extend(command.get_subcommands().cloned());
+        }
     }
 
     #[test]

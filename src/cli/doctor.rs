@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::output::{Format, print, print_json};
+use super::output::{Format, print_for_people, print_json};
 use super::{ConfigFiles, EXIT_NO, EXIT_UNDECIDED, block_on, environment};
 use crate::config::Config;
 use crate::telemetry;
@@ -18,7 +18,8 @@ use crate::telemetry;
 #[command(after_help = "Examples:
   countersign doctor                                  # the built-in configuration
   countersign doctor --config config.yaml
-  countersign doctor --config config.yaml --output json | jq '.checks[] | select(.outcome != \"ok\")'
+  countersign doctor --config config.yaml --output json | \\
+      jq '.checks[] | select(.outcome != \"ok\")'
 
 Run it as the user and on the machine that the proxy runs on: it uses the same files, credentials and addresses.
 
@@ -82,7 +83,7 @@ async fn examine(config: &Config, format: Format) -> u8 {
     let worst = worst.unwrap_or(Outcome::Unknown);
     match format {
         Format::Json => print_json(&json!({ "outcome": worst, "checks": checks })),
-        Format::Text => print(&describe(&checks, worst)),
+        Format::Text => print_for_people(&describe(&checks, worst)),
     };
     match worst {
         Outcome::Ok | Outcome::Warning => 0,

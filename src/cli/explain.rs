@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::image_name::{ImageName, Reading};
 use super::judgement::{Answer, UnloggedRecord};
-use super::output::{Format, print, print_json, tell};
+use super::output::{Format, print_for_people, print_json, tell};
 use super::question::Question;
 use super::requirements::Demand;
 use super::{EXIT_UNDECIDED, block_on, chain};
@@ -23,7 +23,8 @@ pub(super) use wording::requirements;
 #[command(after_help = "Examples:
   countersign explain --config config.yaml ghcr.io/org/app:v1
   countersign explain --key cosign.pub ghcr.io/org/app:v1
-  countersign explain --config config.yaml --output json ghcr.io/org/app:v1 | jq .advice
+  countersign explain --config config.yaml --output json \\
+      ghcr.io/org/app:v1 | jq .advice
 
 Exit status: 0 admitted, 1 refused, 2 cannot be decided, 64 bad usage or configuration.")]
 pub(super) struct Arguments {
@@ -110,7 +111,7 @@ async fn explain(name: &ImageName, question: &Question) -> u8 {
     let explanation = Explanation::new(reading, &config, &answer, record, sources);
     match question.output {
         Format::Json => print_json(&explanation),
-        Format::Text => print(&text::render(&explanation)),
+        Format::Text => print_for_people(&text::render(&explanation)),
     };
     question.tell_hints(explanation.record.as_ref());
     answer.exit_code()

@@ -28,8 +28,10 @@ pub(super) use source::{AdminApi, Error as SourceError, Source};
   countersign log 01KCX5Y3Q0ZZZZZZZZZZZZZZZZ               # one decision, with every attempt
   countersign log --decision deny --since 2h
   countersign log --client 10.0.3.7                       # what this node asked for or was refused
-  countersign log --repository 'ghcr.io/org/*' --limit 1000 --output json | jq .denial.kind
-  countersign log --admin https://countersign.internal:5081 --token \"$ADMIN_TOKEN\" --follow
+  countersign log --repository 'ghcr.io/org/*' --limit 1000 --output json | \\
+      jq .denial.kind
+  countersign log --admin https://countersign.internal:5081 \\
+      --token \"$ADMIN_TOKEN\" --follow
   countersign log --data-dir ./countersign-data           # without a running proxy")]
 pub(super) struct Arguments {
     /// Show this decision in full. Refusals name their id.

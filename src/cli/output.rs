@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
+use super::colour;
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
 /// How a command answers.
@@ -34,6 +35,15 @@ pub(super) fn print(text: &str) -> bool {
     }
 }
 
+/// Writes text for people: with colour where that is wanted. Whether anybody is still reading.
+pub(super) fn print_for_people(text: &str) -> bool {
+    if colour::is_on() {
+        print(&colour::paint(text))
+    } else {
+        print(text)
+    }
+}
+
 /// Writes a value as one line of JSON. Whether anybody is still reading.
 pub(super) fn print_json(value: &impl serde::Serialize) -> bool {
     match serde_json::to_string(value) {
@@ -49,6 +59,17 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> bool {
 pub(super) fn tell(text: &str) {
     // There is nobody to tell that standard error is closed.
     drop(writeln!(io::stderr(), "countersign: {text}"));
+}
+
+/// Whether somebody reads standard error at a terminal.
+pub(super) fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Shows several lines of text on standard error, as they are.
+pub(super) fn show(text: &str) {
+    // There is nobody to tell that standard error is closed.
+    drop(io::stderr().write_all(text.as_bytes()));
 }
 
 /// A table of at most [`TEXT_COLUMNS`], or as wide as the terminal if that is narrower; longer cells wrap.

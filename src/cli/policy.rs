@@ -12,9 +12,11 @@ mod test;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   countersign policy check --strict config.yaml policies/*.yaml
-  countersign policy match policies/*.yaml /etc/containers/policy.json ghcr.io/org/app:v1
+  countersign policy match policies/*.yaml /etc/containers/policy.json \\
+      ghcr.io/org/app:v1
   countersign policy test cases.yaml
-  countersign policy record --config config.yaml --to evidence ghcr.io/org/app:v1
+  countersign policy record --config config.yaml --to evidence \\
+      ghcr.io/org/app:v1
   countersign policy audit --since 7d
   countersign policy diff config.yaml proposed.yaml
   countersign policy catalog")]

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::image::ImageReference;
 use super::image_name::ImageName;
 use super::judgement::{Answer, Judgement, UnloggedRecord};
-use super::output::{Format, print, print_json, tell};
+use super::output::{Format, print_for_people, print_json, tell};
 use super::question::Question;
 use super::requirements::Demand;
 use super::{EXIT_NO, EXIT_UNDECIDED, EXIT_USAGE, block_on};
@@ -15,11 +15,15 @@ use crate::oci::Digest;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   countersign verify registry.k8s.io/pause:3.10                       # by the built-in catalogue
-  countersign verify --config config.yaml ghcr.io/org/app:v1 ghcr.io/org/other:v1
+  countersign verify --config config.yaml ghcr.io/org/app:v1 \\
+      ghcr.io/org/other:v1
   countersign verify --key cosign.pub ghcr.io/org/app@sha256:…
-  countersign verify --certificate-identity-regexp 'https://github\\.com/org/app/.+' \\
-      --certificate-oidc-issuer https://token.actions.githubusercontent.com ghcr.io/org/app:v1
-  countersign verify --key cosign.pub --insecure-ignore-tlog --plain-http localhost:5000/app
+  countersign verify \\
+      --certificate-identity-regexp 'https://github\\.com/org/app/.+' \\
+      --certificate-oidc-issuer https://token.actions.githubusercontent.com \\
+      ghcr.io/org/app:v1
+  countersign verify --key cosign.pub --insecure-ignore-tlog --plain-http \\
+      localhost:5000/app
 
 Every flag of `cosign verify` is known: those not listed are accepted where they ask for what is done anyway, and
 refused with the reason otherwise. Expressions match the whole value. JSON is one line for each image.
@@ -72,7 +76,7 @@ async fn verify(name: &ImageName, question: &Question, demand: Demand<'_>) -> u8
     }
     match question.output {
         Format::Json => print_record(&reading.image, &judgement),
-        Format::Text => print(&describe(&judgement)),
+        Format::Text => print_for_people(&describe(&judgement)),
     };
     question.tell_hints(judgement.record.as_ref());
     judgement.answer.exit_code()

@@ -8,11 +8,15 @@ use super::verify::verify_all;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  countersign verify-attestation --key cosign.pub --type spdxjson ghcr.io/org/app:v1
-  countersign verify-attestation --type slsaprovenance1 --certificate-identity https://github.com/org/… \\
+  countersign verify-attestation --key cosign.pub --type spdxjson \\
+      ghcr.io/org/app:v1
+  countersign verify-attestation --type slsaprovenance1 \\
+      --certificate-identity https://github.com/org/… \\
       --certificate-oidc-issuer https://token.actions.githubusercontent.com \\
-      --condition 'predicate.buildDefinition.externalParameters.workflow.ref == \"refs/heads/main\"' ghcr.io/org/app:v1
-  countersign verify-attestation --key cosign.pub --type vuln --match newest --condition '…' ghcr.io/org/app:v1
+      --condition 'predicate.builder.id == \"https://builder.example\"' \\
+      ghcr.io/org/app:v1
+  countersign verify-attestation --key cosign.pub --type vuln --match newest \\
+      --condition '…' ghcr.io/org/app:v1
 
 Exit status: 0 admitted, 1 refused, 2 cannot be decided, 64 bad usage; of several images the worst.")]
 pub(super) struct Arguments {

@@ -12,9 +12,11 @@ use crate::verify::file::{Artifact, Signer, verify_bundle};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  countersign verify-bundle --bundle app.sigstore.json --certificate-identity me@example.com \\
+  countersign verify-bundle --bundle app.sigstore.json \\
+      --certificate-identity me@example.com \\
       --certificate-oidc-issuer https://accounts.google.com app.tar.gz
-  countersign verify-bundle --bundle app.sigstore.json --key cosign.pub --trusted-root trusted_root.json sha256:…
+  countersign verify-bundle --bundle app.sigstore.json --key cosign.pub \\
+      --trusted-root trusted_root.json sha256:…
 
 Exit status: 0 verified, 1 not (a malformed bundle, key or trusted root included), 64 bad usage or unreadable path.")]
 pub(super) struct Arguments {

@@ -11,6 +11,7 @@ use crate::support::*;
 mod demo;
 mod doctor;
 mod init;
+mod first_day;
 mod parity;
 mod policy;
 mod policy_audit;

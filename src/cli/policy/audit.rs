@@ -15,7 +15,8 @@ use summary::{PolicySummary, Summary, summarise};
 #[command(after_help = "Examples:
   countersign policy audit                                # by the log of the proxy on this machine
   countersign policy audit --since 7d --policy apps
-  countersign policy audit --data-dir /var/lib/countersign --output json | jq '.policies[].repositories'
+  countersign policy audit --data-dir /var/lib/countersign --output json | \\
+      jq '.policies[].repositories'
 
 What `mode: audit` and `default: audit` served and would have refused, for each policy: how many images and pulls, of which
 kinds, where, since when, and an example. An image counts as it was last decided about, so one that has been signed since

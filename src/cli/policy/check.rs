@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli::explain::requirements;
-use crate::cli::output::{Format, print, print_json, tell};
+use crate::cli::output::{Format, print_for_people, print_json, tell};
 use crate::cli::{EXIT_NO, EXIT_USAGE, environment};
 use crate::config::check::{Checked, check};
 use crate::config::{Position, Problem, Warning, WarningName};
@@ -18,7 +18,8 @@ use beside::Beside;
 #[command(after_help = "Examples:
   countersign policy check config.yaml
   countersign policy check --strict policies/*.yaml /etc/containers/policy.json
-  countersign policy check --output json config.yaml policies/*.yaml | jq .problems
+  countersign policy check --output json config.yaml policies/*.yaml | \\
+      jq .problems
 
 Configuration files are merged, later ones over earlier ones. Documents are Kyverno's, policy-controller's and
 containers'; with a configuration they are read as if it named them under `policy_files`.
@@ -110,7 +111,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Format::Json => print_json(&Report::new(&checked, arguments.strict)),
         Format::Text => {
             let verdict = strict.as_ref().map(Strict::render).unwrap_or_default();
-            print(&(render(&checked) + &verdict))
+            print_for_people(&(render(&checked) + &verdict))
         }
     };
     let refused = !checked.problems.is_empty() || strict.is_some_and(|it| !it.clean);

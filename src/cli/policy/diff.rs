@@ -23,9 +23,12 @@ use report::{Compared, Report};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   countersign policy diff config.yaml proposed.yaml
-  countersign policy diff --data-dir /var/lib/countersign --since 7d config.yaml proposed.yaml
-  countersign policy diff old.yaml new.yaml --over-old site.yaml --over-new site.yaml
-  countersign policy diff --output json config.yaml proposed.yaml | jq '.differences[].would_be.message'
+  countersign policy diff --data-dir /var/lib/countersign --since 7d \\
+      config.yaml proposed.yaml
+  countersign policy diff old.yaml new.yaml \\
+      --over-old site.yaml --over-new site.yaml
+  countersign policy diff --output json config.yaml proposed.yaml | \\
+      jq '.differences[].would_be.message'
 
 Every image in the log is decided about under both configurations, at the same time and from the same evidence: what
 registries had when the proxy last looked. No registry is asked, and nothing in the data directory changes; the proxy may

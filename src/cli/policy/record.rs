@@ -12,8 +12,10 @@ use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  countersign policy record --config config.yaml --to evidence ghcr.io/org/app:v1
-  countersign policy record --config config.yaml --to evidence ghcr.io/org/app@sha256:… ghcr.io/org/other:v2
+  countersign policy record --config config.yaml --to evidence \\
+      ghcr.io/org/app:v1
+  countersign policy record --config config.yaml --to evidence \\
+      ghcr.io/org/app@sha256:… ghcr.io/org/other:v2
 
 Kept are the image's manifest, what its tag points at, and all that each source of signatures has, attestations included
 whatever the policies demand: what `countersign policy test` decides from where its table names the directory under

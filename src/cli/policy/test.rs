@@ -23,7 +23,8 @@ use crate::telemetry;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   countersign policy test cases.yaml
-  countersign policy test --output json cases.yaml | jq '.[] | select(.as_expected | not)'
+  countersign policy test --output json cases.yaml | \\
+      jq '.[] | select(.as_expected | not)'
 
 The table names the configuration and says what must be decided about images:
   config: [config.yaml]
