@@ -1,9 +1,8 @@
 //! Tells the program which commit it is built from, for `--version`.
 
 #![expect(
-    clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "cargo speaks with build scripts by their output and environment"
+    reason = "cargo tells build scripts everything by their environment"
 )]
 
 use std::path::Path;

@@ -278,8 +278,11 @@ mod tests {
                     let filled = line.chars().count() + 1 + word.chars().count();
                     assert!(filled > columns, "{name} at {columns}: {line:?} {next:?}");
                 }
-                let widest = |line: &&str| line.chars().count();
-                let longest = lines.iter().map(|line| widest(line)).max().unwrap_or(0);
+                let longest = lines
+                    .iter()
+                    .map(|line| line.chars().count())
+                    .max()
+                    .unwrap_or(0);
                 assert!(longest <= columns, "{name} at {columns}: {longest}");
                 let subcommands = command.get_subcommands().cloned();
                 pending.extend(subcommands.map(|it| it.term_width(columns)));

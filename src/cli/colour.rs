@@ -100,11 +100,12 @@ fn paint_line(line: &str) -> String {
 
 /// The number and name of a step, such as `1. image`.
 fn split_heading(line: &str) -> (&str, &str) {
-    let is_numbered = line.split_once(". ").is_some_and(|(number, _)| {
+    let text = line.trim_start();
+    let is_numbered = text.split_once(". ").is_some_and(|(number, _)| {
         number.len() == 1 && number.bytes().all(|it| it.is_ascii_digit())
     });
-    match line.find("  ") {
-        Some(end) if is_numbered => line.split_at(end),
+    match text.find("  ") {
+        Some(end) if is_numbered => line.split_at(line.len() - text.len() + end),
         Some(_) | None => ("", line),
     }
 }
@@ -155,8 +156,8 @@ mod tests {
                 "\u{1b}[1m\u{1b}[31mproblem:\u{1b}[0m c.yaml:1",
             ),
             (
-                "5. decision     refused (unsigned)",
-                "\u{1b}[1m5. decision\u{1b}[0m     \u{1b}[1m\u{1b}[31mrefused\u{1b}[0m (unsigned)",
+                " 5. decision     refused (unsigned)",
+                "\u{1b}[1m 5. decision\u{1b}[0m     \u{1b}[1m\u{1b}[31mrefused\u{1b}[0m (unsigned)",
             ),
             (
                 "2026-11-23T14:00:00Z  deny  unsigned",

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::reader::{Field, Reader};
 use super::yaml::{self, Source};
 use super::{Position, Problems, read_file};
+use crate::decision_log::KindName;
 
 /// Images and what must be decided about them.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ pub(super) fn explain(error: &reqwest::Error) -> Option<String> {
         return None;
     }
     let error: &(dyn Error + 'static) = error;
-    let mut causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.find_map(|cause| {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.flat_map(with_wrapped).find_map(|cause| {
         if is_no_tls(cause) {
             Some(format!("no connection: the answer is not TLS; {HINT}"))
         } else if is_cut_off(cause) {
@@ -27,14 +27,21 @@ pub(super) fn explain(error: &reqwest::Error) -> Option<String> {
     })
 }
 
-/// TLS errors travel inside of I/O errors, which do not name them as their source.
+/// The error and those that it wraps: an I/O error does not name a wrapped error as its source.
+fn with_wrapped<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let wrapped = error.downcast_ref::<io::Error>()?.get_ref()?;
+        Some(wrapped as &(dyn Error + 'static))
+    })
+}
+
 fn is_no_tls(cause: &(dyn Error + 'static)) -> bool {
-    let inner = cause
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref)
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let tls = cause.downcast_ref::<rustls::Error>().or(inner);
-    matches!(tls, Some(rustls::Error::InvalidMessage(_)))
+    matches!(
+        cause.downcast_ref::<rustls::Error>(),
+        Some(rustls::Error::InvalidMessage(_))
+    )
 }
 
 fn is_cut_off(cause: &(dyn Error + 'static)) -> bool {

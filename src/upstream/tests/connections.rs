@@ -1,5 +1,7 @@
 //! Where connections go, and what they trust.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::credentials::Credentials;
 use super::*;
 
@@ -135,38 +137,38 @@ async fn without_plain_http_nothing_is_said_in_plain() {
     )
     .await
     .unwrap_err();
-    assert!(is_failed(&error, "`plain_http: true`"), "{error:?}");
+    assert!(is_failed(&error, "no connection"), "{error:?}");
     assert!(server.seen().is_empty());
 }
 
 #[tokio::test]
-async fn handshake_that_is_cut_off_suggests_plain_http() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    let closing = async {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut hello = [0; 5];
-            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut hello)
-                .await
-                .unwrap();
-            tokio::io::AsyncWriteExt::shutdown(&mut stream)
-                .await
-                .unwrap();
-            // What the client still sends is read, or the kernel would reset the connection.
-            let mut rest = Vec::new();
-            drop(tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await);
-        }
-    };
-    let upstream = build(&host, HostConfig::default(), limits()).unwrap();
-    let error = tokio::select! {
-        answer = pull_as(&upstream, &host) => answer.unwrap_err(),
-        () = closing => unreachable!(),
-    };
-    assert!(
-        is_failed(&error, "ended during the TLS handshake"),
-        "{error:?}"
-    );
+async fn an_answer_that_is_not_tls_suggests_plain_http() {
+    for (answer, told) in [
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", "the answer is not TLS"),
+        ("", "ended during the TLS handshake"),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let answering = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut hello = [0; 5];
+                stream.read_exact(&mut hello).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.shutdown().await.unwrap();
+                // The rest is read, or the kernel would reset the connection.
+                let mut rest = Vec::new();
+                drop(stream.read_to_end(&mut rest).await);
+            }
+        };
+        let upstream = build(&host, HostConfig::default(), limits()).unwrap();
+        let error = tokio::select! {
+            answer = pull_as(&upstream, &host) => answer.unwrap_err(),
+            () = answering => unreachable!(),
+        };
+        assert!(is_failed(&error, told), "{error:?}");
+        assert!(is_failed(&error, "`plain_http: true`"), "{error:?}");
+    }
 }
 
 #[test]
