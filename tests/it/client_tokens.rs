@@ -69,7 +69,7 @@ async fn docker_login_gets_a_token_for_a_right_password_and_401_for_a_wrong_one(
     let token = token_of(&get_as(&scene, &path, &basic("alice", "wonderland")).await);
     assert_eq!(get_as(&scene, "/v2/", &token).await.status, 200);
     let line = access_line(&scene, |line| {
-        line["status"] == 200 && line["identity"] == "alice"
+        line["status"] == 200 && line["client"]["identity"] == "alice"
     })
     .await;
     assert_eq!(line["repository"], Value::Null);

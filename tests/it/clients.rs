@@ -158,7 +158,7 @@ async fn name_of_a_user_is_in_records_and_access_lines_whichever_rule_decides() 
             .await;
         assert_eq!(records[0]["client"]["identity"], "alice", "{records:?}");
         let line = access_line(&scene, |line| line["repository"] == repository.as_str()).await;
-        assert_eq!(line["identity"], "alice", "{line}");
+        assert_eq!(line["client"]["identity"], "alice", "{line}");
     }
 }
 
