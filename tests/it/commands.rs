@@ -10,8 +10,8 @@ use crate::support::*;
 
 mod demo;
 mod doctor;
-mod init;
 mod first_day;
+mod init;
 mod parity;
 mod policy;
 mod policy_audit;
