@@ -388,9 +388,12 @@ fn check_exposure(
         (
             WarningName::PasswordsInClear,
             "passwords of clients travel in clear: there is no `tls`, and no `public_url` says that something in front \
-         terminates TLS"
+             terminates TLS",
+        )
     } else {
-        "no `tls` beyond loopback: anybody on the way can read pulls, and replace what a tag names",
+        (
+            WarningName::PlainHttp,
+            "no `tls` beyond loopback: anybody on the way can read pulls, and replace what a tag names",
         )
     };
     reader.warn(&place, name, message);

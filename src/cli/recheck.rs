@@ -16,7 +16,8 @@ use crate::cli::image::ImageReference;
 #[command(after_help = "Examples:
   countersign recheck ghcr.io/org/app:v1                  # after `cosign sign`
   countersign recheck --config config.yaml ghcr.io/org/app@sha256:…
-  countersign recheck --server https://countersign.internal:5081 --output json ghcr.io/org/app:v1
+  countersign recheck --server https://countersign.internal:5081 \\
+      --output json ghcr.io/org/app:v1
 
 A proxy remembers a refusal for lack of a signature for 30 s, and a tag for `freshness.tag_ttl`. This makes it resolve
 the tag, look for signatures and decide at once. It admits nothing that a pull would not.
