@@ -160,7 +160,7 @@ fn an_expression_begins_with_what_is_sure() {
             (matches("^ghcr\\.io/a"), Yes),
             (matches("^ghcr\\.io/a$"), Maybe),
             (matches("^ghcr\\.io/a\\b"), Maybe),
-            (matches("^ghcr\\.io/a@"), Maybe),
+            (matches("^ghcr\\.io/a@sha256:0"), Maybe),
             (matches("^ghcr\\.io/b"), No),
             (matches("^ghcr\\.io/ab*"), Yes),
             (matches("^ghcr.io/b"), Maybe),

@@ -192,7 +192,7 @@ fn fields_of_the_policy() {
         "without a statement",
     );
     loaded(
-        &with_spec("attestations: [{name: a, intoto: {type: x.example/v1}}]"),
+        &with_spec("attestations: [{name: a, intoto: {type: sbom}}]"),
         &["compared as it is"],
     );
     let without = with_spec("").replace("validations:", "validations: []\n  variables:");
