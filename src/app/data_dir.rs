@@ -10,7 +10,7 @@ use crate::config::permissions;
 /// Files that must be writable if they exist.
 const FILES: [&str; 3] = ["state.sqlite3", "state.sqlite3-wal", "state.sqlite3-shm"];
 /// Folders in which files are made.
-const FOLDERS: [&str; 3] = [".", "content", "incoming"];
+const FOLDERS: [&str; 2] = ["content", "incoming"];
 
 /// Makes the directory if it is absent, and checks that this process may write in it.
 ///
@@ -20,7 +20,8 @@ pub(super) fn check(directory: &Path) -> Result<(), Error> {
     if let Err(error) = std::fs::create_dir_all(directory) {
         return refuse(directory, &error);
     }
-    for folder in FOLDERS.map(|name| directory.join(name)) {
+    let folders = FOLDERS.map(|name| directory.join(name));
+    for folder in std::iter::once(directory.to_owned()).chain(folders) {
         if folder.is_dir()
             && let Err(error) = tempfile::tempfile_in(&folder)
         {

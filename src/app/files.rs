@@ -116,7 +116,9 @@ fn look(names: &BTreeSet<PathBuf>, known: &Seen) -> Seen {
     let mut paths = names.clone();
     for name in names {
         if let Ok(found) = glob::glob(&name.to_string_lossy()) {
-            paths.extend(found.filter_map(Result::ok));
+            // A folder such as `data_dir` has no content of its own, and it is made after the first look.
+            let found = found.filter_map(Result::ok);
+            paths.extend(found.filter(|path| path.is_file()));
         }
     }
     let looks = paths.into_iter().map(|path| {
@@ -210,6 +212,16 @@ mod tests {
         assert!(!files.changed(), "the content is the same");
         std::fs::remove_file(folder.path("more/one.yaml")).unwrap();
         assert!(files.changed());
+    }
+
+    #[test]
+    fn a_data_directory_that_is_made_is_no_change() {
+        let folder = Folder::new();
+        folder.write("c.yaml", "policies: []\ndata_dir: ./data\n");
+        let (mut files, config) = folder.open();
+        assert!(config.is_ok());
+        std::fs::create_dir(folder.path("data")).unwrap();
+        assert!(!files.changed());
     }
 
     #[test]
