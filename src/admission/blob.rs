@@ -16,6 +16,8 @@ use crate::oci::Descriptor;
 pub struct BlobGrant {
     manifest: Subject,
     descriptor: Descriptor,
+    /// True if an index lists the blob. Such a grant needs an index that is only audited.
+    is_listed: bool,
 }
 
 impl Admission {
@@ -28,7 +30,9 @@ impl Admission {
     ) -> Option<Admitted<Arc<BlobGrant>>> {
         let grant = self.inner.grants.get(blob)?;
         let decision = self.remembered(&grant.manifest, now)?;
-        if self.is_revoked(blob) {
+        // The manifest may be admitted for another reason than when the grant was made.
+        let still_vouches = !grant.is_listed || vouches_for_listed_blobs(&decision);
+        if self.is_revoked(blob) || !still_vouches {
             return None;
         }
         decision.grant(grant)
@@ -112,16 +116,17 @@ impl Admission {
         blob: &Subject,
     ) -> Option<Admitted<Arc<BlobGrant>>> {
         let manifest = &decision.document()?.manifest;
-        // BuildKit's registry cache is an index of blobs. An enforced index endorses manifests only.
-        let is_only_audited = is_audited(decision) && decision.exception.is_none();
-        let listed = manifest.listed_blobs().filter(|_| is_only_audited);
-        let descriptor = manifest
+        let vouches_for_listed = vouches_for_listed_blobs(decision);
+        let listed = manifest.listed_blobs().filter(|_| vouches_for_listed);
+        let (descriptor, is_listed) = manifest
             .blobs()
-            .chain(listed)
-            .find(|descriptor| descriptor.digest == blob.digest)?;
+            .map(|referred_to| (referred_to, false))
+            .chain(listed.map(|listed| (listed, true)))
+            .find(|(descriptor, _)| descriptor.digest == blob.digest)?;
         let grant = Arc::new(BlobGrant {
             manifest: decision.subject.clone(),
             descriptor: descriptor.clone(),
+            is_listed,
         });
         self.inner.grants.insert(blob.clone(), Arc::clone(&grant));
         decision.grant(grant)
@@ -134,6 +139,12 @@ impl BlobGrant {
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }
+}
+
+/// Returns true if an index vouches for the blobs that it lists. `BuildKit`'s registry cache is an index of blobs. It
+/// works where its index is only audited, because an enforced index endorses manifests only.
+fn vouches_for_listed_blobs(decision: &Decision) -> bool {
+    is_audited(decision) && decision.exception.is_none()
 }
 
 fn not_endorsed(blob: &Subject) -> Denial {

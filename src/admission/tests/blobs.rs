@@ -1,15 +1,19 @@
 //! Blobs come out through an admitted manifest that refers to them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::json;
 
-use super::house::{House, Settings, after, subject};
+use super::house::{House, Process, Settings, after, in_force, subject};
 use super::question::{World, now, signed_by};
 use super::registry::{Pushed, TAR, Trouble};
 use crate::admission::Error;
+use crate::in_force::Configured;
+use crate::limits::Limits;
 use crate::oci::{Digest, Manifest};
-use crate::policy::{Policy, Revoked};
+use crate::policy::exception::Scope;
+use crate::policy::{DefaultAction, Exception, Policy, Revoked};
 use crate::upstream::Purpose;
 
 fn enforcing(world: &World) -> Vec<Policy> {
@@ -155,4 +159,59 @@ async fn what_cannot_be_decided_is_no_refusal() {
         .fail_at(&[Purpose::CosignTag], Trouble::Unreachable);
     let fresh = house.process(enforcing(&world));
     assert_eq!(fresh.grants(&blob).await, "granted");
+}
+
+/// Puts enforcing policies and exceptions in force while the process runs.
+fn enforce(process: &Process<'_>, world: &World, exceptions: Vec<Exception>) {
+    let limits = Arc::new(Limits::default());
+    let policies = in_force(enforcing(world), None, Revoked::default(), &limits);
+    let exceptions = exceptions.into_iter().map(Arc::new).collect();
+    process.admission.inner.in_force.replace(Configured {
+        policies: Arc::new(policies.excepting(exceptions)),
+        limits,
+        keys: None,
+        roots: None,
+    });
+}
+
+#[tokio::test]
+async fn grants_of_an_audited_index_end_with_the_audit() {
+    for is_signed in [true, false] {
+        let (world, house) = (World::new(), House::new().await);
+        let listed = house.registry.push_blob(b"a layer of a build cache");
+        let entry = json!({"mediaType": TAR, "digest": listed.to_string(), "size": 24});
+        let cache = house.registry.push_index_of(&[entry]);
+        let settings = Settings {
+            default: Some(DefaultAction::Audit),
+            ..Settings::default()
+        };
+        let process = house.process_with(Vec::new(), settings);
+        assert_eq!(process.decide(&cache).await, "audit");
+        assert_eq!(process.grants(&listed).await, "granted");
+        let remembered = || {
+            let remembered = process.admission.remembered_blob(&subject(&listed), now());
+            remembered.is_some()
+        };
+        assert!(remembered());
+        let exceptions = if is_signed {
+            house.registry.sign(&cache, &world.key);
+            Vec::new()
+        } else {
+            vec![Exception {
+                scope: Scope::Digests(HashSet::from([cache.digest])),
+                reason: "the pipeline moves".to_owned(),
+                by: "somebody@example.com".to_owned(),
+                until: after(now(), 1000),
+            }]
+        };
+        enforce(&process, &world, exceptions);
+        // Evidence without a signature is gathered anew after a while.
+        let later = after(now(), 31);
+        let basis = if is_signed { "signature" } else { "audit" };
+        assert_eq!(process.decide_at(&cache, later).await, basis);
+        let remembered = process.admission.remembered_blob(&subject(&listed), later);
+        assert!(remembered.is_none(), "{basis}");
+        let granted = process.grant(&listed, later).await.unwrap();
+        assert_eq!(granted.unwrap_err().kind.as_str(), "not_endorsed");
+    }
 }
