@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::asked_tags::OwnTags;
 use super::decision::{Decision, Error, Outcome};
 use super::denial::{Denial, Kind};
-use super::judge::Terms;
+use super::judge::{Arriving, Terms};
 use super::{Admission, Asked};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document};
@@ -94,12 +94,13 @@ impl Parents {
 }
 
 impl Admission {
-    /// What parents that are admitted by signature, or themselves by endorsement, say of `child`, under the terms on
-    /// which the child is decided about.
+    /// Returns the admitted parents of `child` and what they say of it, under the terms on which the child is decided
+    /// about. Parents are asked until one lists the child as it is: with the same media type and size.
     pub(super) async fn parents(
         &self,
         child: &Subject,
         asked: &Asked,
+        arriving: &Arriving<'_>,
         terms: &Terms,
     ) -> Result<Parents, Error> {
         let hints = self.hints(child).await?;
@@ -107,7 +108,7 @@ impl Admission {
             hints,
             ..Parents::default()
         };
-        let asking = self.ask_parents(child, asked, &mut parents, terms);
+        let asking = self.ask_parents(child, asked, arriving, &mut parents, terms);
         if tokio::time::timeout_at(terms.deadline, asking)
             .await
             .is_err()
@@ -131,6 +132,7 @@ impl Admission {
         &self,
         child: &Subject,
         asked: &Asked,
+        arriving: &Arriving<'_>,
         parents: &mut Parents,
         terms: &Terms,
     ) {
@@ -175,10 +177,17 @@ impl Admission {
                 descriptor,
             });
             if shallow && endorses {
+                let before = parents.endorsements.len();
                 parents.endorsements.extend(said);
-                return;
-            }
-            if shallow && is_excepted {
+                // A parent that lists the child as something else must not hide one that lists it as it is.
+                let Ok((child, _origin)) = arriving.clone().await else {
+                    return;
+                };
+                let mut new = parents.endorsements.iter().skip(before);
+                if new.any(|endorsement| endorsement.covers(&child)) {
+                    return;
+                }
+            } else if shallow && is_excepted {
                 parents.excepted.extend(said);
             } else if shallow && is_audited {
                 parents.audited.extend(said);

@@ -120,7 +120,7 @@ impl Admission {
         }
         let arriving: Arriving<'_> = self.arriving(subject, given, terms.deadline).shared();
         // Endorsement first: it costs no look-up of signatures, and most manifests are children of an index.
-        let parents = self.parents(subject, asked, &terms).await?;
+        let parents = self.parents(subject, asked, &arriving, &terms).await?;
         draft.hints.clone_from(&parents.hints);
         if !parents.endorsements.is_empty() {
             match self.arrived(subject, &arriving, draft).await? {

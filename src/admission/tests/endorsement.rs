@@ -56,6 +56,38 @@ async fn type_and_size_must_be_what_the_index_says() {
     }
 }
 
+/// The index that was pulled last is asked first.
+#[tokio::test]
+async fn a_parent_that_lists_the_child_wrongly_hides_no_other() {
+    let (world, house) = (World::new(), House::new().await);
+    let child = house.registry.push_image("a child");
+    let mut other_type = child.descriptor();
+    other_type["mediaType"] = json!(media_type::DOCKER_MANIFEST);
+    let mut other_size = child.descriptor();
+    other_size["size"] = json!(child.bytes.len() + 1);
+    let indexes = [child.descriptor(), other_type, other_size]
+        .map(|descriptor| house.registry.push_index_of(&[descriptor]));
+    for index in &indexes {
+        house.registry.sign(index, &world.key);
+    }
+    let process = house.process(enforcing(&world));
+    for index in &indexes {
+        assert_eq!(process.decide(index).await, "signature");
+    }
+    assert_eq!(process.decide(&child).await, "endorsement");
+    assert_eq!(process.last_record().endorsed_by, Some(indexes[0].digest));
+    // The limit on parents bounds the search.
+    let settings = Settings {
+        limits: Limits {
+            endorsement_parents_max: 2,
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
+    let process = house.process_with(enforcing(&world), settings);
+    assert_eq!(process.decide(&child).await, "malformed");
+}
+
 #[tokio::test]
 async fn hints_are_read_again_from_the_parent() {
     let (world, house) = (World::new(), House::new().await);
