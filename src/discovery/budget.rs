@@ -20,8 +20,12 @@ impl Budget {
         }
     }
 
-    /// Sets `bytes` aside for something that is to be read. Returns false if too few are left for it.
+    /// Sets `bytes` aside for something that is to be read. Returns false if too few are left for it. Nothing is always
+    /// left, because bytes that were set aside before stay so whatever was taken meanwhile.
     pub(super) fn take(&self, bytes: u64, relevance: Relevance) -> bool {
+        if bytes == 0 {
+            return true;
+        }
         let reserved = match relevance {
             Relevance::Wanted => 0,
             Relevance::Unsaid | Relevance::Other => self.reserved,
@@ -48,5 +52,17 @@ mod tests {
         assert!(!budget.take(26, Relevance::Wanted));
         assert!(budget.take(25, Relevance::Wanted));
         assert!(!budget.take(1, Relevance::Wanted));
+    }
+
+    /// A blob as large as announced takes no more bytes once it is read.
+    #[test]
+    fn bytes_that_were_set_aside_stay_so_when_the_reserve_is_used() {
+        for relevance in [Relevance::Unsaid, Relevance::Other] {
+            let budget = Budget::new(100);
+            assert!(budget.take(70, relevance));
+            assert!(budget.take(20, Relevance::Wanted));
+            assert!(budget.take(0, relevance), "{relevance:?}");
+            assert!(!budget.take(1, relevance), "{relevance:?}");
+        }
     }
 }
