@@ -91,6 +91,18 @@ pub struct Evidence {
     pub discovered_at: Timestamp,
     /// A count that exceeded a limit, in words; the decision is `limit_exceeded` if nothing else satisfies it.
     pub limit_exceeded: Option<String>,
+    /// The material that was read first, up to the limits. Evidence of earlier versions does not say.
+    #[serde(default)]
+    pub wanted: Option<EvidenceWanted>,
+}
+
+/// The material that could satisfy the policies for which evidence was gathered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceWanted {
+    /// True if a signature was required.
+    pub signatures: bool,
+    /// The predicate types that attestations were required of, sorted.
+    pub predicate_types: Vec<String>,
 }
 
 /// One artifact found.

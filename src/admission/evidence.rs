@@ -15,13 +15,15 @@ use crate::discovery::{self, Finding, FoundArtifact};
 use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
 use crate::signature::{self, Artifact, Blob, Candidate, Source};
-use crate::state::{AbsentBlob, Evidence, EvidenceArtifact, EvidenceSource};
+use crate::state::{AbsentBlob, Evidence, EvidenceArtifact, EvidenceSource, EvidenceWanted};
 
 /// What is known of the signatures of one digest, while it is being gathered or read back.
 #[derive(Debug, Clone)]
 pub(super) struct Gathering {
     discovered_at: Timestamp,
     attestations: bool,
+    /// The material that was read first, up to the limits.
+    wanted: Option<EvidenceWanted>,
     sources: Vec<Asking>,
     artifacts: Vec<EvidenceArtifact>,
     /// By artifact, newest first.
@@ -57,6 +59,7 @@ impl Gathering {
         Self {
             discovered_at: now,
             attestations: request.attestations,
+            wanted: Some(evidence_wanted(request)),
             sources: request.repositories.iter().flat_map(askings).collect(),
             artifacts: Vec::new(),
             found: Vec::new(),
@@ -212,6 +215,7 @@ impl Gathering {
             absent_referrers: self.absent.clone(),
             discovered_at: self.discovered_at,
             limit_exceeded: self.limit_exceeded.clone(),
+            wanted: self.wanted.clone(),
         }
     }
 
@@ -236,6 +240,31 @@ impl Gathering {
                     ended: Some(unasked("it was not asked when evidence was gathered")),
                     ..asking
                 }));
+        }
+        self.doubted_for(request)
+    }
+
+    /// Returns true if a limit cut the evidence and something else was read first than what is asked for. More of what
+    /// is asked for may then be found, so that the evidence may suffice to admit, and never to refuse.
+    pub(super) fn was_cut_for_another(&self, request: &discovery::Request) -> bool {
+        let mut absent = self.artifacts.iter().flat_map(|it| &it.absent);
+        let is_cut = self.limit_exceeded.is_some()
+            || absent.any(|(_, absent)| *absent == AbsentBlob::TooLarge);
+        is_cut && self.wanted != Some(evidence_wanted(request))
+    }
+
+    /// Returns the evidence, with every source as one that did not say what it has if the evidence was cut for another
+    /// request.
+    pub(super) fn doubted_for(mut self, request: &discovery::Request) -> Self {
+        if self.was_cut_for_another(request) {
+            let complete = self.sources.iter_mut().filter(|it| it.is_complete());
+            for asking in complete {
+                let found = asking.ended.as_ref().map_or(0, |ended| ended.found);
+                let cut = unasked(
+                    "a limit cut what it has, and other policies were in force when evidence was gathered",
+                );
+                asking.ended = Some(Ended { found, ..cut });
+            }
         }
         self
     }
@@ -270,6 +299,7 @@ impl Gathering {
         Self {
             discovered_at: evidence.discovered_at,
             attestations: evidence.sources.iter().all(|source| source.attestations),
+            wanted: evidence.wanted.clone(),
             sources: evidence.sources.iter().map(asking).collect(),
             artifacts: Vec::new(),
             found: Vec::new(),
@@ -377,6 +407,13 @@ fn evidence_artifact(artifact: &Artifact, media_type: String) -> EvidenceArtifac
         digest: artifact.digest,
         media_type,
         absent: absent.collect(),
+    }
+}
+
+fn evidence_wanted(request: &discovery::Request) -> EvidenceWanted {
+    EvidenceWanted {
+        signatures: request.wanted.signatures,
+        predicate_types: request.wanted.predicate_types.clone(),
     }
 }
 

@@ -39,11 +39,20 @@ impl Admission {
             Some(stored)
                 if !draft.is_anew() && self.suffices(&stored, subject, matching, terms.now) =>
             {
-                return Ok(Basics::evidence(stored, None, Nature::Unchecked));
+                if !stored.was_cut_for_another(&request) {
+                    return Ok(Basics::evidence(stored, None, Nature::Unchecked));
+                }
+                let evaluation = self.evaluate(subject, &stored, &terms, draft);
+                if evaluation.is_satisfied() && evaluation.signed_tags.is_empty() {
+                    let nature = Nature::Unchecked;
+                    return Ok(Basics::evidence(stored, Some(evaluation), nature));
+                }
+                Some(stored)
             }
             other => other,
         };
         draft.replaces_complete = stored.as_ref().is_some_and(Gathering::is_complete);
+        let stored = stored.map(|stored| stored.doubted_for(&request));
         let stale_for = self.inner.freshness.stale_for;
         let stale = stored.filter(|stored| stored.age(terms.now) <= stale_for);
         if stale.is_some() {

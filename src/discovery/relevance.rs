@@ -13,7 +13,7 @@ use crate::oci::{Descriptor, media_type};
 pub struct Wanted {
     /// True if a signature is required.
     pub signatures: bool,
-    /// The predicate types that attestations are required of.
+    /// The predicate types that attestations are required of, each once.
     pub predicate_types: Vec<String>,
 }
 

@@ -100,6 +100,10 @@ fn evidence(number: u64) -> Evidence {
         discovered_at: time(1),
         absent_referrers: vec![],
         limit_exceeded: None,
+        wanted: Some(EvidenceWanted {
+            signatures: true,
+            predicate_types: vec!["https://scan.example/v1".to_owned()],
+        }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stored evidence: kept off the request path, and read back with every artifact hashed again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -206,12 +207,13 @@ impl Admission {
 /// Returns what could satisfy the policies.
 fn wanted(matching: &[Arc<Policy>]) -> discovery::Wanted {
     let requirements = || matching.iter().map(|policy| &policy.requirement);
+    let predicate_types: BTreeSet<_> = requirements()
+        .flat_map(Requirement::attestations)
+        .map(|attestation| attestation.predicate_type.clone())
+        .collect();
     discovery::Wanted {
         signatures: requirements().any(Requirement::demands_signatures),
-        predicate_types: requirements()
-            .flat_map(Requirement::attestations)
-            .map(|attestation| attestation.predicate_type.clone())
-            .collect(),
+        predicate_types: predicate_types.into_iter().collect(),
     }
 }
 

@@ -391,6 +391,82 @@ async fn what_was_cut_by_a_limit_stays_cut() {
     }
 }
 
+/// The material that was left out for one policy may be what another one requires.
+#[tokio::test]
+async fn evidence_that_was_cut_for_one_policy_refuses_nothing_under_another() {
+    for by_count in [true, false] {
+        let (world, house) = (World::new(), House::new().await);
+        let image = house.registry.push_image("with many referrers");
+        let scan = attestation(&world.key, &image.digest, SCAN, &json!({}), None);
+        let scan_bytes = scan.descriptor.size;
+        let signature = Signature::default().by(&world.key, &image.digest);
+        for (layer, artifact_type) in [
+            (scan, None),
+            (
+                signature,
+                Some("application/vnd.dev.cosign.artifact.sig.v1+json"),
+            ),
+        ] {
+            let referrer = house.registry.push_layers(&[layer]);
+            house.registry.refer_as(&image, &referrer, artifact_type);
+        }
+        let limits = || match by_count {
+            true => Limits {
+                referrers_opened_max: 1,
+                ..Limits::default()
+            },
+            // A quarter of it is kept for what is required.
+            false => Limits {
+                discovery_bytes_max: scan_bytes * 4 / 3 + 8,
+                ..Limits::default()
+            },
+        };
+        let process = |policies: Vec<Policy>| {
+            let settings = Settings {
+                limits: limits(),
+                ..Settings::default()
+            };
+            house.process_with(policies, settings)
+        };
+        let scanned = Requirement::Attestation(AttestationRequirement {
+            predicate_type: SCAN.to_owned(),
+            authorities: vec![world.authority.clone()],
+            quantifier: Quantifier::Any,
+            condition: None,
+        });
+        let requiring = |requirement: Requirement| {
+            vec![Policy {
+                requirement,
+                ..signed_by(&[&world.authority], 1)
+            }]
+        };
+        let attested = process(requiring(scanned.clone()));
+        assert_eq!(attested.decide(&image).await, "signature", "{by_count}");
+        assert!(house.registry.was_asked_for_signatures());
+        // The scan suffices for another policy, too.
+        let either = Requirement::Any(vec![scanned, signers(&[&world.authority], 1)]);
+        let either = process(requiring(either));
+        assert_eq!(either.decide(&image).await, "signature", "{by_count}");
+        assert!(!house.registry.was_asked_for_signatures());
+        house.registry.fail(Trouble::Unreachable);
+        let signed = process(enforcing(&world));
+        assert_eq!(signed.decide(&image).await, "unavailable", "{by_count}");
+        house.registry.recover();
+        let signed = process(enforcing(&world));
+        assert_eq!(signed.decide(&image).await, "signature", "{by_count}");
+        // The signature was read first for this policy.
+        house.registry.was_asked_for_signatures();
+        let kind = if by_count {
+            "limit_exceeded"
+        } else {
+            "untrusted_key"
+        };
+        let other = process(by_other(&world));
+        assert_eq!(other.decide(&image).await, kind, "{by_count}");
+        assert!(!house.registry.was_asked_for_signatures());
+    }
+}
+
 #[tokio::test]
 async fn a_missing_blob_is_remembered_as_missing() {
     let (world, house) = (World::new(), House::new().await);

@@ -172,9 +172,18 @@ impl Registry {
 
     /// Lists `referrer` among the referrers of `image`.
     pub(super) fn refer(&self, image: &Pushed, referrer: &Pushed) {
+        self.refer_as(image, referrer, None);
+    }
+
+    /// Lists `referrer` among the referrers of `image` with this artifact type.
+    pub(super) fn refer_as(&self, image: &Pushed, referrer: &Pushed, artifact_type: Option<&str>) {
+        let mut descriptor = referrer.descriptor();
+        if let Some(artifact_type) = artifact_type {
+            descriptor["artifactType"] = json!(artifact_type);
+        }
         let mut contents = self.contents();
         let listed = contents.referrers.entry(image.digest).or_default();
-        listed.push(referrer.descriptor());
+        listed.push(descriptor);
     }
 
     /// From now on the other sources answer before this one.
