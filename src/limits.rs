@@ -27,6 +27,8 @@ pub struct Limits {
     pub referrers_opened_max: usize,
     /// Pages of a list that are followed.
     pub list_pages_max: usize,
+    /// Signatures and attestations that are read for one decision.
+    pub candidates_max: usize,
     /// Signatures that are tried cryptographically for one decision.
     pub attempts_max: usize,
     /// Log entries in one bundle.
@@ -90,6 +92,7 @@ impl Default for Limits {
             referrers_listed_max: 1000,
             referrers_opened_max: 100,
             list_pages_max: 50,
+            candidates_max: 2500,
             attempts_max: 100,
             log_entries_max: 32,
             signed_timestamps_max: 32,

@@ -85,6 +85,8 @@ pub struct Candidate {
     pub layer: usize,
     /// The wire format.
     pub format: Format,
+    /// The number of bytes that are read when it is first tried: its blob and its annotations.
+    pub bytes: u64,
     /// What the layer holds, read when it is first tried.
     pub(crate) content: LazyContent,
 }
@@ -189,11 +191,12 @@ pub fn candidates(artifact: &Artifact, limits: &Limits) -> Vec<Candidate> {
             Shape::of(&descriptor.media_type).map(|shape| (layer, shape, descriptor, blob))
         })
         .collect();
-    let candidate = |layer, format, content| Candidate {
+    let candidate = |layer, format, bytes, content| Candidate {
         source: artifact.source,
         artifact: artifact.digest,
         layer,
         format,
+        bytes,
         content,
     };
     if let Some(&(layer, shape, ..)) = shapes.first()
@@ -207,6 +210,7 @@ pub fn candidates(artifact: &Artifact, limits: &Limits) -> Vec<Candidate> {
         return vec![candidate(
             layer,
             shape.format(),
+            0,
             LazyContent::known(failure.content(shape.role())),
         )];
     }
@@ -215,9 +219,18 @@ pub fn candidates(artifact: &Artifact, limits: &Limits) -> Vec<Candidate> {
         .into_iter()
         .map(|(layer, shape, descriptor, blob)| {
             let content = LazyContent::of(shape, descriptor, blob, lone, limits);
-            candidate(layer, shape.format(), content)
+            candidate(layer, shape.format(), bytes_of(descriptor, blob), content)
         })
         .collect()
+}
+
+fn bytes_of(descriptor: &Descriptor, blob: &Blob) -> u64 {
+    let blob = match blob {
+        Blob::Present(bytes) => bytes.len(),
+        Blob::Missing | Blob::TooLarge | Blob::OtherType => 0,
+    };
+    let annotations = descriptor.annotations.values().map(String::len);
+    u64::try_from(blob + annotations.sum::<usize>()).unwrap_or(u64::MAX)
 }
 
 /// The known shapes of a layer, told by its media type.

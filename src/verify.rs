@@ -124,6 +124,18 @@ pub struct Certificate {
     pub extensions: BTreeMap<String, String>,
 }
 
+impl Certificate {
+    /// Returns the names by which policies choose signers.
+    #[must_use]
+    pub fn names(&self) -> CertificateNames<'_> {
+        CertificateNames {
+            identity: &self.identity,
+            oidc_issuer: &self.oidc_issuer,
+            extensions: &self.extensions,
+        }
+    }
+}
+
 /// The log entry of a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransparencyLog {
@@ -286,14 +298,25 @@ pub fn may_prove(candidate: &Candidate, purpose: Purpose<'_>) -> bool {
 }
 
 /// The signer of a candidate by its own claim.
-#[derive(Debug)]
-pub enum ClaimedSigner {
+#[derive(Debug, Clone, Copy)]
+pub enum ClaimedSigner<'a> {
     /// It does not say.
     Nobody,
     /// The holder of a key that it or a log entry names. [`claims_key`] tells which.
     Key,
     /// The owner of a certificate.
-    Certificate(Box<Certificate>),
+    Certificate(CertificateNames<'a>),
+}
+
+/// The names in a certificate by which policies choose signers. A name that it does not have is empty.
+#[derive(Debug, Clone, Copy)]
+pub struct CertificateNames<'a> {
+    /// The subject alternative name.
+    pub identity: &'a str,
+    /// The issuer of the identity.
+    pub oidc_issuer: &'a str,
+    /// Fulcio extensions by name.
+    pub extensions: &'a BTreeMap<String, String>,
 }
 
 /// Whether `candidate` or one of its log entries says that it was made with `key`; nothing in it is proven.
@@ -304,7 +327,7 @@ pub fn claims_key(candidate: &Candidate, key: &PublicKey) -> bool {
 
 /// Returns who made `candidate` by its own claim; nothing in it is proven.
 #[must_use]
-pub fn claimed_signer(candidate: &Candidate) -> ClaimedSigner {
+pub fn claimed_signer(candidate: &Candidate) -> ClaimedSigner<'_> {
     attempt::claimed_signer(candidate.content.as_ref())
 }
 

@@ -20,13 +20,13 @@ use crate::limits::Limits;
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{Coverage, DefaultAction, Mode, Origin, Policies, Policy, Tags};
 use crate::signature::Candidate;
-use attempts::Attempts;
+use attempts::{Attempts, Reading};
 pub use signed_tags::{SignedTags, UnsignedTag};
 
 /// What is known about a digest when it is decided about.
 #[derive(Debug)]
 pub struct Known<'a> {
-    /// Signatures and attestations found, newest first.
+    /// Signatures and attestations found, newest first. The first ones are read, up to the limits.
     pub candidates: &'a [Candidate],
     /// Sources that could not be asked to their end, in words; empty when all were.
     pub failed_sources: &'a [String],
@@ -107,7 +107,13 @@ pub fn evaluate(
     limits: &Limits,
     now: Timestamp,
 ) -> Evaluation {
-    let mut attempts = Attempts::new(subject, policies, known.candidates, limits, now);
+    let reading = Reading::within(known.candidates, limits);
+    let known = &Known {
+        limit_exceeded: known.limit_exceeded.or(reading.limit_exceeded.as_deref()),
+        ..*known
+    };
+    let read = reading.positions.as_slice().into();
+    let mut attempts = Attempts::new(subject, policies, known.candidates, read, limits, now);
     let mut evaluation = Evaluation {
         finding: Finding::Satisfied,
         audit: None,

@@ -97,14 +97,14 @@ impl Gathering {
                 .push(evidence_artifact(&artifact, manifest.content_type));
             self.contents.push((manifest.digest, manifest.bytes));
             self.contents.extend(present_blobs(&artifact));
-            self.take(&artifact, limits);
+            self.found.push(newest_first(&artifact, limits));
         }
+        self.take_turns();
     }
 
-    /// Adds an artifact's candidates. They are tried in turns, one of each artifact, so that nobody can use up the
-    /// limit on attempts with one artifact full of junk.
-    fn take(&mut self, artifact: &Artifact, limits: &Limits) {
-        self.found.push(newest_first(artifact, limits));
+    /// Puts the candidates of all artifacts in order. They are tried in turns, one of each artifact, so that nobody can
+    /// use up the limits with one artifact full of junk.
+    fn take_turns(&mut self) {
         let turns = self.found.iter().map(Vec::len).max().unwrap_or(0);
         let found = &self.found;
         self.candidates = (0..turns)

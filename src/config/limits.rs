@@ -64,6 +64,7 @@ limits! {
     count referrers_listed_max "Referrers on all pages together."
     count referrers_opened_max "Referrers opened for one digest."
     count list_pages_max "Pages of one list."
+    count candidates_max "Signatures and attestations read for one decision."
     count attempts_max "Signatures tried for one decision."
     count log_entries_max "Log entries in a bundle."
     count signed_timestamps_max "Timestamps in a bundle."

@@ -269,12 +269,12 @@ pub(super) fn claims(content: &Content, key: &PublicKey) -> bool {
 }
 
 /// Returns the signer by the candidate's own claim.
-pub(super) fn claimed_signer(content: &Content) -> ClaimedSigner {
+pub(super) fn claimed_signer(content: &Content) -> ClaimedSigner<'_> {
     let Content::Signed(signed) = content else {
         return ClaimedSigner::Nobody;
     };
     if let Some(certificate) = &signed.certificate {
-        return ClaimedSigner::Certificate(Box::new(certificate::claimed(certificate)));
+        return ClaimedSigner::Certificate(certificate::claimed_names(certificate));
     }
     let names_key = |entry: &LogEntry| {
         let logged = entry.logged.as_ref();
@@ -290,9 +290,9 @@ pub(super) fn claimed_signer(content: &Content) -> ClaimedSigner {
 fn claims_key(signed: &Signed, key: &PublicKey) -> bool {
     signed.key_hint.as_deref() == Some(key.hint().as_str())
         || signed.log_entries.iter().any(|entry| {
-            entry.logged.as_ref().is_ok_and(|logged| {
-                logged.verifier == LoggedVerifier::PublicKey(key.der().to_vec())
-            })
+            entry.logged.as_ref().is_ok_and(
+                |logged| matches!(&logged.verifier, LoggedVerifier::PublicKey(der) if der == key.der()),
+            )
         })
 }
 

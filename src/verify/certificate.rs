@@ -7,7 +7,10 @@ use super::attempt::Refusal;
 use super::issuing::{self, CODE_SIGNING};
 use super::path::{self, PathError, Usage};
 use super::transparency_log::Logged;
-use super::{Certificate, Demand, FailedCheck, TrustedRoot, certificate_transparency, timestamp};
+use super::{
+    Certificate, CertificateNames, Demand, FailedCheck, TrustedRoot, certificate_transparency,
+    timestamp,
+};
 use crate::oci::Digest;
 use crate::signature::{Signed, SigningCertificate};
 
@@ -185,6 +188,18 @@ fn check_validity(
 
 const NO_TIME: &str =
     "the signature has neither a signed timestamp nor a log entry that proves when it was made";
+
+/// Returns the names that a certificate claims, without a copy of them. Every candidate is asked for them.
+pub(super) fn claimed_names(certificate: &SigningCertificate) -> CertificateNames<'_> {
+    CertificateNames {
+        identity: certificate.identity.as_deref().unwrap_or_default(),
+        oidc_issuer: certificate
+            .oidc_issuer
+            .as_ref()
+            .map_or("", |issuer| issuer.as_deref().unwrap_or_default()),
+        extensions: &certificate.extensions,
+    }
+}
 
 /// What a certificate claims; a name it does not have is empty.
 pub(super) fn claimed(certificate: &SigningCertificate) -> Certificate {

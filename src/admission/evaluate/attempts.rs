@@ -1,8 +1,11 @@
 //! Trying candidates against authorities: bounded, reported, and each crypto result used once.
 
+mod order;
 mod proven;
+mod reading;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -22,7 +25,9 @@ use crate::verify::{
     self, Attempt, Demand, Examined, FailedCheck, Failure, NameDemand, Proof, Purpose, Signer,
     TrustedRoot,
 };
+pub(super) use order::in_order_of_claims;
 pub(super) use proven::{Voucher, annotations};
+pub(super) use reading::Reading;
 
 /// A candidate that satisfies an authority.
 #[derive(Debug)]
@@ -76,8 +81,10 @@ pub(super) enum Tried {
 pub(super) struct Attempts<'a> {
     pub(super) subject: &'a Subject,
     pub(super) candidates: &'a [Candidate],
-    /// The tag that a candidate must name to be tried at all; nothing while all are.
-    pub(super) only_tag: Option<Tag>,
+    /// The candidates that are tried, by position: those that are read, or of them those that name a single tag.
+    pub(super) tried: Arc<[usize]>,
+    /// True while only those are tried that name a single tag.
+    is_for_tag: bool,
     policies: &'a Policies,
     limits: &'a Limits,
     now: Timestamp,
@@ -110,13 +117,15 @@ impl<'a> Attempts<'a> {
         subject: &'a Subject,
         policies: &'a Policies,
         candidates: &'a [Candidate],
+        tried: Arc<[usize]>,
         limits: &'a Limits,
         now: Timestamp,
     ) -> Self {
         Self {
             subject,
             candidates,
-            only_tag: None,
+            tried,
+            is_for_tag: false,
             policies,
             limits,
             now,
@@ -139,12 +148,6 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Returns true if the candidate at `index` claims another signer than the authority. Such a candidate is tried last.
-    pub(super) fn claims_another(&self, index: usize, authority: &Authority) -> bool {
-        let candidate = self.candidates.get(index);
-        candidate.is_some_and(|candidate| proven::claims_another(candidate, authority))
-    }
-
     /// Tries the candidate at `index` against one authority of `policy`.
     pub(super) fn try_candidate(
         &mut self,
@@ -156,9 +159,6 @@ impl<'a> Attempts<'a> {
         let Some(candidate) = self.candidates.get(index) else {
             return Tried::NotApplicable;
         };
-        if !self.counts(candidate) {
-            return Tried::NotApplicable;
-        }
         let Some(RootAt {
             root,
             until,
@@ -208,7 +208,7 @@ impl<'a> Attempts<'a> {
             Attempt::Failed(failure) => Err(refusal(failure.check, failure.reason.clone())),
         };
         // Whoever is trusted may sign as many tags as they like.
-        if self.only_tag.is_some() && judged.is_ok() {
+        if self.is_for_tag && judged.is_ok() {
             self.made = made;
         }
         if root_unusable.is_none() {
@@ -222,13 +222,6 @@ impl<'a> Attempts<'a> {
             judged.as_ref().err(),
         ));
         tried(attempt, judged, root_unusable)
-    }
-
-    /// Returns true if a candidate names the single tag that is tried, or all tags are.
-    fn counts(&self, candidate: &Candidate) -> bool {
-        self.only_tag.as_ref().is_none_or(|tag| {
-            verify::claimed_tag(candidate, &self.subject.digest).as_ref() == Some(tag)
-        })
     }
 
     pub(super) fn valid_until(&self) -> Option<Timestamp> {
@@ -271,15 +264,37 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Begins to try for single tags what was tried for the digest. What is to be given to [`Attempts::end_tags`].
-    pub(super) fn begin_tags(&self) -> usize {
-        self.reports.len()
+    /// Returns the tags that candidates name, each with its candidates. The tag that is named first comes first.
+    fn named_tags(&self) -> Vec<(Tag, Vec<usize>)> {
+        let mut named: Vec<(Tag, Vec<usize>)> = Vec::new();
+        let mut positions: HashMap<Tag, usize> = HashMap::new();
+        for &index in self.tried.iter() {
+            let candidate = self.candidates.get(index);
+            let tag = candidate.and_then(|it| verify::claimed_tag(it, &self.subject.digest));
+            let Some(tag) = tag else {
+                continue;
+            };
+            let position = *positions.entry(tag.clone()).or_insert(named.len());
+            match named.get_mut(position) {
+                Some((_, indexes)) => indexes.push(index),
+                None => named.push((tag, vec![index])),
+            }
+        }
+        named
     }
 
-    /// All candidates count again. What was tried for single tags is tried again for each, and no part of the report.
-    pub(super) fn end_tags(&mut self, of_the_digest: usize) {
-        self.only_tag = None;
-        self.reports.truncate(of_the_digest);
+    /// Calls `try_tag` for each tag that candidates name, while only these candidates are tried. They were tried for the
+    /// digest before, so that these attempts are no part of the report.
+    pub(super) fn for_each_tag(&mut self, mut try_tag: impl FnMut(&mut Self, Tag)) {
+        let of_the_digest = (Arc::clone(&self.tried), self.reports.len());
+        self.is_for_tag = true;
+        for (tag, indexes) in self.named_tags() {
+            self.tried = indexes.into();
+            try_tag(self, tag);
+        }
+        self.is_for_tag = false;
+        self.tried = of_the_digest.0;
+        self.reports.truncate(of_the_digest.1);
     }
 
     /// A decision holds no longer than the roots that it rests on.

@@ -1,18 +1,19 @@
 //! How one attestation requirement fares.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::Known;
-use super::attempts::{Rank, Refusal, Tried, Vouched, Voucher};
-use super::requirement::{Fared, Judged, Tries, in_order_of_claims};
+use super::attempts::{Rank, Refusal, Tried, Vouched, Voucher, in_order_of_claims};
+use super::requirement::{Fared, Judged, Tries};
 use super::shortfall::Furthest;
 use super::ways::Ways;
 use crate::admission::denial::Kind;
 use crate::oci::Digest;
 use crate::policy::{AttestationRequirement, Quantifier};
-use crate::signature::Candidate;
 use crate::verify::{self, Proof, Purpose};
 
 pub(super) fn attestation<'p>(
@@ -93,57 +94,59 @@ fn collect<'p>(
     let one_suffices = requirement.quantifier == Quantifier::Any && tries == Tries::UntilSatisfied;
     let mut collected = Collected::default();
     let mut counted = HashSet::new();
-    for (by_others, index) in in_order_of_claims(judged.attempts.candidates.len()) {
+    let authorities: Vec<_> = requirement.authorities.iter().map(Arc::as_ref).collect();
+    let attempts = &judged.attempts;
+    let (candidates, tried) = (attempts.candidates, Arc::clone(&attempts.tried));
+    in_order_of_claims(candidates, &tried, &authorities, |index, position| {
+        let Some(authority) = requirement.authorities.get(position) else {
+            return ControlFlow::Continue(());
+        };
+        // An attestation counts once, whoever else vouches for it.
         if counted.contains(&index) {
-            continue;
+            return ControlFlow::Continue(());
         }
-        for authority in &requirement.authorities {
-            let attempts = &mut judged.attempts;
-            if attempts.claims_another(index, authority) != by_others {
-                continue;
+        let attempts = &mut judged.attempts;
+        match attempts.try_candidate(index, judged.policy, authority, purpose) {
+            Tried::NotApplicable => {}
+            Tried::Refused(refusal) => collected.furthest.note(refusal),
+            Tried::Cut(refusal) => {
+                collected.cut.get_or_insert_with(|| refusal.clone());
+                collected.furthest.note(refusal);
             }
-            match attempts.try_candidate(index, judged.policy, authority, purpose) {
-                Tried::NotApplicable => {}
-                Tried::Refused(refusal) => collected.furthest.note(refusal),
-                Tried::Cut(refusal) => {
-                    collected.cut.get_or_insert_with(|| refusal.clone());
-                    collected.furthest.note(refusal);
+            Tried::Absent(refusal) => {
+                collected.absent.get_or_insert_with(|| refusal.clone());
+                collected.furthest.note(refusal);
+            }
+            Tried::Unusable(reason) => {
+                collected.unusable.get_or_insert(reason);
+            }
+            Tried::Exhausted => {
+                collected.exhausted = true;
+                return ControlFlow::Break(());
+            }
+            Tried::Vouched(Vouched {
+                undated: Some(reason),
+                ..
+            }) if requirement.quantifier == Quantifier::Newest => {
+                collected.unusable.get_or_insert(reason);
+            }
+            Tried::Vouched(Vouched { voucher, proof, .. }) => {
+                judged.names.insert(authority.name.as_str());
+                let verdict = judged.holds(requirement, &proof);
+                collected.any_holds |= verdict.is_ok();
+                collected.found.push(Found {
+                    voucher,
+                    verified_time: proof.verified_time,
+                    verdict,
+                });
+                if one_suffices && collected.any_holds {
+                    return ControlFlow::Break(());
                 }
-                Tried::Absent(refusal) => {
-                    collected.absent.get_or_insert_with(|| refusal.clone());
-                    collected.furthest.note(refusal);
-                }
-                Tried::Unusable(reason) => {
-                    collected.unusable.get_or_insert(reason);
-                }
-                Tried::Exhausted => {
-                    collected.exhausted = true;
-                    return collected;
-                }
-                Tried::Vouched(Vouched {
-                    undated: Some(reason),
-                    ..
-                }) if requirement.quantifier == Quantifier::Newest => {
-                    collected.unusable.get_or_insert(reason);
-                }
-                Tried::Vouched(Vouched { voucher, proof, .. }) => {
-                    judged.names.insert(authority.name.as_str());
-                    let verdict = judged.holds(requirement, &proof);
-                    collected.any_holds |= verdict.is_ok();
-                    collected.found.push(Found {
-                        voucher,
-                        verified_time: proof.verified_time,
-                        verdict,
-                    });
-                    if one_suffices && collected.any_holds {
-                        return collected;
-                    }
-                    counted.insert(index);
-                    break;
-                }
+                counted.insert(index);
             }
         }
-    }
+        ControlFlow::Continue(())
+    });
     collected
 }
 
@@ -302,15 +305,17 @@ fn missing(
         reason: format!(
             "no attestation of the type {} was found{}",
             requirement.predicate_type,
-            other_types(judged.attempts.candidates)
+            other_types(judged)
         ),
     })
 }
 
 /// What there is instead: most often the type was misspelt, or is that of another version.
-fn other_types(candidates: &[Candidate]) -> String {
-    let types: BTreeSet<_> = candidates
-        .iter()
+fn other_types(judged: &Judged<'_, '_, '_>) -> String {
+    let candidates = judged.attempts.candidates;
+    let read = judged.attempts.tried.iter();
+    let types: BTreeSet<_> = read
+        .filter_map(|&index| candidates.get(index))
         .filter_map(verify::claimed_predicate_type)
         .collect();
     if types.is_empty() {

@@ -4,8 +4,12 @@
 //! at the price of one attempt whichever member it satisfies.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use super::attempts::{Attempts, Rank, Refusal, Tried, Vouched, Voucher, annotations};
+use super::attempts::{
+    Attempts, Rank, Refusal, Tried, Vouched, Voucher, annotations, in_order_of_claims,
+};
 use super::shortfall::{Joined, Shortfall, settle};
 use super::signers::Signers;
 use super::ways::Ways;
@@ -263,8 +267,7 @@ impl<'p> Judged<'p, '_, '_> {
         shortfall.of(satisfied, count).into_fared(signatures)
     }
 
-    /// Tries every signature found, newest first, for every member, until `enough` of them are satisfied. Signatures that
-    /// claim another signer come last, so that they do not use up the limit on attempts.
+    /// Tries every signature found, newest first, for every member, until `enough` of them are satisfied.
     fn signatures(
         &mut self,
         members: &[&'p SignatureRequirement],
@@ -279,37 +282,36 @@ impl<'p> Judged<'p, '_, '_> {
         if members.is_empty() {
             return signed;
         }
-        for (by_others, index) in in_order_of_claims(self.attempts.candidates.len()) {
-            for (position, required) in members.iter().enumerate() {
-                let by = signed.by.get(position);
-                if tries == Tries::UntilSatisfied && by.is_some_and(|by| !by.is_empty()) {
-                    continue;
+        let authorities: Vec<_> = members.iter().map(|it| it.authority.as_ref()).collect();
+        let (candidates, tried) = (self.attempts.candidates, Arc::clone(&self.attempts.tried));
+        in_order_of_claims(candidates, &tried, &authorities, |index, position| {
+            let (Some(required), Some(by)) = (members.get(position), signed.by.get_mut(position))
+            else {
+                return ControlFlow::Continue(());
+            };
+            if tries == Tries::UntilSatisfied && !by.is_empty() {
+                return ControlFlow::Continue(());
+            }
+            match self.signature(index, required) {
+                Tried::NotApplicable => {}
+                Tried::Refused(refusal) | Tried::Cut(refusal) | Tried::Absent(refusal) => {
+                    signed.shortfall.furthest.note(refusal);
                 }
-                if self.attempts.claims_another(index, &required.authority) != by_others {
-                    continue;
+                Tried::Unusable(reason) => signed.note_unusable(position, reason),
+                Tried::Exhausted => {
+                    signed.shortfall.exhausted = true;
+                    return ControlFlow::Break(());
                 }
-                match self.signature(index, required) {
-                    Tried::NotApplicable => continue,
-                    Tried::Refused(refusal) | Tried::Cut(refusal) | Tried::Absent(refusal) => {
-                        signed.shortfall.furthest.note(refusal);
-                    }
-                    Tried::Unusable(reason) => signed.note_unusable(position, reason),
-                    Tried::Exhausted => {
-                        signed.shortfall.exhausted = true;
-                        return signed;
-                    }
-                    Tried::Vouched(Vouched { voucher, .. }) => {
-                        self.names.insert(required.authority.name.as_str());
-                        if let Some(by) = signed.by.get_mut(position) {
-                            by.insert(self.signers.signer(&voucher));
-                        }
-                        if enough(&signed.by) {
-                            return signed;
-                        }
+                Tried::Vouched(Vouched { voucher, .. }) => {
+                    self.names.insert(required.authority.name.as_str());
+                    by.insert(self.signers.signer(&voucher));
+                    if enough(&signed.by) {
+                        return ControlFlow::Break(());
                     }
                 }
             }
-        }
+            ControlFlow::Continue(())
+        });
         signed
     }
 
@@ -324,13 +326,6 @@ impl<'p> Judged<'p, '_, '_> {
         }
         tried
     }
-}
-
-/// Every candidate twice: first for those that may be by the expected signer, then for those that claim another one.
-pub(super) fn in_order_of_claims(candidates: usize) -> impl Iterator<Item = (bool, usize)> {
-    [false, true]
-        .into_iter()
-        .flat_map(move |by_others| (0..candidates).map(move |index| (by_others, index)))
 }
 
 /// Whether nothing would have to be shown for it. No configuration says so by mistake: letting everything through has a

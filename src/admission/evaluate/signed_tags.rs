@@ -12,7 +12,6 @@ use crate::admission::denial::{Denial, Kind};
 use crate::decision_log::Subject;
 use crate::oci::Tag;
 use crate::policy::{Policy, Tags};
-use crate::verify;
 
 /// The tags for which a policy is satisfied that compares them.
 #[derive(Debug, Clone)]
@@ -23,6 +22,8 @@ pub struct SignedTags {
     cut: BTreeSet<Tag>,
     /// What may show more tags and is not known, in words.
     missing: Option<String>,
+    /// A limit that left out what may show more tags, in words.
+    limit_exceeded: Option<String>,
 }
 
 /// What becomes of a tag that is not among those that were signed.
@@ -44,25 +45,17 @@ pub(super) fn of(
     attempts: &mut Attempts<'_>,
     known: &Known<'_>,
 ) -> SignedTags {
-    let digest = attempts.subject.digest;
-    let named = known
-        .candidates
-        .iter()
-        .filter_map(|candidate| verify::claimed_tag(candidate, &digest));
-    let mut seen = BTreeSet::new();
-    let named: Vec<_> = named.filter(|tag| seen.insert(tag.clone())).collect();
     let missing = match known.failed_sources.first() {
         Some(failed) => Some(failed.clone()),
         None => known.stale.then(|| NOT_ASKED.to_owned()),
     };
     let mut signed = SignedTags {
         missing,
+        limit_exceeded: known.limit_exceeded.map(str::to_owned),
         ..SignedTags::none_of(policy)
     };
-    let of_the_digest = attempts.begin_tags();
-    for tag in named {
-        attempts.only_tag = Some(tag.clone());
-        match requirement::policy(policy, attempts, known).0 {
+    attempts.for_each_tag(
+        |attempts, tag| match requirement::policy(policy, attempts, known).0 {
             Outcome::Satisfied => {
                 signed.tags.insert(tag);
             }
@@ -76,9 +69,8 @@ pub(super) fn of(
             Outcome::Undecided { missing, .. } => {
                 signed.missing.get_or_insert(missing);
             }
-        }
-    }
-    attempts.end_tags(of_the_digest);
+        },
+    );
     signed
 }
 
@@ -93,6 +85,7 @@ impl SignedTags {
             tags: BTreeSet::new(),
             cut: BTreeSet::new(),
             missing: None,
+            limit_exceeded: None,
         }
     }
 
@@ -136,6 +129,9 @@ impl SignedTags {
                 digest: Some(*digest),
             }))
         };
+        if let Some(limit) = &self.limit_exceeded {
+            return refused(Kind::LimitExceeded, limit.clone());
+        }
         if self.cut.contains(tag) {
             return refused(
                 Kind::LimitExceeded,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::Gathering;
+use super::{Gathering, newest_first};
 use crate::admission::decision::{Error, StorageError};
 use crate::admission::{Admission, REFUSAL_MEMORY, Reliance};
 use crate::decision_log::Subject;
@@ -108,9 +108,11 @@ impl Admission {
             let Some(artifact) = self.stored_artifact(row).await.map_err(storage)? else {
                 return Ok(None);
             };
-            gathering.take(&artifact, &self.inner.limits);
+            let candidates = newest_first(&artifact, &self.inner.limits);
+            gathering.found.push(candidates);
             gathering.artifacts.push(row.clone());
         }
+        gathering.take_turns();
         Ok(Some(gathering))
     }
 

@@ -1,9 +1,13 @@
 //! What a pile of signatures may cost: how many are verified, whatever a registry lists.
 
+use serde_json::json;
+
+use super::forge::{Key, Signature, attestation};
 use super::house::{House, Settings, subject};
-use super::question::{Question, World, now, signed_by, words};
+use super::question::{Question, SCAN, World, attested_by, now, signed_by, words};
 use crate::limits::Limits;
 use crate::oci::{Descriptor, Digest, media_type};
+use crate::policy::{AttestationRequirement, Policy, Quantifier};
 use crate::signature::{Artifact, Blob, Candidate, Source, candidates};
 
 fn repeated(candidate: &Candidate, count: usize) -> impl Iterator<Item = Candidate> {
@@ -42,6 +46,104 @@ fn the_newest_good_one_of_500_costs_one_attempt() {
     let evaluation = Question::new(vec![policy], candidates.collect()).ask();
     assert_eq!(words(&evaluation), "satisfied");
     assert_eq!(evaluation.attempts.len(), 1);
+}
+
+/// A signature with a log entry, which names the key.
+fn logged(world: &World, key: &Key) -> Candidate {
+    let signature = Signature {
+        logged: Some((&world.log, "2026-11-20T00:00:00Z".parse().unwrap())),
+        ..Signature::default()
+    };
+    signature.by(key, &world.digest).candidate()
+}
+
+/// The claims of others cost no attempt, and reading them has a limit of its own.
+#[test]
+fn signatures_beyond_the_limit_on_reading_are_refused_as_that() {
+    let world = World::new();
+    let count_max = Limits::default().candidates_max;
+    for by_others in [logged(&world, &world.other), broken()] {
+        for (before, expected) in [
+            (count_max - 1, "satisfied"),
+            (count_max, "limit_exceeded"),
+            (count_max * 4, "limit_exceeded"),
+        ] {
+            let own = logged(&world, &world.key);
+            let candidates = repeated(&by_others, before).chain([own]).collect();
+            let policy = signed_by(&[&world.authority], 1);
+            let evaluation = Question::new(vec![policy], candidates).ask();
+            assert_eq!(words(&evaluation), expected, "{before} before it");
+        }
+    }
+    let by_nobody = by_nobody();
+    // One within the limit suffices however many there are, unless every one counts.
+    for (quantifier, expected) in [
+        (Quantifier::Any, "satisfied"),
+        (Quantifier::All, "limit_exceeded"),
+        (Quantifier::Newest, "limit_exceeded"),
+    ] {
+        let own = world.attestation(&json!({}), None);
+        let others = repeated(&by_nobody, count_max);
+        let policy = attested_by(AttestationRequirement {
+            predicate_type: SCAN.to_owned(),
+            authorities: vec![world.authority.clone()],
+            quantifier,
+            condition: None,
+        });
+        let candidates = std::iter::once(own).chain(others).collect();
+        let question = Question::new(vec![policy], candidates);
+        assert_eq!(question.answer(), expected, "{quantifier:?}");
+    }
+}
+
+/// A candidate of no purpose that anybody asks for.
+fn by_nobody() -> Candidate {
+    let world = World::new();
+    attestation(
+        &world.other,
+        &world.digest,
+        "https://other.example/v1",
+        &json!({}),
+        None,
+    )
+    .candidate()
+}
+
+/// One large blob may be listed as often as a manifest has layers.
+#[test]
+fn large_candidates_share_a_limit_on_bytes_and_hide_no_small_one() {
+    let world = World::new();
+    let padding = "x".repeat(1024 * 1024);
+    let large = |key: &Key| {
+        let predicate = json!({ "padding": padding });
+        attestation(key, &world.digest, SCAN, &predicate, None).candidate()
+    };
+    let by_others = large(&world.other);
+    let bytes = by_others.bytes;
+    let question = |candidates: Vec<Candidate>, policy: Policy| {
+        let mut question = Question::new(vec![policy], candidates);
+        question.limits.discovery_bytes_max = 3 * bytes + 1024;
+        question.answer()
+    };
+    let signed = || signed_by(&[&world.authority], 1);
+    let attested = || {
+        attested_by(AttestationRequirement {
+            predicate_type: SCAN.to_owned(),
+            authorities: vec![world.authority.clone()],
+            quantifier: Quantifier::Any,
+            condition: None,
+        })
+    };
+    for (before, large_one) in [(2, "satisfied"), (3, "limit_exceeded")] {
+        let many = || repeated(&by_others, before);
+        let signature = many().chain([world.signature()]).collect();
+        assert_eq!(question(signature, signed()), "satisfied", "{before}");
+        let small = many().chain([world.attestation(&json!({}), None)]);
+        let small = question(small.collect(), attested());
+        assert_eq!(small, "satisfied", "{before}");
+        let large = many().chain([large(&world.key)]).collect();
+        assert_eq!(question(large, attested()), large_one, "{before}");
+    }
 }
 
 /// What has the shape of a signature and no content.

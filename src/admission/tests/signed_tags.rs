@@ -47,6 +47,31 @@ fn answers(policy: &Policy, names: &[(&str, &Key)], world: &World) -> [String; 2
     [digest, tag]
 }
 
+/// A signature that was left out may name the tag.
+#[test]
+fn a_tag_that_no_read_signature_names_is_refused_as_a_limit_where_one_cut() {
+    let world = World::new();
+    let ask = |name: &str, is_limited: bool| {
+        let name = format!("{NAME}:{name}");
+        let candidates = vec![named(&name, &world.key, &world.digest).candidate()];
+        let question = Question::new(vec![comparing(&world)], candidates);
+        let question = match is_limited {
+            true => question.limited(),
+            false => question,
+        };
+        let subject = question.subject.clone();
+        unsigned_tag(&question.ask(), &subject, &tag("v1"))
+    };
+    for (name, is_limited, kind) in [
+        ("v1", false, None),
+        ("v1", true, None),
+        ("v2", false, Some("wrong_name")),
+        ("v2", true, Some("limit_exceeded")),
+    ] {
+        assert_eq!(ask(name, is_limited).as_deref(), kind, "{name}");
+    }
+}
+
 #[test]
 fn a_tag_is_admitted_that_a_counted_signature_names() {
     let world = World::new();

@@ -48,6 +48,23 @@ async fn of_attempts() {
     assert_denied_by(&answer, "limit_exceeded", "apps", &image.digest);
 }
 
+/// The signatures of others claim another signer, and only their claims are read.
+#[tokio::test]
+async fn of_signatures_read() {
+    let scene = limited(json!({"candidates_max": 3})).await;
+    for (tag, others, status) in [("at", 2, 200), ("beyond", 3, 403)] {
+        let image = scene.unsigned("apps/web", tag);
+        sign_after(&scene, &image, others);
+        let answer = scene.manifest("apps/web", tag).await;
+        assert_eq!(answer.status, status, "{answer}");
+        if status == 403 {
+            let error = assert_denied_by(&answer, "limit_exceeded", "apps", &image.digest);
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains("limits.candidates_max"), "{message}");
+        }
+    }
+}
+
 /// Referrers of this image of a type that is never opened.
 fn push_unopened(scene: &Scene, image: &Image, count: usize) {
     for number in 0..count {

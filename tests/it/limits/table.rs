@@ -46,6 +46,11 @@ const CROSSED: &[(&str, &str, &str)] = &[
         "tests/it/limits/counts.rs",
         "of_pages_that_lead_to_themselves",
     ),
+    (
+        "candidates_max",
+        "tests/it/limits/counts.rs",
+        "of_signatures_read",
+    ),
     ("attempts_max", "tests/it/limits/counts.rs", "of_attempts"),
     (
         "log_entries_max",

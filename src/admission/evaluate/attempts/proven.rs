@@ -12,7 +12,9 @@ use crate::policy::{
     Authority, AuthoritySigner, IdentityRequirement, Matcher, Policy, serial_number,
 };
 use crate::signature::Candidate;
-use crate::verify::{self, Certificate, ClaimedSigner, FailedCheck, Proof, ProvenSigner};
+use crate::verify::{
+    self, Certificate, CertificateNames, ClaimedSigner, FailedCheck, Proof, ProvenSigner,
+};
 
 /// Who vouched: two signatures count once if these are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +44,7 @@ impl Attempts<'_> {
                 Voucher::Key(*fingerprint)
             }
             (ProvenSigner::Certificate(certificate), AuthoritySigner::Identity(requirement)) => {
-                judge_identity(requirement, certificate)?
+                judge_identity(requirement, certificate.names())?
             }
             (ProvenSigner::Key(_), _) | (_, AuthoritySigner::Key { .. }) => {
                 return Err(refusal(
@@ -124,8 +126,8 @@ pub(super) fn claims_another(candidate: &Candidate, authority: &Authority) -> bo
             let mut versions = keys.versions().iter();
             !versions.any(|version| verify::claims_key(candidate, &version.key))
         }
-        (AuthoritySigner::Identity(requirement), ClaimedSigner::Certificate(certificate)) => {
-            judge_identity(requirement, &certificate).is_err()
+        (AuthoritySigner::Identity(requirement), ClaimedSigner::Certificate(names)) => {
+            judge_identity(requirement, names).is_err()
         }
         (AuthoritySigner::Key { .. }, ClaimedSigner::Certificate(_))
         | (AuthoritySigner::Identity(_), ClaimedSigner::Key) => true,
@@ -134,10 +136,10 @@ pub(super) fn claims_another(candidate: &Candidate, authority: &Authority) -> bo
 
 fn judge_identity(
     requirement: &IdentityRequirement,
-    certificate: &Certificate,
+    names: CertificateNames<'_>,
 ) -> Result<Voucher, Refusal> {
-    let signer = named(&certificate.identity, &certificate.oidc_issuer);
-    if !requirement.identity.matches(&certificate.identity) {
+    let signer = named(names.identity, names.oidc_issuer);
+    if !requirement.identity.matches(names.identity) {
         return Err(refusal(
             FailedCheck::WrongIdentity,
             format!(
@@ -146,9 +148,9 @@ fn judge_identity(
             ),
         ));
     }
-    judge_issuer(requirement, certificate, &signer)?;
+    judge_issuer(requirement, names.oidc_issuer, &signer)?;
     for (name, expected) in &requirement.extensions {
-        let actual = certificate.extensions.get(name);
+        let actual = names.extensions.get(name);
         if !actual.is_some_and(|actual| expected.matches(actual)) {
             let actual = actual.map_or("(absent)", String::as_str);
             let expected = words(expected);
@@ -161,15 +163,15 @@ fn judge_identity(
         }
     }
     Ok(Voucher::Identity {
-        identity: certificate.identity.clone(),
-        oidc_issuer: certificate.oidc_issuer.clone(),
+        identity: names.identity.to_owned(),
+        oidc_issuer: names.oidc_issuer.to_owned(),
     })
 }
 
 /// Where an issuer is demanded, the certificate must name one. None need be demanded only of one's own authorities.
 fn judge_issuer(
     requirement: &IdentityRequirement,
-    certificate: &Certificate,
+    oidc_issuer: &str,
     signer: &str,
 ) -> Result<(), Refusal> {
     let wrong = |expected: String| {
@@ -177,10 +179,7 @@ fn judge_issuer(
         Err(refusal(FailedCheck::WrongIssuer, reason))
     };
     match &requirement.oidc_issuer {
-        Some(expected)
-            if certificate.oidc_issuer.is_empty()
-                || !expected.matches(&certificate.oidc_issuer) =>
-        {
+        Some(expected) if oidc_issuer.is_empty() || !expected.matches(oidc_issuer) => {
             wrong(format!("the issuer {}", words(expected)))
         }
         None if requirement.certificate_authorities.is_none() => {
