@@ -73,6 +73,16 @@ impl Denial {
         self.message.push_str(&naming(id));
     }
 
+    /// Returns true if it could have been otherwise under other tags, because another policy would judge the signatures. A
+    /// revoked digest is refused under all tags, and so is content that is broken or too much by itself.
+    #[must_use]
+    pub fn depends_on_tags(&self) -> bool {
+        let is_by_policy = self.policy.is_some();
+        self.kind.is_waivable()
+            || matches!(self.kind, Kind::NoPolicy | Kind::NotEndorsed)
+            || (is_by_policy && matches!(self.kind, Kind::Malformed | Kind::LimitExceeded))
+    }
+
     /// The message without the decision, for commands that keep no log in which the id could be found.
     #[must_use]
     pub fn unnamed(message: &str, id: ulid::Ulid) -> &str {

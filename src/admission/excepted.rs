@@ -157,12 +157,6 @@ impl Excepted {
 }
 
 impl Kind {
-    /// Whether it could have been otherwise under other tags: what is revoked, broken or too much is so under all.
-    #[must_use]
-    pub fn depends_on_tags(self) -> bool {
-        self.is_waivable() || matches!(self, Self::NoPolicy | Self::NotEndorsed)
-    }
-
     /// Whether a person may waive it for a while: what a policy finds missing or wrong about signatures. Not what is
     /// revoked, broken or too much, and not what no policy has been asked about.
     pub(super) fn is_waivable(self) -> bool {

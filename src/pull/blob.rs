@@ -108,7 +108,7 @@ impl Pull {
         match self.inner.admission.grant_blob(subject, asked).await {
             Ok(Ok(grant)) => Ok(grant),
             Ok(Err(denial)) => match &recalled {
-                Recalled::Unreachable(message) if denial.kind.depends_on_tags() => {
+                Recalled::Unreachable(message) if denial.depends_on_tags() => {
                     Err(Recalled::undecided(subject, message))
                 }
                 Recalled::AllThereIs | Recalled::Unreachable(_) => {

@@ -73,7 +73,7 @@ impl Pull {
         }
         // Its tags may yet show that less is demanded of it.
         let refused = match &decision.outcome {
-            Outcome::Deny(denial) => denial.kind.depends_on_tags(),
+            Outcome::Deny(denial) => denial.depends_on_tags(),
             Outcome::Admit { .. } | Outcome::Unavailable { .. } => false,
         };
         if refused && self.forgot_tags(&subject) {
@@ -229,7 +229,7 @@ pub(super) fn served_as_far_as(
 ) -> Result<ServedManifest, Refusal> {
     match (served(decision, cache), recalled) {
         (Err(Refusal::Denied(refused)), Recalled::Unreachable(message))
-            if refused.denial.kind.depends_on_tags() =>
+            if refused.denial.depends_on_tags() =>
         {
             Err(Recalled::undecided(&decision.subject, message))
         }

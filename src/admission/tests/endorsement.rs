@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::house::{House, Settings, after, asked};
+use super::house::{House, Settings, after, asked, subject};
 use super::question::{World, now, signed_by};
 use super::registry::{Pushed, Trouble};
+use crate::admission::Outcome;
 use crate::limits::Limits;
 use crate::oci::media_type;
 use crate::policy::{Mode, Policy};
@@ -53,6 +54,33 @@ async fn type_and_size_must_be_what_the_index_says() {
         let process = house.process(enforcing(&world));
         assert_eq!(process.decide(&index).await, "signature");
         assert_eq!(process.decide(&child).await, answer);
+    }
+}
+
+/// Under other tags another policy may demand less of the manifest.
+#[tokio::test]
+async fn a_refusal_for_another_size_in_the_index_depends_on_tags() {
+    let (world, house) = (World::new(), House::new().await);
+    let child = house.registry.push_image("a child");
+    let mut other_size = child.descriptor();
+    other_size["size"] = json!(child.bytes.len() + 1);
+    let index = house.registry.push_index_of(&[other_size]);
+    house.registry.sign(&index, &world.key);
+    let broken = house
+        .registry
+        .push(media_type::OCI_INDEX, &json!({"manifests": "none"}));
+    let process = house.process(enforcing(&world));
+    assert_eq!(process.decide(&index).await, "signature");
+    for (manifest, depends_on_tags) in [(&child, true), (&broken, false)] {
+        assert_eq!(process.decide(manifest).await, "malformed");
+        let remembered = process
+            .admission
+            .remembered(&subject(&manifest.digest), now());
+        let decision = remembered.unwrap();
+        let Outcome::Deny(denial) = &decision.outcome else {
+            panic!("{decision:?}");
+        };
+        assert_eq!(denial.depends_on_tags(), depends_on_tags, "{denial:?}");
     }
 }
 
