@@ -4,9 +4,11 @@
 //! on the way, and that the parent is admitted is decided under the configuration in force.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::asked_tags::OwnTags;
@@ -215,8 +217,7 @@ impl Admission {
     }
 
     /// The parent's bytes: from memory, disk, or, if they were evicted or altered, the upstream. Nothing if there is no
-    /// such manifest. Only an absence and unusable content are definite; after every other failure nothing is known of
-    /// the child.
+    /// such manifest ([`Self::is_gone`]). After every other failure nothing is known of the child.
     async fn parent_document(
         &self,
         subject: &Subject,
@@ -228,24 +229,51 @@ impl Admission {
         if let Some(document) = remembered.and_then(|decision| decision.document().cloned()) {
             return Ok(Some(document));
         }
-        match self.inner.manifests.local_or_fetch(subject, deadline).await {
-            Ok((document, _origin)) => Ok(Some(document)),
-            Err(
-                error @ (manifests::Error::Upstream(upstream::Error::NotFound { .. })
-                | manifests::Error::Malformed { .. }
-                | manifests::Error::TooManyChildren { .. }),
-            ) => {
-                tracing::debug!(%subject, error = &error as &dyn std::error::Error, "A parent that was hinted at does not exist");
-                Ok(None)
-            }
-            Err(
-                error @ (manifests::Error::Upstream(_)
-                | manifests::Error::State(_)
-                | manifests::Error::Store(_)),
-            ) => Err(format!(
-                "the parent {} cannot be read: {error}",
-                subject.digest
-            )),
+        let error = match self.inner.manifests.local_or_fetch(subject, deadline).await {
+            Ok((document, _origin)) => return Ok(Some(document)),
+            Err(error) => error,
+        };
+        if self.is_gone(subject, &error, asked.now).await {
+            tracing::debug!(%subject, error = &error as &dyn std::error::Error, "A parent that was hinted at does not exist");
+            return Ok(None);
+        }
+        Err(format!(
+            "the index {}, which may vouch for it, cannot be read: {error}; sign the manifest itself if the index was deleted",
+            subject.digest
+        ))
+    }
+
+    /// Returns true if no document will come of a parent. An absence, unusable content and a size beyond the limit are
+    /// definite. Some registries refuse what was deleted. So a refusal, or bytes of another digest, becomes definite once
+    /// the upstream has not given the parent for `stale_for`.
+    async fn is_gone(&self, parent: &Subject, error: &manifests::Error, now: Timestamp) -> bool {
+        match error {
+            manifests::Error::Malformed { .. }
+            | manifests::Error::TooManyChildren { .. }
+            | manifests::Error::Upstream(
+                upstream::Error::NotFound { .. } | upstream::Error::TooLarge { .. },
+            ) => true,
+            manifests::Error::Upstream(
+                upstream::Error::Denied { .. } | upstream::Error::WrongDigest { .. },
+            ) => match self.inner.state.manifest(parent).await {
+                Ok(Some(row)) => {
+                    let age = now.duration_since(row.confirmed_at);
+                    Duration::try_from(age).is_ok_and(|age| age >= self.inner.freshness.stale_for)
+                }
+                Ok(None) => true,
+                Err(_state_failed) => false,
+            },
+            manifests::Error::Upstream(
+                upstream::Error::Unsupported { .. }
+                | upstream::Error::Throttled { .. }
+                | upstream::Error::Failed { .. }
+                | upstream::Error::Unexpected { .. }
+                | upstream::Error::OtherContent { .. }
+                | upstream::Error::Truncated { .. }
+                | upstream::Error::NotConfigured { .. },
+            )
+            | manifests::Error::State(_)
+            | manifests::Error::Store(_) => false,
         }
     }
 

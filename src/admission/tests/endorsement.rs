@@ -7,11 +7,12 @@ use serde_json::json;
 use super::house::{House, Settings, after, asked, subject};
 use super::question::{World, now, signed_by};
 use super::registry::{Pushed, Trouble};
-use crate::admission::Outcome;
+use crate::admission::{Freshness, Outcome};
 use crate::limits::Limits;
 use crate::oci::media_type;
 use crate::policy::{Mode, Policy};
-use crate::upstream::Purpose;
+use crate::state::{Batch, ManifestRow};
+use crate::upstream::{self, Purpose};
 
 fn enforcing(world: &World) -> Vec<Policy> {
     vec![signed_by(&[&world.authority], 1)]
@@ -81,6 +82,53 @@ async fn a_refusal_for_another_size_in_the_index_depends_on_tags() {
             panic!("{decision:?}");
         };
         assert_eq!(denial.depends_on_tags(), depends_on_tags, "{denial:?}");
+    }
+}
+
+/// Some registries refuse what was deleted, and an unsigned child must not stay undecided for ever.
+#[tokio::test]
+async fn a_parent_that_stays_unreadable_leaves_the_child_decided() {
+    let host = || "registry.example".to_owned();
+    let denied = || upstream::Error::Denied {
+        host: host(),
+        status: 403,
+    };
+    let wrong_digest = || upstream::Error::WrongDigest { host: host() };
+    let too_large = || upstream::Error::TooLarge {
+        host: host(),
+        limit_bytes: 4,
+    };
+    let unreachable = || upstream::Error::Failed {
+        host: host(),
+        reason: "no connection".to_owned(),
+    };
+    let week = i64::try_from(Freshness::default().stale_for.as_secs()).unwrap();
+    for (error, seconds, answer) in [
+        (denied(), 0, "unavailable"),
+        (denied(), week - 1, "unavailable"),
+        (denied(), week, "unsigned"),
+        (wrong_digest(), week - 1, "unavailable"),
+        (wrong_digest(), week, "unsigned"),
+        (too_large(), 0, "unsigned"),
+        (unreachable(), 2 * week, "unavailable"),
+    ] {
+        let (world, house) = (World::new(), House::new().await);
+        let child = house.registry.push_image("a child");
+        let index = house.registry.push_index(&[&child]);
+        let row = ManifestRow {
+            media_type: media_type::OCI_INDEX.to_owned(),
+            confirmed_at: now(),
+        };
+        let batch = Batch {
+            manifests: vec![(subject(&index.digest), row)],
+            parents: vec![(subject(&index.digest), vec![child.digest])],
+            ..Batch::default()
+        };
+        house.state.write(batch).await.unwrap();
+        house.registry.fail_for(&index, error.clone());
+        let process = house.process(enforcing(&world));
+        let decided = process.decide_at(&child, after(now(), seconds)).await;
+        assert_eq!(decided, answer, "{error} after {seconds} s");
     }
 }
 

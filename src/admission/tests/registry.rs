@@ -57,6 +57,8 @@ struct Contents {
     blobs: HashMap<Digest, Bytes>,
     referrers: HashMap<Digest, Vec<Value>>,
     trouble: HashMap<Purpose, Trouble>,
+    /// Manifests in place of which there is an error.
+    errors: HashMap<Digest, upstream::Error>,
     asked: Vec<Purpose>,
     /// The source that answers last; the cosign tag where nothing else is said.
     last: Option<Purpose>,
@@ -199,6 +201,11 @@ impl Registry {
         }
     }
 
+    /// From now on this error comes in place of a manifest.
+    pub(super) fn fail_for(&self, pushed: &Pushed, error: upstream::Error) {
+        self.contents().errors.insert(pushed.digest, error);
+    }
+
     /// From now on nothing is answered.
     pub(super) fn fail(&self, trouble: Trouble) {
         self.fail_at(&EVERY, trouble);
@@ -285,6 +292,11 @@ impl Upstream for Registry {
     ) -> Result<FetchedManifest, upstream::Error> {
         self.wait(purpose).await;
         in_time(deadline)?;
+        if let Reference::Digest(digest) = reference
+            && let Some(error) = self.contents().errors.get(digest)
+        {
+            return Err(error.clone());
+        }
         self.answer(purpose, |contents| {
             let digest = match reference {
                 Reference::Digest(digest) => digest,
