@@ -96,6 +96,9 @@ pub(super) struct Attempts<'a> {
     valid_until: Option<Timestamp>,
     trusted_roots: Vec<Digest>,
     unmatched_keys: Vec<String>,
+    /// The trusted root of each authority that was tried. While a shared root is unusable, the root of an authority's own
+    /// parts is built, which costs more than an attempt.
+    roots: Vec<(Arc<Authority>, Option<Arc<RootAt>>)>,
     /// Verifying a certificate does not depend on which identity is wanted, so identity authorities with the same
     /// demands share one result.
     certified: HashMap<Certified, Attempt>,
@@ -136,6 +139,7 @@ impl<'a> Attempts<'a> {
             valid_until: None,
             trusted_roots: Vec::new(),
             unmatched_keys: Vec::new(),
+            roots: Vec::new(),
             certified: HashMap::new(),
         }
     }
@@ -153,20 +157,20 @@ impl<'a> Attempts<'a> {
         &mut self,
         index: usize,
         policy: &Policy,
-        authority: &Authority,
+        authority: &Arc<Authority>,
         purpose: Purpose<'_>,
     ) -> Tried {
         let Some(candidate) = self.candidates.get(index) else {
             return Tried::NotApplicable;
         };
-        let Some(RootAt {
+        let Some(root_at) = self.root_of(authority) else {
+            return unusable(candidate, purpose, "the trusted root is not usable");
+        };
+        let RootAt {
             root,
             until,
             unusable: root_unusable,
-        }) = authority.root_at(self.now)
-        else {
-            return unusable(candidate, purpose, "the trusted root is not usable");
-        };
+        } = root_at.as_ref();
         let trusted_root = root.as_ref();
         let name = policy.signed_name.repository(&self.subject.repository);
         let demand = Demand {
@@ -197,7 +201,7 @@ impl<'a> Attempts<'a> {
         let Some((attempt, version)) = verified else {
             return Tried::Exhausted;
         };
-        if let Some(reason) = &root_unusable
+        if let Some(reason) = root_unusable
             && needs_root(policy, &attempt)
         {
             return unusable(candidate, purpose, reason);
@@ -212,7 +216,7 @@ impl<'a> Attempts<'a> {
             self.made = made;
         }
         if root_unusable.is_none() {
-            self.note_root(trusted_root, until);
+            self.note_root(trusted_root, *until);
         }
         self.reports.push(report::attempt(
             candidate,
@@ -221,7 +225,18 @@ impl<'a> Attempts<'a> {
             &attempt,
             judged.as_ref().err(),
         ));
-        tried(attempt, judged, root_unusable)
+        tried(attempt, judged, root_unusable.clone())
+    }
+
+    /// Returns the trusted root of an authority, which is built once.
+    fn root_of(&mut self, authority: &Arc<Authority>) -> Option<Arc<RootAt>> {
+        let mut known = self.roots.iter();
+        if let Some((_, root)) = known.find(|(known, _)| Arc::ptr_eq(known, authority)) {
+            return root.clone();
+        }
+        let root = authority.root_at(self.now).map(Arc::new);
+        self.roots.push((Arc::clone(authority), root.clone()));
+        root
     }
 
     pub(super) fn valid_until(&self) -> Option<Timestamp> {
@@ -526,5 +541,47 @@ fn refusal(check: FailedCheck, reason: String) -> Refusal {
         rank: Rank::Check(check),
         kind: check.into(),
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::RepositoryName;
+    use crate::policy::{DefaultAction, Revoked, Root};
+
+    fn without_shared_root(name: &str) -> Arc<Authority> {
+        let reason = || "it could not be refreshed".to_owned();
+        Arc::new(Authority {
+            name: name.to_owned(),
+            signer: AuthoritySigner::Key {
+                reference: format!("{name}.pub"),
+                keys: Arc::new(KeySet::Unusable { reason: reason() }),
+            },
+            trusted_root_name: "private".to_owned(),
+            trusted_root: Root::Unusable { reason: reason() },
+            root_parts: None,
+            transparency_log: false,
+            signed_timestamp: false,
+            sct: false,
+        })
+    }
+
+    #[test]
+    fn the_root_of_an_authority_is_built_once() {
+        let limits = Limits::default();
+        let policies = Policies::new(Vec::new(), DefaultAction::Deny, Revoked::default(), &limits);
+        let subject = Subject {
+            repository: RepositoryName::new("registry.example", "apps/web").unwrap(),
+            digest: Digest::sha256(b"an image"),
+        };
+        let (none, now) = (Arc::from([]), Timestamp::UNIX_EPOCH);
+        let mut attempts = Attempts::new(&subject, &policies, &[], none, &limits, now);
+        let (first, second) = (without_shared_root("first"), without_shared_root("second"));
+        let [built, again, another] =
+            [&first, &first, &second].map(|it| attempts.root_of(it).unwrap());
+        assert!(built.unusable.is_some());
+        assert!(Arc::ptr_eq(&built, &again));
+        assert!(!Arc::ptr_eq(&built, &another));
     }
 }
