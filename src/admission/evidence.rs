@@ -187,6 +187,16 @@ impl Gathering {
         first == Some(true) && failures.all(|unreachable| unreachable)
     }
 
+    /// Ends the sources that have not ended, as ones that could not be asked.
+    pub(super) fn end_late(mut self) -> Self {
+        for asking in &mut self.sources {
+            asking
+                .ended
+                .get_or_insert_with(|| unasked("it did not answer in time"));
+        }
+        self
+    }
+
     /// How long ago it was gathered. What claims to come from the future is as old as can be.
     pub(super) fn age(&self, now: Timestamp) -> Duration {
         Duration::try_from(now.duration_since(self.discovered_at)).unwrap_or(Duration::MAX)

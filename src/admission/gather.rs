@@ -6,7 +6,7 @@ use std::time::Instant as Stopwatch;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::decision::Error;
 use super::draft::{Draft, Unfinished};
@@ -26,7 +26,7 @@ impl Admission {
         subject: &Subject,
         matching: &[Arc<Policy>],
         arriving: &Arriving<'_>,
-        mut terms: Terms,
+        terms: Terms,
         draft: &mut Draft,
     ) -> Result<Basics, Error> {
         let request = self.discovery_request(subject, matching, terms.deadline);
@@ -55,14 +55,15 @@ impl Admission {
         let stored = stored.map(|stored| stored.doubted_for(&request));
         let stale_for = self.inner.freshness.stale_for;
         let stale = stored.filter(|stored| stored.age(terms.now) <= stale_for);
-        if stale.is_some() {
+        let answer_by = stale.as_ref().map(|_| {
             let earlier = Instant::now() + self.inner.limits.stale_decision_time_max;
-            terms.deadline = terms.deadline.min(earlier);
-        }
+            terms.deadline.min(earlier)
+        });
         let looking = Stopwatch::now();
         let (nature, discovered) = {
-            let nature = self.image_nature(subject, arriving.clone(), terms.deadline);
-            let discovering = self.discover(subject, matching, &terms, draft);
+            let nature_by = answer_by.unwrap_or(terms.deadline);
+            let nature = self.image_nature(subject, arriving.clone(), nature_by);
+            let discovering = self.discover(subject, matching, &terms, answer_by, draft);
             tokio::pin!(nature, discovering);
             tokio::select! {
                 biased;
@@ -94,18 +95,38 @@ impl Admission {
     }
 
     /// Asks all sources. Ends as soon as what was found satisfies every policy; the rest is then listed in the
-    /// background, once the decision is recorded, so that the evidence is complete next time.
+    /// background, once the decision is recorded, so that the evidence is complete next time. The same happens to sources
+    /// that have not ended at `answer_by`, where stale evidence may serve instead.
     async fn discover(
         &self,
         subject: &Subject,
         matching: &[Arc<Policy>],
         terms: &Terms,
+        answer_by: Option<Instant>,
         draft: &mut Draft,
     ) -> (Gathering, Option<Evaluation>) {
         let request = self.discovery_request(subject, matching, terms.deadline);
         let mut gathering = Gathering::begin(&request, terms.now);
         let mut findings = self.inner.discovery.findings(&request).boxed();
-        while let Some(finding) = findings.next().await {
+        loop {
+            let finding = match answer_by {
+                Some(answer_by) => timeout_at(answer_by, findings.next()).await,
+                None => Ok(findings.next().await),
+            };
+            let finding = match finding {
+                Ok(Some(finding)) => finding,
+                Ok(None) => break,
+                Err(_elapsed) => {
+                    let late = gathering.clone().end_late();
+                    draft.evidence = Some(late.to_evidence());
+                    draft.unfinished = Some(Unfinished {
+                        gathering,
+                        findings,
+                        is_behind_stale: true,
+                    });
+                    return (late, None);
+                }
+            };
             gathering.add(finding, &self.inner.limits);
             if gathering.unfinished() == 0 {
                 continue;
@@ -116,6 +137,7 @@ impl Admission {
                 draft.unfinished = Some(Unfinished {
                     gathering: gathering.clone(),
                     findings,
+                    is_behind_stale: false,
                 });
                 draft.evidence = Some(gathering.to_evidence());
                 return (gathering, Some(evaluation));
@@ -131,11 +153,16 @@ impl Admission {
         let Unfinished {
             mut gathering,
             mut findings,
+            is_behind_stale,
         } = unfinished;
         let admission = self.clone();
         self.inner.tasks.spawn(async move {
             while let Some(finding) = findings.next().await {
                 gathering.add(finding, &admission.inner.limits);
+            }
+            if is_behind_stale && gathering.unreachable() {
+                // The absence of an answer must not replace the evidence that was found before.
+                return;
             }
             admission.keep_contents(gathering.contents());
             admission.keep_evidence(&subject, &gathering).await;
@@ -162,6 +189,7 @@ impl Admission {
             let unfinished = Unfinished {
                 gathering: Gathering::begin(&request, now),
                 findings: admission.inner.discovery.findings(&request).boxed(),
+                is_behind_stale: false,
             };
             admission.finish_in_background(subject, unfinished);
         });

@@ -34,6 +34,15 @@ pub(super) enum Lookup {
     Document(Arc<Document>),
 }
 
+impl Lookup {
+    fn digest(&self) -> Digest {
+        match self {
+            Self::Unchanged(digest) => *digest,
+            Self::Document(document) => document.subject.digest,
+        }
+    }
+}
+
 /// What a `HEAD` says of a tag.
 enum Head {
     /// It still leads to what is known.
@@ -122,15 +131,23 @@ impl Pull {
             self.inner
                 .lookups
                 .join(&flown.clone(), &self.inner.tasks, || {
-                    async move { pull.look_up(&flown.0, &flown.1, known, stale).await }.boxed()
+                    async move { pull.look_up(&flown.0, &flown.1, known, stale, now).await }.boxed()
                 })
         };
-        let Some(found) = flight.await else {
+        let found = if may_serve_stale.is_some() {
+            // The look-up goes on and keeps its result, so a tag at a slow upstream moves at the next pull.
+            let time_max = self.inner.limits.stale_decision_time_max;
+            tokio::time::timeout(time_max, flight)
+                .await
+                .unwrap_or_else(|_elapsed| Some(Err(Arc::new(late(repository)))))
+        } else {
+            flight.await
+        };
+        let Some(found) = found else {
             return Err(Refusal::Internal(Arc::new(Error::Abandoned)));
         };
         match found {
             Ok(Lookup::Unchanged(digest)) => {
-                self.keep_tag(repository, tag, digest, now);
                 let subject = subject(digest);
                 self.note_tag(&subject, tag, &asked).await?;
                 Ok((subject, None, asked))
@@ -140,7 +157,6 @@ impl Pull {
                 asked.previous_digest = known
                     .map(|known| known.digest)
                     .filter(|previous| *previous != digest);
-                self.keep_tag(repository, tag, digest, now);
                 let subject = subject(digest);
                 self.note_tag(&subject, tag, &asked).await?;
                 Ok((subject, Some(document), asked))
@@ -270,7 +286,23 @@ impl Pull {
             .await
     }
 
+    /// Asks the upstream about a tag, and remembers the answer as one of the time `now`.
     async fn look_up(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        known: Option<Resolved>,
+        may_serve_stale: bool,
+        now: Timestamp,
+    ) -> Result<Lookup, Arc<manifests::Error>> {
+        let looked_up = self.ask(repository, tag, known, may_serve_stale).await;
+        if let Ok(found) = &looked_up {
+            self.keep_tag(repository, tag, found.digest(), now);
+        }
+        looked_up
+    }
+
+    async fn ask(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
@@ -278,12 +310,12 @@ impl Pull {
         may_serve_stale: bool,
     ) -> Result<Lookup, Arc<manifests::Error>> {
         let limits = &self.inner.limits;
-        let time_max = if may_serve_stale {
-            limits.stale_decision_time_max
+        let deadline = Instant::now() + limits.decision_time_max;
+        let answer_time_max = if may_serve_stale {
+            limits.stale_decision_time_max.min(limits.decision_time_max)
         } else {
             limits.decision_time_max
         };
-        let deadline = Instant::now() + time_max;
         let reference = Reference::Tag(tag.clone());
         let getting = async {
             let fetched = self.inner.manifests.fetch(repository, &reference, deadline);
@@ -295,7 +327,7 @@ impl Pull {
         let heading = self.head(repository, &reference, known.digest, deadline);
         tokio::pin!(heading);
         // An upstream that leaves `HEAD` unanswered may answer `GET`, and a slow one may still answer `HEAD`.
-        match tokio::time::timeout(time_max / 2, &mut heading).await {
+        match tokio::time::timeout(answer_time_max / 2, &mut heading).await {
             Ok(Head::Confirms) => Ok(Lookup::Unchanged(known.digest)),
             Ok(Head::Throttled(error)) => Err(Arc::new(error.into())),
             Ok(Head::Nothing) => getting.await,
@@ -441,6 +473,14 @@ fn unreachable(error: &manifests::Error) -> bool {
         | manifests::Error::State(_)
         | manifests::Error::Store(_) => false,
     }
+}
+
+/// The upstream does not answer as long as a client waits that a stale answer may serve.
+fn late(repository: &RepositoryName) -> manifests::Error {
+    manifests::Error::Upstream(upstream::Error::Failed {
+        host: repository.host().to_owned(),
+        reason: "no answer in time".to_owned(),
+    })
 }
 
 /// How long ago. What claims to come from the future is as old as can be.

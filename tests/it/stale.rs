@@ -145,6 +145,31 @@ async fn a_hung_upstream_delays_a_warm_tag_by_two_seconds_at_most() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tag_at_a_slow_upstream_that_refuses_head_moves_behind_a_stale_answer() {
+    let scene = Scene::with(|configuration, _| {
+        configuration
+            .set("freshness", json!({"tag_ttl": "0s"}))
+            .set("limits", json!({"stale_decision_time_max": "400ms"}))
+    })
+    .await;
+    let image = scene.signed("apps/web", "v1");
+    assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+    let moved = Image::new("moved");
+    scene.push_signed("apps/web", "v1", &moved);
+    let tag = "/v2/apps/web/manifests/v1$";
+    let late = Fault::Delay(Duration::from_millis(900));
+    scene
+        .registry
+        .fault(&format!("^HEAD {tag}"), Fault::Status(405));
+    scene.registry.fault(&format!("^GET {tag}"), late);
+    let answer = scene.manifest("apps/web", "v1").await;
+    assert_serves(&answer, &image);
+    assert!(answer.elapsed < Duration::from_millis(850), "{answer}");
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    assert_serves(&scene.manifest("apps/web", "v1").await, &moved);
+}
+
 #[tokio::test]
 async fn a_definite_answer_is_never_overruled_by_an_old_one() {
     for (status, wanted) in [

@@ -287,6 +287,63 @@ async fn restore(house: &House, world: &World, image: &Pushed) {
 }
 
 #[tokio::test]
+async fn sources_slower_than_a_stale_answer_bring_new_evidence_behind_it() {
+    let Admitted {
+        world,
+        house,
+        image,
+        ..
+    } = admitted().await;
+    house.registry.sign(&image, &world.other);
+    house.registry.delay(Duration::from_millis(300));
+    let impatient = Settings {
+        limits: Limits {
+            stale_decision_time_max: Duration::from_millis(50),
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
+    let process = house.process_with(by_other(&world), impatient);
+    assert_eq!(process.decide_at(&image, at(DAY)).await, "untrusted_key");
+    assert!(process.last_record().stale);
+    assert!(house.registry.was_asked_for_signatures());
+    let fresh = house.process(by_other(&world));
+    assert_eq!(fresh.decide_at(&image, at(DAY + 30)).await, "signature");
+    assert!(!fresh.last_record().stale);
+    assert!(!house.registry.was_asked_for_signatures());
+}
+
+#[tokio::test]
+async fn sources_that_fail_behind_a_stale_answer_replace_no_evidence() {
+    let Admitted {
+        world,
+        house,
+        image,
+        ..
+    } = admitted().await;
+    // Incomplete evidence holds the signature all the same.
+    house
+        .registry
+        .fail_at(&[Purpose::Referrers], Trouble::Unreachable);
+    let process = house.process(enforcing(&world));
+    assert_eq!(process.decide_at(&image, at(DAY)).await, "signature");
+    house.registry.fail(Trouble::Unreachable);
+    house.registry.delay(Duration::from_millis(100));
+    for day in 2..5 {
+        let impatient = Settings {
+            limits: Limits {
+                stale_decision_time_max: Duration::from_millis(20),
+                ..Limits::default()
+            },
+            ..Settings::default()
+        };
+        let process = house.process_with(enforcing(&world), impatient);
+        assert_eq!(process.decide_at(&image, at(day * DAY)).await, "signature");
+        assert!(process.last_record().stale);
+    }
+}
+
+#[tokio::test]
 async fn stale_evidence_refuses_as_it_admits() {
     let Admitted {
         world,

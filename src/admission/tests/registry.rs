@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -62,6 +63,8 @@ struct Contents {
     asked: Vec<Purpose>,
     /// The source that answers last; the cosign tag where nothing else is said.
     last: Option<Purpose>,
+    /// The time that each source takes.
+    delay: Duration,
 }
 
 const EVERY: [Purpose; 6] = [
@@ -193,8 +196,17 @@ impl Registry {
         self.contents().last = Some(source);
     }
 
+    /// From now on each source takes this time for its answer.
+    pub(super) fn delay(&self, delay: Duration) {
+        self.contents().delay = delay;
+    }
+
     /// The sources are polled in turn: who has to be woken comes after those who answer at once.
     async fn wait(&self, purpose: Purpose) {
+        let delay = self.contents().delay;
+        if SOURCES.contains(&purpose) && !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let last = self.contents().last.unwrap_or(Purpose::CosignTag);
         if purpose == last {
             tokio::task::yield_now().await;
