@@ -7,8 +7,7 @@ mod manifest;
 mod recheck;
 mod tag;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
@@ -51,7 +50,6 @@ struct Inner {
     undecided: moka::sync::Cache<String, ()>,
     recalled: moka::sync::Cache<Subject, ()>,
     lookups: Flights<(RepositoryName, crate::oci::Tag), Result<tag::Lookup, Arc<manifests::Error>>>,
-    leaders: Mutex<HashMap<crate::oci::Digest, RepositoryName>>,
 }
 
 /// What a pull is made of.
@@ -170,7 +168,6 @@ impl Pull {
                 confirmed: moka::sync::Cache::new(REMEMBERED_MAX),
                 small_blobs,
                 lookups: Flights::default(),
-                leaders: Mutex::default(),
                 recalled: moka::sync::Cache::builder()
                     .max_capacity(REMEMBERED_MAX)
                     .time_to_live(REFUSAL_RECORDED_EVERY)

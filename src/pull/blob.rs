@@ -1,6 +1,6 @@
 //! Blobs: granted by an admitted manifest, then from memory, disk, or one transfer that all who ask for it share.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -10,7 +10,6 @@ use super::tag::Recalled;
 use super::{CacheState, Caller, Missing, Pull, Refusal};
 use crate::admission::{Admitted, Asked, BlobGrant};
 use crate::decision_log::Subject;
-use crate::oci::Digest;
 use crate::state::Batch;
 use crate::store::{self, Begin, StoredBlob, Transfer, TransferError};
 use crate::{state, upstream};
@@ -151,6 +150,7 @@ impl Pull {
         size_only: bool,
     ) -> Result<ServedBlob, Trouble> {
         let deadline = Instant::now() + self.inner.limits.decision_time_max;
+        let size = grant.content().descriptor().size;
         if self.is_confirmed(subject).await?
             && let Some(served) = self.at_hand(grant.clone(), subject).await?
         {
@@ -158,21 +158,14 @@ impl Pull {
         }
         // Bytes that another repository brought here are served only after this one's upstream says it has them too.
         if self.inner.store.open_blob(&subject.digest).await?.is_some() {
-            self.inner
-                .upstream
-                .confirm_blob(&subject.repository, &subject.digest, deadline)
-                .await?;
+            self.ask_for(subject, deadline).await?;
             self.confirm(subject).await?;
             if let Some(served) = self.at_hand(grant.clone(), subject).await? {
                 return Ok(served);
             }
         }
         if size_only {
-            self.inner
-                .upstream
-                .confirm_blob(&subject.repository, &subject.digest, deadline)
-                .await?;
-            let size = grant.content().descriptor().size;
+            self.ask_for(subject, deadline).await?;
             return Ok(ServedBlob {
                 grant,
                 size,
@@ -239,18 +232,16 @@ impl Pull {
         let begun = self.inner.store.begin(digest, size, repository).await?;
         let (transfer, leads) = match begun {
             Begin::Lead(filling, transfer) => {
-                let leading = self.lead(subject);
                 self.inner.tasks.spawn(super::fill::run(
                     self.clone(),
                     subject.clone(),
                     size,
                     filling,
-                    leading,
                 ));
                 (transfer, true)
             }
             Begin::Follow(transfer) => {
-                self.confirm_follower(subject, deadline).await?;
+                self.confirm_follower(&transfer, subject, deadline).await?;
                 (transfer, false)
             }
         };
@@ -276,35 +267,26 @@ impl Pull {
         })
     }
 
-    /// A follower from another repository than the leader's must have its own upstream's word for the blob.
-    async fn confirm_follower(&self, subject: &Subject, deadline: Instant) -> Result<(), Trouble> {
-        let same = self
-            .inner
-            .leaders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&subject.digest)
-            == Some(&subject.repository);
-        if !same && !self.is_confirmed(subject).await? {
-            self.inner
-                .upstream
-                .confirm_blob(&subject.repository, &subject.digest, deadline)
-                .await?;
-            self.confirm(subject).await?;
+    /// Asks this repository's own upstream for its word, which a follower needs of a transfer that comes from elsewhere.
+    async fn confirm_follower(
+        &self,
+        transfer: &Transfer,
+        subject: &Subject,
+        deadline: Instant,
+    ) -> Result<(), Trouble> {
+        if transfer.is_from(&subject.repository) || self.is_confirmed(subject).await? {
+            return Ok(());
         }
-        Ok(())
+        self.ask_for(subject, deadline).await?;
+        self.confirm(subject).await
     }
 
-    fn lead(&self, subject: &Subject) -> Leading {
+    /// Asks whether this repository's upstream holds the blob.
+    async fn ask_for(&self, subject: &Subject, deadline: Instant) -> Result<(), upstream::Error> {
         self.inner
-            .leaders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(subject.digest, subject.repository.clone());
-        Leading {
-            pull: self.clone(),
-            digest: subject.digest,
-        }
+            .upstream
+            .confirm_blob(&subject.repository, &subject.digest, deadline)
+            .await
     }
 
     pub(super) async fn is_confirmed(&self, subject: &Subject) -> Result<bool, Trouble> {
@@ -327,24 +309,6 @@ impl Pull {
         self.inner.state.write(batch).await?;
         self.inner.confirmed.insert(subject.clone(), ());
         Ok(())
-    }
-}
-
-/// Which repository's upstream a transfer under way comes from; forgotten when it ends.
-#[derive(Debug)]
-pub(super) struct Leading {
-    pull: Pull,
-    digest: Digest,
-}
-
-impl Drop for Leading {
-    fn drop(&mut self) {
-        self.pull
-            .inner
-            .leaders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.digest);
     }
 }
 

@@ -6,7 +6,6 @@ use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::Pull;
-use super::blob::Leading;
 use crate::decision_log::Subject;
 use crate::store::{self, Filling};
 use crate::upstream::{self, Purpose};
@@ -56,13 +55,7 @@ struct Attempts {
     pause: Duration,
 }
 
-pub(super) async fn run(
-    pull: Pull,
-    subject: Subject,
-    size: u64,
-    mut filling: Filling,
-    leading: Leading,
-) {
+pub(super) async fn run(pull: Pull, subject: Subject, size: u64, mut filling: Filling) {
     let idle_max = pull.inner.limits.transfer_attempts_max;
     let mut attempts = Attempts::new(size, filling.offset(), idle_max);
     let mut takes_ranges = true;
@@ -104,7 +97,6 @@ pub(super) async fn run(
             tracing::warn!(%subject, error = &error as &dyn std::error::Error, "Did not keep a blob");
         }
     }
-    drop(leading);
 }
 
 impl Verdict {

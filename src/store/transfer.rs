@@ -71,6 +71,9 @@ pub(super) struct Transfers {
 struct Shared {
     digest: Digest,
     size: u64,
+    /// The repository whose upstream gives the bytes. Absent until the transfer is about to be filled, and for ever where
+    /// the content turned out to be stored.
+    source: OnceLock<RepositoryName>,
     /// Present before the first byte has arrived.
     file: OnceLock<Arc<File>>,
     progress: watch::Sender<Progress>,
@@ -99,11 +102,7 @@ pub(super) async fn begin(
         Joined::Inserted(transfer) => transfer,
     };
     // From here on the transfer ends in any case: `Filling` gives it up when dropped, also by a cancelled caller.
-    let mut filling = Filling::new(
-        Arc::clone(store),
-        Arc::clone(&transfer.shared),
-        repository.clone(),
-    );
+    let mut filling = Filling::new(Arc::clone(store), Arc::clone(&transfer.shared));
     let prepared = {
         let (digest, store, repository) = (*digest, Arc::clone(store), repository.clone());
         blocking("begin a transfer", move || {
@@ -117,7 +116,7 @@ pub(super) async fn begin(
             Ok(Begin::Follow(transfer))
         }
         Ok(Prepared::Beginning(beginning)) => {
-            filling.go_on_from(beginning);
+            filling.go_on_from(beginning, repository);
             Ok(Begin::Lead(filling, transfer))
         }
         Err(error) => Err(filling.refused(error)),
@@ -165,6 +164,12 @@ impl Transfer {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.shared.size
+    }
+
+    /// Tells whether this repository's upstream gives the bytes. False also while that is not known.
+    #[must_use]
+    pub fn is_from(&self, repository: &RepositoryName) -> bool {
+        self.shared.source.get() == Some(repository)
     }
 
     /// Waits until the first byte of [`Transfer::stream`] from `offset` to the end can be read, or the transfer ended;
@@ -312,6 +317,7 @@ impl Shared {
         Self {
             digest,
             size,
+            source: OnceLock::new(),
             file: OnceLock::new(),
             progress: watch::Sender::default(),
             buffers,

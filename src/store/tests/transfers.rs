@@ -300,3 +300,26 @@ async fn a_refusal_of_the_file_system_reaches_writer_and_readers() {
     assert!(matches!(refused, Err(Error::Io { .. })));
     assert!(store.transfer(&digest).is_none());
 }
+
+#[tokio::test]
+async fn transfer_is_from_the_repository_whose_upstream_fills_it() {
+    let (_directory, store) = new_store().await;
+    let bytes = content(1000, 29);
+    let digest = Digest::sha256(&bytes);
+    let other = RepositoryName::new("ghcr.io", "org/private").unwrap();
+    let (filling, failed) = lead_for(&store, &digest, bytes.len(), &other).await;
+    filling.fail(crate::upstream::Error::NotFound {
+        host: "ghcr.io".to_owned(),
+        name_unknown: false,
+    });
+    // The one that failed is still held by its readers when the next one begins.
+    let (mut filling, _) = lead(&store, &digest, bytes.len()).await;
+    let transfer = follow(&store, &digest, bytes.len()).await;
+    assert!(transfer.is_from(&repository()) && !transfer.is_from(&other));
+    assert!(failed.is_from(&other) && !failed.is_from(&repository()));
+    fill(&mut filling, &bytes, 100).await;
+    filling.finish().await.unwrap();
+    // Nobody's upstream gives content that is stored.
+    let stored = follow(&store, &digest, bytes.len()).await;
+    assert!(!stored.is_from(&repository()) && !stored.is_from(&other));
+}

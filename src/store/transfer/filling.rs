@@ -32,8 +32,6 @@ const PUBLISH_BYTES: u64 = 128 * 1024;
 pub struct Filling {
     shared: Arc<Shared>,
     store: Arc<StoreShared>,
-    /// The repository whose upstream gives the bytes.
-    repository: RepositoryName,
     incoming: Option<Incoming>,
     queue: Arc<Queue>,
     taken: u64,
@@ -147,13 +145,15 @@ impl Filling {
     pub async fn suspend(mut self, reason: crate::upstream::Error) {
         let idle = |state: &QueueState| state.pending.is_empty() && state.writer.is_some();
         let writer = self.queue.when(idle, |state| state.writer.take()).await;
-        if let (Ok(Some(writer)), Some(incoming)) = (writer, self.incoming.take())
+        let source = self.shared.source.get();
+        if let (Ok(Some(writer)), Some(incoming), Some(repository)) =
+            (writer, self.incoming.take(), source)
             && writer.position > 0
         {
             let partial = Partial {
                 digest: self.shared.digest,
                 size: self.shared.size,
-                repository: self.repository.clone(),
+                repository: repository.clone(),
                 beginning: Beginning {
                     incoming,
                     hasher: writer.hasher,
@@ -175,15 +175,10 @@ impl Filling {
         conclude(&self.store, &self.shared, TransferError::Upstream(reason));
     }
 
-    pub(super) fn new(
-        store: Arc<StoreShared>,
-        shared: Arc<Shared>,
-        repository: RepositoryName,
-    ) -> Self {
+    pub(super) fn new(store: Arc<StoreShared>, shared: Arc<Shared>) -> Self {
         Self {
             shared,
             store,
-            repository,
             incoming: None,
             queue: Arc::new(Queue {
                 state: Mutex::default(),
@@ -193,14 +188,16 @@ impl Filling {
         }
     }
 
-    /// Sets the file to write to. What is in it already is published together with the first new bytes.
-    pub(super) fn go_on_from(&mut self, beginning: Beginning) {
+    /// Sets the file to write to, and the repository whose upstream gives the bytes. The bytes that are in the file already
+    /// are published together with the first new ones.
+    pub(super) fn go_on_from(&mut self, beginning: Beginning, repository: &RepositoryName) {
         let Beginning {
             incoming,
             hasher,
             arrived,
         } = beginning;
         let file = incoming.file();
+        self.shared.source.get_or_init(|| repository.clone());
         self.shared.file.get_or_init(|| Arc::clone(&file));
         self.incoming = Some(incoming);
         self.taken = arrived;
