@@ -270,15 +270,18 @@ pub trait Upstream: Debug + Send + Sync {
         deadline: Instant,
     ) -> Result<Bytes, Error>;
 
-    /// Asks whether the upstream holds a blob: by `HEAD`, and by a `GET` of its first byte unless `HEAD` answers 200.
-    /// Registries that refuse or cannot do `HEAD` serve the blob all the same (moby#50065, watchtower#667).
+    /// Asks whether the upstream holds a blob of this size: by `HEAD`, and by a `GET` of its first byte unless `HEAD`
+    /// answers 200 for a blob. Registries that refuse or cannot do `HEAD` serve the blob all the same (moby#50065,
+    /// watchtower#667).
     ///
     /// # Errors
-    /// As the `GET` ended; `Throttled` as soon as the upstream asks for a pause.
+    /// As the `GET` ended; `OtherContent` if it brought a web page or encoded bytes, `WrongDigest` if it announced another
+    /// size; `Throttled` as soon as the upstream asks for a pause.
     async fn confirm_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        size: u64,
         deadline: Instant,
     ) -> Result<(), Error>;
 

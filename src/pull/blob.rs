@@ -158,14 +158,14 @@ impl Pull {
         }
         // Bytes that another repository brought here are served only after this one's upstream says it has them too.
         if self.inner.store.open_blob(&subject.digest).await?.is_some() {
-            self.ask_for(subject, deadline).await?;
+            self.ask_for(subject, size, deadline).await?;
             self.confirm(subject).await?;
             if let Some(served) = self.at_hand(grant.clone(), subject).await? {
                 return Ok(served);
             }
         }
         if size_only {
-            self.ask_for(subject, deadline).await?;
+            self.ask_for(subject, size, deadline).await?;
             return Ok(ServedBlob {
                 grant,
                 size,
@@ -241,7 +241,8 @@ impl Pull {
                 (transfer, true)
             }
             Begin::Follow(transfer) => {
-                self.confirm_follower(&transfer, subject, deadline).await?;
+                self.confirm_follower(&transfer, subject, size, deadline)
+                    .await?;
                 (transfer, false)
             }
         };
@@ -272,20 +273,26 @@ impl Pull {
         &self,
         transfer: &Transfer,
         subject: &Subject,
+        size: u64,
         deadline: Instant,
     ) -> Result<(), Trouble> {
         if transfer.is_from(&subject.repository) || self.is_confirmed(subject).await? {
             return Ok(());
         }
-        self.ask_for(subject, deadline).await?;
+        self.ask_for(subject, size, deadline).await?;
         self.confirm(subject).await
     }
 
     /// Asks whether this repository's upstream holds the blob.
-    async fn ask_for(&self, subject: &Subject, deadline: Instant) -> Result<(), upstream::Error> {
+    async fn ask_for(
+        &self,
+        subject: &Subject,
+        size: u64,
+        deadline: Instant,
+    ) -> Result<(), upstream::Error> {
         self.inner
             .upstream
-            .confirm_blob(&subject.repository, &subject.digest, deadline)
+            .confirm_blob(&subject.repository, &subject.digest, size, deadline)
             .await
     }
 

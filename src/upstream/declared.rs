@@ -85,10 +85,39 @@ impl Declared {
             Err(error @ Error::TooLarge { .. }) => error,
             Err(error) => return Err(error),
         };
-        if self.encoding.is_some() || media_type::same(&self.content_type, "text/html") {
-            return Err(self.other_content(host, false));
+        Err(self.doubt(host).unwrap_or(error))
+    }
+
+    /// Returns the error that an answer for a blob is if its bytes are not the blob's, where the headers declare a web page
+    /// or an encoding. Storage may declare any other type for a blob.
+    pub(super) fn doubt(&self, host: &str) -> Option<Error> {
+        let is_page = media_type::same(&self.content_type, "text/html");
+        (is_page || self.encoding.is_some()).then(|| self.other_content(host, false))
+    }
+
+    /// Checks an answer for a blob of `size` bytes by the size that it announces. An answer of the right size is believed
+    /// whatever it declares.
+    ///
+    /// # Errors
+    /// `OtherContent` if the headers declare a page or an encoding, `WrongDigest` if another size is announced.
+    pub(super) fn check_size(
+        &self,
+        host: &str,
+        announced: Option<u64>,
+        size: u64,
+    ) -> Result<(), Error> {
+        if announced == Some(size) {
+            return Ok(());
         }
-        Err(error)
+        if let Some(doubt) = self.doubt(host) {
+            return Err(doubt);
+        }
+        match announced {
+            None => Ok(()),
+            Some(_) => Err(Error::WrongDigest {
+                host: host.to_owned(),
+            }),
+        }
     }
 
     /// Refuses a list whose bytes are encoded, because its entries cannot be read.

@@ -222,6 +222,7 @@ impl Upstream for HttpUpstream {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        size: u64,
         deadline: Instant,
     ) -> Result<(), Error> {
         let call = async {
@@ -230,10 +231,11 @@ impl Upstream for HttpUpstream {
                 |method, part| blob_ask(host, method, repository, digest, part, Purpose::Blob);
             let heading = async {
                 let answer = host.ask(&ask(Method::HEAD, Part::Whole)?, deadline).await?;
-                status::check(&host.name, Kind::Content, answer).await
+                let answer = status::check(&host.name, Kind::Content, answer).await?;
+                check_size(&host.name, &answer, size)
             };
             match timeout_at(halfway_to(deadline), heading).await {
-                Ok(Ok(_answer)) => return Ok(()),
+                Ok(Ok(())) => return Ok(()),
                 Ok(Err(throttled @ Error::Throttled { .. })) => return Err(throttled),
                 Ok(Err(_)) | Err(_) => {}
             }
@@ -246,6 +248,7 @@ impl Upstream for HttpUpstream {
                 return Ok(());
             }
             let answer = status::check(&host.name, Kind::Blob, answer).await?;
+            check_size(&host.name, &answer, size)?;
             body::drain(answer.response).await;
             Ok(())
         };
@@ -297,6 +300,12 @@ impl Upstream for HttpUpstream {
         self.observed(repository, Purpose::Tags, deadline, call)
             .await
     }
+}
+
+/// Refuses an answer that is not one for a blob of this size.
+fn check_size(host: &str, answer: &Answer, size: u64) -> Result<(), Error> {
+    let announced = status::whole_size(&answer.response);
+    Declared::of(answer.response.headers()).check_size(host, announced, size)
 }
 
 /// `<base>v2/<name>/<rest>`. Names, tags and digests need no escaping by their grammars.

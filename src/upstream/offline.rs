@@ -83,6 +83,7 @@ impl Upstream for Offline {
         &self,
         repository: &RepositoryName,
         _digest: &Digest,
+        _size: u64,
         _deadline: Instant,
     ) -> Result<(), Error> {
         Err(unasked(repository))

@@ -131,6 +131,16 @@ pub(super) fn range(host: &str, response: &Response, asked: u64) -> Result<Range
     })
 }
 
+/// Returns the size of the whole content of which an answer has all or a part, if it says so.
+pub(super) fn whole_size(response: &Response) -> Option<u64> {
+    if response.status() != StatusCode::PARTIAL_CONTENT {
+        return body::content_length(response.headers());
+    }
+    let value = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    let (_, _, size) = parse_content_range(value)?;
+    size
+}
+
 /// `bytes first-last/size` or `bytes first-last/*` (RFC 9110 §14.4), first ≤ last < size.
 fn parse_content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
     let (unit, range) = value.trim().split_once(' ')?;

@@ -161,6 +161,7 @@ impl Upstream for Faulty {
         &self,
         _repository: &RepositoryName,
         _digest: &Digest,
+        _size: u64,
         _deadline: Instant,
     ) -> Result<(), upstream::Error> {
         unimplemented!("blobs are not transferred here")

@@ -362,6 +362,7 @@ impl Upstream for Registry {
         &self,
         _repository: &RepositoryName,
         _digest: &Digest,
+        _size: u64,
         _deadline: Instant,
     ) -> Result<(), upstream::Error> {
         unimplemented!("blobs are not transferred here")

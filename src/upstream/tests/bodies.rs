@@ -322,7 +322,7 @@ async fn a_head_tells_size_and_digest() {
     .await;
     let upstream = upstream(&server);
     upstream
-        .confirm_blob(&repository(&server), &digest, soon())
+        .confirm_blob(&repository(&server), &digest, 10, soon())
         .await
         .unwrap();
     let head = upstream

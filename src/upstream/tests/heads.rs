@@ -26,6 +26,7 @@ async fn confirm(server: &Server, content: &[u8], time: Duration) -> Result<(), 
         .confirm_blob(
             &repository(server),
             &Digest::sha256(content),
+            content.len() as u64,
             Instant::now() + time,
         )
         .await
@@ -60,6 +61,63 @@ async fn any_other_head_is_followed_by_a_get_of_the_first_byte() {
             assert_eq!(methods(&server), ["HEAD", "GET"], "{head:?}");
             assert_eq!(server.seen()[1].header("range"), Some("bytes=0-0"));
         }
+    }
+}
+
+/// Answers of 200 that are for something else than the layer.
+fn other_content() -> [(Reply, &'static str); 5] {
+    let page = || Reply::ok("<html>Sign in</html>");
+    let chunked = |headers: &str| {
+        let head =
+            format!("HTTP/1.1 200 OK\r\n{headers}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+        Reply::Raw(head.into_bytes())
+    };
+    [
+        (page().with("Content-Type", "text/html"), "other_content"),
+        (page().with("Content-Encoding", "gzip"), "other_content"),
+        (page(), "wrong_digest"),
+        (chunked("Content-Type: text/html\r\n"), "other_content"),
+        (chunked("Content-Encoding: br\r\n"), "other_content"),
+    ]
+}
+
+#[tokio::test]
+async fn head_that_answers_for_other_content_is_followed_by_a_get() {
+    for (head, _) in other_content() {
+        let server = with_head(head.clone(), first_byte()).await;
+        let confirmed = confirm(&server, LAYER, Duration::from_secs(5)).await;
+        assert!(confirmed.is_ok(), "{head:?}: {confirmed:?}");
+        assert_eq!(methods(&server), ["HEAD", "GET"], "{head:?}");
+    }
+}
+
+#[tokio::test]
+async fn get_that_answers_with_other_content_confirms_no_blob() {
+    let other_part =
+        Reply::Answer(206, Vec::new(), b"<".into()).with("Content-Range", "bytes 0-0/20");
+    for (get, expected) in other_content()
+        .into_iter()
+        .chain([(other_part, "wrong_digest")])
+    {
+        let server = with_head(Reply::status(405), get.clone()).await;
+        let confirmed = confirm(&server, LAYER, Duration::from_secs(5)).await;
+        let outcome = observer::outcome(&confirmed.unwrap_err());
+        assert_eq!(outcome, expected, "{get:?}");
+    }
+}
+
+#[tokio::test]
+async fn get_that_says_no_size_or_the_right_one_confirms_a_blob() {
+    let part = Reply::Answer(206, Vec::new(), b"0".into());
+    for get in [
+        part.clone(),
+        part.clone().with("Content-Range", "bytes 0-0/*"),
+        first_byte().with("Content-Type", "text/html"),
+        Reply::ok(LAYER).with("Content-Encoding", "gzip"),
+    ] {
+        let server = with_head(Reply::status(405), get.clone()).await;
+        let confirmed = confirm(&server, LAYER, Duration::from_secs(5)).await;
+        assert!(confirmed.is_ok(), "{get:?}: {confirmed:?}");
     }
 }
 
