@@ -88,6 +88,9 @@ pub struct FetchedBlob {
     pub offset: u64,
     /// The size of the whole blob, when the upstream says it.
     pub size: Option<u64>,
+    /// The error that the answer is unless its size is that of the blob: its headers declare a web page, or an encoding
+    /// that was not asked for. Storage may declare so of a blob, too.
+    pub doubt: Option<Error>,
     /// The bytes. Ends with an error when the body ends early, stalls or breaks.
     pub body: BoxStream<'static, Result<Bytes, Error>>,
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Pull;
 use crate::decision_log::Subject;
-use crate::store::{self, Filling};
+use crate::store::{self, Begin, Filling};
 use crate::upstream::{self, Purpose};
 
 /// The first pause between two attempts; each further one without progress is twice as long.
@@ -28,8 +28,19 @@ const PROGRESS_BYTES: u64 = 4096;
 enum Broken {
     /// The upstream's fault, perhaps passing.
     Upstream(upstream::Error),
-    /// Ours, or the bytes are wrong: nothing to try again.
-    Final,
+    /// There are more bytes than the content has. The transfer has ended.
+    TooManyBytes,
+    /// The disk failed. The transfer has ended.
+    Storage,
+}
+
+/// How a transfer ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// Whole, or not for now.
+    Settled,
+    /// The bytes are wrong, and several answers gave them, so that one of these may be right.
+    WrongInPieces,
 }
 
 /// What follows from an upstream's error.
@@ -55,16 +66,48 @@ struct Attempts {
     pause: Duration,
 }
 
-pub(super) async fn run(pull: Pull, subject: Subject, size: u64, mut filling: Filling) {
+/// Fills the transfer to its end. If the bytes of several answers do not fit together, it is begun once more, from the
+/// start, because the first answer may have been something else than the blob.
+pub(super) async fn run(pull: Pull, subject: Subject, size: u64, filling: Filling) {
+    if fill(&pull, &subject, size, filling).await == Ended::Settled {
+        return;
+    }
+    let Subject { repository, digest } = &subject;
+    match pull.inner.store.begin(digest, size, repository).await {
+        Ok(Begin::Lead(filling, _transfer)) => {
+            fill(&pull, &subject, size, filling).await;
+        }
+        Ok(Begin::Follow(_)) => {}
+        Err(error) => {
+            tracing::warn!(%subject, error = &error as &dyn std::error::Error, "Could not begin a blob again");
+        }
+    }
+}
+
+async fn fill(pull: &Pull, subject: &Subject, size: u64, mut filling: Filling) -> Ended {
     let idle_max = pull.inner.limits.transfer_attempts_max;
     let mut attempts = Attempts::new(size, filling.offset(), idle_max);
     let mut takes_ranges = true;
+    let mut pieces = u32::from(filling.offset() > 0);
+    let wrong = |pieces| {
+        if pieces > 1 {
+            Ended::WrongInPieces
+        } else {
+            Ended::Settled
+        }
+    };
     // What had arrived whole before only has to be checked; an empty blob has to be asked for.
     while size == 0 || filling.offset() < size {
         let from = if takes_ranges { filling.offset() } else { 0 };
-        let error = match attempt(&pull, &subject, size, &mut filling, from).await {
+        let reached = filling.offset();
+        let attempted = attempt(pull, subject, size, &mut filling, from).await;
+        if filling.offset() > reached || matches!(attempted, Err(Broken::TooManyBytes)) {
+            pieces += 1;
+        }
+        let error = match attempted {
             Ok(()) => break,
-            Err(Broken::Final) => return,
+            Err(Broken::TooManyBytes) => return wrong(pieces),
+            Err(Broken::Storage) => return Ended::Settled,
             Err(Broken::Upstream(error)) => error,
         };
         let verdict = Verdict::of(&error, from);
@@ -87,14 +130,21 @@ pub(super) async fn run(pull: Pull, subject: Subject, size: u64, mut filling: Fi
                 }
                 Verdict::Fail => filling.fail(error),
             }
-            return;
+            return Ended::Settled;
         };
         tokio::time::sleep(pause).await;
     }
     match filling.finish().await {
-        Ok(()) => confirm(&pull, &subject).await,
+        Ok(()) => {
+            confirm(pull, subject).await;
+            Ended::Settled
+        }
         Err(error) => {
             tracing::warn!(%subject, error = &error as &dyn std::error::Error, "Did not keep a blob");
+            match error {
+                store::Error::WrongDigest(_) => wrong(pieces),
+                store::Error::Io { .. } | store::Error::ReadOnly => Ended::Settled,
+            }
         }
     }
 }
@@ -109,11 +159,11 @@ impl Verdict {
             | upstream::Error::Unexpected { .. }
             | upstream::Error::Denied { .. }
             | upstream::Error::Unsupported { .. }
-            | upstream::Error::NotConfigured { .. } => Self::Suspend,
-            upstream::Error::NotFound { .. }
-            | upstream::Error::WrongDigest { .. }
+            | upstream::Error::NotConfigured { .. }
+            // Nothing of such an answer was written, so what arrived before is as good as it was.
             | upstream::Error::OtherContent { .. }
-            | upstream::Error::TooLarge { .. } => Self::Fail,
+            | upstream::Error::WrongDigest { .. } => Self::Suspend,
+            upstream::Error::NotFound { .. } | upstream::Error::TooLarge { .. } => Self::Fail,
         }
     }
 }
@@ -151,11 +201,6 @@ async fn attempt(
     from: u64,
 ) -> Result<(), Broken> {
     let Subject { repository, digest } = subject;
-    let wrong_digest = || {
-        Broken::Upstream(upstream::Error::WrongDigest {
-            host: repository.host().to_owned(),
-        })
-    };
     let deadline = Instant::now() + pull.inner.limits.blob_header_time_max;
     let fetched = pull
         .inner
@@ -163,8 +208,15 @@ async fn attempt(
         .blob(repository, digest, from, Purpose::Blob, deadline)
         .await
         .map_err(Broken::Upstream)?;
+    if fetched.size != Some(size)
+        && let Some(doubt) = fetched.doubt
+    {
+        return Err(Broken::Upstream(doubt));
+    }
     if fetched.size.is_some_and(|announced| announced != size) {
-        return Err(wrong_digest());
+        return Err(Broken::Upstream(upstream::Error::WrongDigest {
+            host: repository.host().to_owned(),
+        }));
     }
     // An upstream that ignores the range begins anew: what is already here is passed over.
     let mut pass_over = filling.offset().saturating_sub(fetched.offset);
@@ -179,10 +231,10 @@ async fn attempt(
         }
         match filling.write(fresh).await {
             Ok(()) => {}
-            Err(store::Error::WrongDigest(_)) => return Err(wrong_digest()),
+            Err(store::Error::WrongDigest(_)) => return Err(Broken::TooManyBytes),
             Err(error @ (store::Error::Io { .. } | store::Error::ReadOnly)) => {
                 tracing::error!(%subject, error = &error as &dyn std::error::Error, "Could not store a blob");
-                return Err(Broken::Final);
+                return Err(Broken::Storage);
             }
         }
     }

@@ -187,11 +187,13 @@ impl Upstream for HttpUpstream {
             let Answer { response, permit } = answer;
             drop(permit);
             let range = status::range(&host.name, &response, offset)?;
+            let doubt = Declared::of(response.headers()).doubt(&host.name);
             let idle_time_max = self.limits.body_idle_time_max;
             let body = body::stream(host.name.clone(), response, range.body_bytes, idle_time_max);
             Ok(FetchedBlob {
                 offset: range.offset,
                 size: range.size,
+                doubt,
                 body,
             })
         };

@@ -63,6 +63,89 @@ async fn the_next_client_goes_on_where_a_transfer_that_failed_stopped() {
     scene.proxy.assert_content_is_right();
 }
 
+/// Answers of 200 that are no blob, as their headers show.
+fn other_content() -> [Fault; 4] {
+    let page = "<html>Sign in</html>".repeat(1000);
+    [
+        Fault::page(Some("text/html; charset=utf-8"), page.clone()),
+        Fault::chunked_page("text/html", page.clone()),
+        Fault::Answer {
+            status: 200,
+            headers: vec![("Content-Encoding", "gzip".to_owned())],
+            body: page.clone().into(),
+        },
+        Fault::Answer {
+            status: 200,
+            headers: vec![
+                ("Content-Encoding", "br".to_owned()),
+                ("Transfer-Encoding", "chunked".to_owned()),
+            ],
+            body: page.into(),
+        },
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_in_place_of_a_blob_is_no_beginning_of_it() {
+    for fault in other_content() {
+        let (scene, _, layer) = scene_with_layer(json!({}), 600_000).await;
+        scene.registry.fault_times(&gets(&layer), 1, fault);
+        assert_unavailable(&scene.blob("apps/web", &layer).await);
+        assert_serves_blob(&scene.blob("apps/web", &layer).await, &layer);
+        assert_eq!(scene.registry.ranges(&layer), ["", ""]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_in_place_of_the_rest_of_a_blob_leaves_its_beginning() {
+    let of_another_size = Fault::page(Some("application/json"), r#"{"errors": []}"#);
+    for fault in other_content().into_iter().chain([of_another_size]) {
+        let (scene, _, layer) = scene_with_layer(json!({}), 1_000_000).await;
+        let first = Fault::Truncate(400_000);
+        scene.registry.fault_times(&gets(&layer), 1, first);
+        scene.registry.fault_times(&gets(&layer), 1, fault);
+        let answer = scene.blob("apps/web", &layer).await;
+        assert!(answer.broken.is_some(), "{answer}");
+        scene.registry.forget_requests();
+        assert_serves_blob(&scene.blob("apps/web", &layer).await, &layer);
+        assert_eq!(scene.registry.ranges(&layer), ["bytes=400000-"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blob_of_the_right_size_is_served_whatever_its_storage_declares() {
+    for fault in [
+        Fault::ContentType("text/html"),
+        Fault::Header("Content-Encoding", "gzip"),
+    ] {
+        let (scene, _, layer) = scene_with_layer(json!({}), 300_000).await;
+        scene.registry.fault(&gets(&layer), fault);
+        assert_serves_blob(&scene.blob("apps/web", &layer).await, &layer);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blob_whose_pieces_do_not_fit_together_is_asked_for_from_the_start_once_more() {
+    let (scene, _, layer) = scene_with_layer(json!({}), 600_000).await;
+    let other = Fault::chunked_page("application/octet-stream", vec![b'x'; 50_000]);
+    scene.registry.fault_times(&gets(&layer), 1, other);
+    let answer = scene.blob("apps/web", &layer).await;
+    assert!(!answer.is_whole_success(), "{answer}");
+    assert_serves_blob(&scene.blob("apps/web", &layer).await, &layer);
+    assert_eq!(scene.registry.ranges(&layer), ["", "bytes=50000-", ""]);
+    // Wrong bytes of one answer are not asked for again.
+    scene.registry.forget_requests();
+    let image = Image::large("wrong", 600_000);
+    let layer = image.layer(0);
+    scene.push_signed("apps/web", "v2", &image);
+    assert_serves(&scene.manifest("apps/web", "v2").await, &image);
+    scene.registry.fault(&gets(&layer), Fault::WrongBytes);
+    let answer = scene.blob("apps/web", &layer).await;
+    assert!(!answer.is_whole_success(), "{answer}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(scene.registry.ranges(&layer), [""]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_refuses_ranges_is_asked_from_the_start() {
     let (scene, _, layer) = scene_with_layer(json!({}), 600_000).await;

@@ -91,6 +91,19 @@ impl Fault {
         }
     }
 
+    /// The same, of no announced length.
+    pub(crate) fn chunked_page(content_type: &str, body: impl Into<Bytes>) -> Self {
+        let headers = [
+            ("Content-Type", content_type),
+            ("Transfer-Encoding", "chunked"),
+        ];
+        Self::Answer {
+            status: 200,
+            headers: headers.map(|(name, value)| (name, value.to_owned())).into(),
+            body: body.into(),
+        }
+    }
+
     /// The right bytes under this type, or under none.
     pub(crate) fn typed(content_type: Option<&'static str>) -> Self {
         content_type.map_or(Self::NoContentType, Self::ContentType)
@@ -148,6 +161,9 @@ impl Fault {
 
     /// Whether the length of the body is announced.
     pub(super) fn announces_length(&self) -> bool {
+        if let Self::Answer { headers, .. } = self {
+            return headers.iter().all(|(name, _)| *name != "Transfer-Encoding");
+        }
         !matches!(self, Self::Endless | Self::Chunked)
     }
 }
