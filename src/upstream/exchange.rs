@@ -8,7 +8,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, DATE, LOCATION, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{RequestBuilder, Response};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::challenge::Challenge;
@@ -209,47 +209,56 @@ impl Host {
         match ask.part {
             // A `GET` follows a `HEAD` that is late.
             _ if ask.method == Method::HEAD => self.send(client, request).await,
-            Part::Whole | Part::FirstByte => self.send_again(client, request, 2 * usual).await,
+            Part::Whole | Part::FirstByte => {
+                self.send_again(ask.purpose, client, request, 2 * usual)
+                    .await
+            }
             Part::From(_) => {
                 let longest = self.limits.blob_header_time_max.max(usual);
-                self.send_again(client, request, longest).await
+                self.send_again(ask.purpose, client, request, longest).await
             }
         }
     }
 
-    /// Sends a request, and once more beside it if there is no answer after `header_time_max`, and after twice as long
-    /// again: it may hang on a dead connection, or the upstream may be slow. The first answer within `header_time_max` of
-    /// this call counts.
+    /// Sends a request, and once more beside it if there is no answer after `header_time_max`: it may hang on a dead
+    /// connection, or the upstream may be slow. The second request needs a place of its own in the lane, so that slow
+    /// storage does not get more requests at once than `upstream_requests_max`. The first answer within `time_max` counts.
     async fn send_again(
         &self,
+        purpose: Purpose,
         client: &reqwest::Client,
         request: RequestBuilder,
-        header_time_max: Duration,
+        time_max: Duration,
     ) -> Result<Response, Fault> {
-        let ends = Instant::now() + header_time_max;
-        let mut wait = self.limits.header_time_max;
+        let ends = Instant::now() + time_max;
+        let late = || Fault::transient(self.failed("no answer in time"));
+        let copy = request.try_clone();
         let mut sent = FuturesUnordered::new();
+        sent.push(self.send_within(client, request, time_max));
+        if let Ok(answered) = timeout(self.limits.header_time_max, sent.next()).await {
+            return answered.unwrap_or_else(|| Err(late()));
+        }
+        let place = copy.and_then(|copy| {
+            let place = self.lanes.try_enter(purpose)?;
+            let left = ends.saturating_duration_since(Instant::now());
+            sent.push(self.send_within(client, copy, left));
+            Some(place)
+        });
         let mut first_fault = None;
-        loop {
-            if let Some(request) = request.try_clone() {
-                let left = ends.saturating_duration_since(Instant::now());
-                sent.push(self.send_within(client, request, left));
-            }
-            let send_again_at = Instant::now() + wait;
-            wait *= 2;
-            while let Ok(answered) = timeout_at(send_again_at, sent.next()).await {
-                match answered {
-                    Some(Ok(response)) => return Ok(response),
-                    Some(Err(fault)) => {
-                        let fault = first_fault.get_or_insert(fault);
-                        if sent.is_empty() {
-                            return Err(fault.clone());
-                        }
-                    }
-                    None => return Err(Fault::transient(self.failed("no answer in time"))),
+        let mut response = None;
+        while let Some(answered) = sent.next().await {
+            match answered {
+                Ok(answer) => {
+                    response = Some(answer);
+                    break;
+                }
+                Err(fault) => {
+                    first_fault.get_or_insert(fault);
                 }
             }
         }
+        drop(place);
+        response.ok_or_else(|| first_fault.unwrap_or_else(late))
     }
 
     async fn send_within(

@@ -91,6 +91,23 @@ impl Lanes {
         }
     }
 
+    /// Takes a place that is free now, for a second request beside one that waits for its answer. None during a pause.
+    pub(super) fn try_enter(&self, purpose: Purpose) -> Option<Permit> {
+        let lane = self.lane(purpose);
+        let now = Instant::now();
+        if lane.lock().is_some_and(|pause| pause.until > now) {
+            return None;
+        }
+        let slot = Arc::clone(&lane.kept)
+            .try_acquire_owned()
+            .or_else(|_| Arc::clone(&self.shared).try_acquire_owned())
+            .ok()?;
+        Some(Permit {
+            slot,
+            is_probe: false,
+        })
+    }
+
     /// The upstream wants no requests of this purpose for `duration`.
     pub(super) fn pause(&self, purpose: Purpose, duration: Duration) {
         let now = Instant::now();
@@ -180,6 +197,24 @@ mod tests {
             started.elapsed() >= Duration::from_secs(5)
                 && started.elapsed() < Duration::from_millis(5100)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn second_request_takes_a_free_place_only() {
+        let lanes = Lanes::new(13);
+        let held = [
+            lanes.try_enter(Purpose::Blob),
+            lanes.try_enter(Purpose::Blob),
+        ];
+        assert!(held.iter().all(Option::is_some));
+        assert!(lanes.try_enter(Purpose::Blob).is_some());
+        let filled: Vec<_> = std::iter::from_fn(|| lanes.try_enter(Purpose::Blob)).collect();
+        assert_eq!(held.len() + filled.len(), 8);
+        lanes.enter(Purpose::Blob, after(1)).await.unwrap_err();
+        drop(held);
+        lanes.pause(Purpose::Blob, Duration::from_secs(5));
+        assert!(lanes.try_enter(Purpose::Blob).is_none());
+        assert!(lanes.try_enter(Purpose::Tags).is_some());
     }
 
     #[tokio::test(start_paused = true)]

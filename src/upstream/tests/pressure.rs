@@ -417,3 +417,26 @@ async fn an_answer_that_is_late_is_waited_for_beside_a_second_request() {
     let error = pull(&upstream, &server).await.unwrap_err();
     assert!(is_failed(&error, "in time"), "{error:?}");
 }
+
+#[tokio::test]
+async fn second_request_for_a_slow_blob_is_the_last_and_needs_a_place_of_its_own() {
+    // One place for each purpose leaves none for a second request.
+    for (requests_max, expected) in [(6, 1), (7, 2), (64, 2)] {
+        let limits = Limits {
+            header_time_max: Duration::from_millis(100),
+            blob_header_time_max: Duration::from_secs(1),
+            upstream_attempts_max: 1,
+            upstream_requests_max: requests_max,
+            ..limits()
+        };
+        let server = Server::start(|_| Reply::Stall(Vec::new())).await;
+        let anonymous = plain(credentials::Credentials::Anonymous);
+        let upstream = build(&server.host(), anonymous, limits).unwrap();
+        let digest = Digest::sha256(b"slow");
+        let repository = repository(&server);
+        let fetched = upstream.blob(&repository, &digest, 0, Purpose::Blob, soon());
+        let error = fetched.await.unwrap_err();
+        assert!(is_failed(&error, "in time"), "{error:?}");
+        assert_eq!(server.seen().len(), expected, "{requests_max} places");
+    }
+}
