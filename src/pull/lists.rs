@@ -43,6 +43,14 @@ impl Pull {
         let deadline = Instant::now() + self.inner.limits.decision_time_max;
         match self.inner.upstream.tags(repository, query, deadline).await {
             Ok(Page { bytes, next, .. }) => match parse_tags(&bytes) {
+                Some(_) if next == NextPage::Unusable => Err(Refusal::Unavailable {
+                    message: format!(
+                        "{repository}: the list of tags of {} is incomplete: {}",
+                        repository.host(),
+                        PagingError::UnusableLink
+                    ),
+                    retry_after: RETRY_AFTER,
+                }),
                 Some(tags) => Ok(TagsList {
                     next: following(query, next),
                     bytes: render_tags(repository, &tags),
@@ -208,15 +216,11 @@ fn incomplete(subject: &Subject, reason: impl Display) -> upstream::Error {
     }
 }
 
-/// The query for the page after the one that `query` selected. `None` at the end of the list, and also where the next
-/// page cannot be asked for or is the same again: the page that arrived is good, and a client would ask in a circle.
+/// The query for the page after the one that `query` selected. `None` at the end of the list, and also if the next page is
+/// the same again, because a client would ask in a circle.
 fn following(query: Option<&PageQuery>, next: NextPage) -> Option<PageQuery> {
     match next {
-        NextPage::None | NextPage::First => None,
-        NextPage::Unusable => {
-            tracing::debug!("A list of tags links to a page that cannot be asked for");
-            None
-        }
+        NextPage::None | NextPage::First | NextPage::Unusable => None,
         NextPage::At(next) => {
             Some(next).filter(|next| query.is_none_or(|query| !query.selects_same_page(next)))
         }
