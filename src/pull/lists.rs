@@ -9,7 +9,7 @@ use super::{Caller, Missing, Pull, RETRY_AFTER, Refusal};
 use crate::admission::Asked;
 use crate::decision_log::Subject;
 use crate::oci::{Manifest, PageQuery, Reference, RepositoryName, Tag, media_type};
-use crate::upstream::{self, NextPage, Page, Paging, PagingError, Purpose};
+use crate::upstream::{self, FetchedManifest, NextPage, Page, Paging, PagingError, Purpose};
 
 /// A page of tags.
 #[derive(Debug)]
@@ -197,11 +197,18 @@ impl Pull {
             .await;
         match fetched {
             Ok(manifest) => {
-                let index = Manifest::parse(&manifest.bytes, &manifest.content_type);
-                let listed = matches!(index, Ok(Manifest::Index(_)))
-                    .then(|| parse_index(&manifest.bytes))
-                    .flatten();
-                Ok(listed.unwrap_or_default())
+                let listed = match Manifest::parse(&manifest.bytes, &manifest.content_type) {
+                    Ok(Manifest::Index(_)) => listed_in(&manifest.bytes),
+                    // Some tools put the one artifact itself under the tag.
+                    Ok(Manifest::Image(_)) => describe(&manifest).map(|artifact| vec![artifact]),
+                    Err(_) => None,
+                };
+                let listed = listed
+                    .ok_or_else(|| incomplete(subject, "its referrers tag is no manifest"))?;
+                if listed.len() > self.inner.limits.referrers_listed_max {
+                    return Err(self.too_many(subject));
+                }
+                Ok(listed)
             }
             Err(upstream::Error::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -229,6 +236,10 @@ fn following(query: Option<&PageQuery>, next: NextPage) -> Option<PageQuery> {
 
 fn parse_index(bytes: &[u8]) -> Option<Vec<serde_json::Value>> {
     Manifest::parse(bytes, media_type::OCI_INDEX).ok()?;
+    listed_in(bytes)
+}
+
+fn listed_in(bytes: &[u8]) -> Option<Vec<serde_json::Value>> {
     let mut index: serde_json::Value = serde_json::from_slice(bytes).ok()?;
     match index.get_mut("manifests")?.take() {
         serde_json::Value::Array(manifests) => Some(manifests),
@@ -238,6 +249,28 @@ fn parse_index(bytes: &[u8]) -> Option<Vec<serde_json::Value>> {
         | serde_json::Value::String(_)
         | serde_json::Value::Object(_) => None,
     }
+}
+
+/// The descriptor of an artifact as a list of referrers has it (distribution specification, "Listing Referrers").
+fn describe(manifest: &FetchedManifest) -> Option<serde_json::Value> {
+    let document: serde_json::Value = serde_json::from_slice(&manifest.bytes).ok()?;
+    let declared = document.get("mediaType").and_then(|value| value.as_str());
+    let artifact_type = document.get("artifactType");
+    let artifact_type = artifact_type.or_else(|| document.get("config")?.get("mediaType"));
+    let mut descriptor = serde_json::json!({
+        "mediaType": declared.unwrap_or(&manifest.content_type),
+        "digest": manifest.digest.to_string(),
+        "size": manifest.bytes.len(),
+    });
+    let optional = [
+        ("artifactType", artifact_type),
+        ("annotations", document.get("annotations")),
+    ];
+    let members = descriptor.as_object_mut()?;
+    for (name, value) in optional {
+        members.extend(value.map(|value| (name.to_owned(), value.clone())));
+    }
+    Some(descriptor)
 }
 
 fn render_index(manifests: &[serde_json::Value]) -> Bytes {

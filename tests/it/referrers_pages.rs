@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::image::OCI_INDEX;
 use crate::support::*;
 
 /// A scene with an image that has a signature and two signatures by a key that no policy names, in pages of one.
@@ -117,6 +118,41 @@ async fn page_that_is_missing_decides_nothing() {
             .registry
             .fault("/referrers/", Fault::Header("Link", "<?page=2>; rel=next"));
         assert_unavailable(&scene.manifest("apps/web", "v1").await);
+        assert_unavailable(&scene.proxy.get(&path(&scene, &image)).await);
+    }
+}
+
+#[tokio::test]
+async fn artifact_itself_under_the_referrers_tag_is_listed() {
+    let scene = Scene::start().await;
+    let image = scene.unsigned("apps/web", "v1");
+    scene.registry.set_referrers_api("apps/web", false);
+    let listed = scene.proxy.get(&path(&scene, &image)).await;
+    assert_eq!(listed.json()["manifests"], Value::Array(Vec::new()));
+    let signature = scene.key.bundle_signature(&image);
+    let tag = image.referrers_tag();
+    scene.registry.push_tagged("apps/web", &tag, &signature);
+    let listed = scene.proxy.get(&path(&scene, &image)).await;
+    let manifest: Value = serde_json::from_slice(&signature.bytes).unwrap();
+    let entry = &listed.json()["manifests"][0];
+    assert_eq!(entry["digest"], signature.digest.as_str(), "{listed}");
+    assert_eq!(entry["size"], signature.bytes.len());
+    assert_eq!(entry["mediaType"], signature.media_type.as_str());
+    assert_eq!(entry["artifactType"], manifest["artifactType"]);
+}
+
+#[tokio::test]
+async fn referrers_tag_that_cannot_be_read_is_no_empty_list() {
+    let scene = Scene::start().await;
+    let image = scene.unsigned("apps/web", "v1");
+    scene.registry.set_referrers_api("apps/web", false);
+    let tag = image.referrers_tag();
+    for body in [
+        r#"{"errors": []}"#,
+        r#"{"schemaVersion": 2, "manifests": 7}"#,
+    ] {
+        let broken = Image::raw(OCI_INDEX, body.to_owned());
+        scene.registry.push_tagged("apps/web", &tag, &broken);
         assert_unavailable(&scene.proxy.get(&path(&scene, &image)).await);
     }
 }
