@@ -6,6 +6,7 @@
 //! A partial belongs to the repository whose upstream sent it, and no other one goes on with it. Otherwise a client of
 //! one repository could read the beginning of what only another one's upstream has.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,8 @@ impl Partials {
         }
     }
 
-    /// Keeps a partial, and removes the oldest ones when there are too many or too large ones.
+    /// Keeps a partial. When there are too many or too large ones, it removes the oldest one of the host that has the most
+    /// of them, again and again, so that no registry takes the places or the room of another one.
     pub(super) fn keep(&self, partial: Partial, now: Instant) {
         self.remove_if(|_, other| {
             other.digest == partial.digest && other.repository == partial.repository
@@ -67,15 +69,15 @@ impl Partials {
         let removed = {
             let mut kept = self.lock();
             kept.push((now, partial));
-            let too_many = kept.len().saturating_sub(PARTIALS_MAX);
-            let mut excess = bytes(&kept).saturating_sub(self.bytes_max);
-            let too_large = kept.iter().take_while(|(_, partial)| {
-                let is_excess = excess > 0;
-                excess = excess.saturating_sub(partial.beginning.arrived);
-                is_excess
-            });
-            let count = too_large.count().max(too_many);
-            kept.drain(..count).collect::<Vec<_>>()
+            let mut removed = Vec::new();
+            while kept.len() > PARTIALS_MAX {
+                removed.extend(remove_of_largest_share(&mut kept, |_| 1));
+            }
+            while bytes(&kept) > self.bytes_max {
+                let arrived = |partial: &Partial| partial.beginning.arrived;
+                removed.extend(remove_of_largest_share(&mut kept, arrived));
+            }
+            removed
         };
         // The files are removed here, without the lock.
         drop(removed);
@@ -123,6 +125,23 @@ impl Partials {
     fn lock(&self) -> MutexGuard<'_, Vec<(Instant, Partial)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Removes the oldest partial of the host whose partials weigh the most together.
+fn remove_of_largest_share(
+    kept: &mut Vec<(Instant, Partial)>,
+    weight: impl Fn(&Partial) -> u64,
+) -> Option<Partial> {
+    let oldest = {
+        let mut shares: HashMap<&str, u64> = HashMap::new();
+        for (_, partial) in &*kept {
+            *shares.entry(partial.repository.host()).or_default() += weight(partial);
+        }
+        let largest = shares.values().copied().max()?;
+        kept.iter()
+            .position(|(_, partial)| shares.get(partial.repository.host()) == Some(&largest))?
+    };
+    Some(kept.remove(oldest).1)
 }
 
 fn bytes(kept: &[(Instant, Partial)]) -> u64 {

@@ -155,3 +155,23 @@ async fn partials_are_bounded_and_count_as_stored() {
     }
     assert_eq!(incoming(&directory), 64);
 }
+
+#[tokio::test]
+async fn one_registry_takes_neither_the_places_nor_the_room_of_another() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory, 1_000_000).await;
+    let greedy = RepositoryName::new("greedy.example", "org/app").unwrap();
+    let modest = content(50_000, 61);
+    break_off(&store, &modest, 40_000, &repository()).await;
+    for seed in 200..280 {
+        break_off(&store, &content(2_000, seed), 100, &greedy).await;
+    }
+    assert_eq!(incoming(&directory), 64);
+    for seed in 300..310 {
+        break_off(&store, &content(150_000, seed), 100_000, &greedy).await;
+    }
+    assert!(store.shared.partials.bytes() <= 250_000);
+    let (filling, _) = lead(&store, &Digest::sha256(&modest), modest.len()).await;
+    assert_eq!(filling.offset(), 40_000, "it is still there");
+    filling.fail(failure());
+}
