@@ -71,6 +71,19 @@ pub enum Error {
     ReadOnly,
 }
 
+impl Error {
+    /// Tells whether the disk is full, or a quota on it.
+    fn is_for_lack_of_room(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            ),
+            Self::WrongDigest(_) | Self::ReadOnly => false,
+        }
+    }
+}
+
 /// How full the store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
@@ -256,9 +269,18 @@ impl Shared {
             self.index.touch(digest, size);
             return Ok(());
         }
-        let incoming = self.files.incoming()?;
-        incoming.write(bytes)?;
-        self.commit(incoming, digest, size)
+        let stored = self.files.incoming().and_then(|incoming| {
+            incoming.write(bytes)?;
+            self.commit(incoming, digest, size)
+        });
+        stored.inspect_err(|error| self.make_room_after(error))
+    }
+
+    /// Removes all partials if the disk or a quota is full, because others can do without them.
+    fn make_room_after(&self, error: &Error) {
+        if error.is_for_lack_of_room() {
+            self.partials.clear();
+        }
     }
 
     /// Gives checked content its final name and makes room for it.

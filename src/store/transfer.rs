@@ -149,7 +149,10 @@ fn prepare(
     let beginning = match kept {
         Some(beginning) => beginning,
         None => Beginning {
-            incoming: store.files.incoming()?,
+            incoming: store
+                .files
+                .incoming()
+                .inspect_err(|error| store.make_room_after(error))?,
             hasher: Hasher::new(digest.algorithm()),
             arrived: 0,
         },

@@ -323,3 +323,31 @@ async fn transfer_is_from_the_repository_whose_upstream_fills_it() {
     let stored = follow(&store, &digest, bytes.len()).await;
     assert!(!stored.is_from(&repository()) && !stored.is_from(&other));
 }
+
+#[tokio::test]
+async fn full_disk_removes_what_is_kept_of_other_transfers_and_another_failure_does_not() {
+    let (_directory, store) = new_store().await;
+    let kept = content(2000, 30);
+    let (mut filling, _) = lead(&store, &Digest::sha256(&kept), kept.len()).await;
+    fill(&mut filling, &kept.slice(..500), 100).await;
+    filling
+        .suspend(crate::upstream::Error::Truncated {
+            host: "ghcr.io".to_owned(),
+        })
+        .await;
+    // A file that is open for reading only takes no bytes either.
+    for (path, is_writable, expected) in [("/dev/null", false, 500), ("/dev/full", true, 0)] {
+        let bytes = content(1000, 31);
+        let (mut filling, transfer) = lead(&store, &Digest::sha256(&bytes), bytes.len()).await;
+        let refusing = std::fs::File::options()
+            .read(true)
+            .write(is_writable)
+            .open(path)
+            .unwrap();
+        filling.replace_file(Arc::new(refusing));
+        filling.write(bytes).await.unwrap();
+        let outcome = transfer.readable_from(0).await;
+        assert!(matches!(outcome, Err(TransferError::Store(_))), "{path}");
+        assert_eq!(store.shared.partials.bytes(), expected, "{path}");
+    }
+}

@@ -126,7 +126,9 @@ impl Filling {
         self.shared.end(Ok(()));
         let (shared, store) = (Arc::clone(&self.shared), Arc::clone(&self.store));
         blocking("store content", move || {
-            let committed = store.commit(incoming, &digest, shared.size);
+            let committed = store
+                .commit(incoming, &digest, shared.size)
+                .inspect_err(|error| store.make_room_after(error));
             store.partials.forget(&digest);
             // Only now: whoever comes in between follows this transfer, which is complete, instead of fetching again.
             store.transfers.forget(&shared);
@@ -281,8 +283,7 @@ impl Queue {
                     action: "write content",
                     source,
                 });
-                // The disk may be full, and others can do without what they might go on with.
-                store.partials.clear();
+                store.make_room_after(&failure);
                 conclude(store, shared, TransferError::Store(Arc::clone(&failure)));
                 self.lock().failure = Some(failure);
                 self.changed.notify_one();
