@@ -230,8 +230,10 @@ impl Server {
         // Only a refusal has both.
         if let (StatusCode::FORBIDDEN, Some(decision)) = (answer.response.status(), answer.decision)
         {
-            let Caller { client, now } = asking.caller();
-            self.inner.refused_clients.note(decision, client, now);
+            let client = (asking.address.ip(), asking.identity.as_ref());
+            let user_agent = asking.header(&USER_AGENT);
+            let refused = &self.inner.refused_clients;
+            refused.note(decision, client, user_agent, asking.now);
         }
         self.inner
             .metrics
