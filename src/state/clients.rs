@@ -23,6 +23,9 @@ pub(super) const ROWS_BY_ADDRESS_OR_IDENTITY: &str = "row IN (
     SELECT ids.row FROM (SELECT ? AS client) AS asked JOIN decision_clients AS ids
     ON ids.address = asked.client OR ids.identity = asked.client WHERE asked.client <> '')";
 
+/// Decisions whose clients are listed, the newest. With [`CLIENTS_MAX`] clients each, their rows take about 600 MB.
+const LISTED_DECISIONS_MAX: i64 = 100_000;
+
 /// A client as [`COLUMNS`] has it.
 #[derive(Debug, Deserialize)]
 struct ClientRow {
@@ -108,6 +111,29 @@ pub(super) fn add(
     Ok(())
 }
 
+/// Removes clients that are not the first of their decision from decisions that [`LISTED_DECISIONS_MAX`] newer ones
+/// followed. Looks at the decisions that came into question since the last call, `interval` rows ago at most.
+pub(super) fn prune(
+    transaction: &Transaction<'_>,
+    newest: i64,
+    interval: i64,
+) -> rusqlite::Result<()> {
+    prune_before(transaction, newest - LISTED_DECISIONS_MAX, interval)
+}
+
+fn prune_before(transaction: &Transaction<'_>, row: i64, interval: i64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM decision_clients WHERE row >= ?1 AND row < ?2 AND (row, address, identity) NOT IN (
+                 SELECT row, coalesce(json_extract(body, '$.client.address'), ''),
+                        coalesce(json_extract(body, '$.client.identity'), '')
+                 FROM decisions WHERE row >= ?1 AND row < ?2)",
+        )?
+        // Twice the interval, so that none is left out when a process starts between two looks.
+        .execute((row - 2 * (interval + 1), row))?;
+    Ok(())
+}
+
 /// The clients in `column` of a row that was selected by [`COLUMNS`]; absent when they cannot be read.
 pub(super) fn read(row: &Row<'_>, column: usize) -> Option<Vec<RefusedClient>> {
     let clients: Option<String> = row.get(column).ok()?;
@@ -136,4 +162,36 @@ fn key(client: &Client) -> (&str, &str) {
         client.address.as_deref().unwrap_or_default(),
         client.identity.as_deref().unwrap_or_default(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_decisions_keep_their_first_client_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut connection = super::super::schema::open(&directory.path().join("s")).unwrap();
+        let transaction = connection.transaction().unwrap();
+        for row in 1..=3 {
+            let body = r#"{"client": {"address": "192.0.2.1", "identity": null}}"#;
+            let decision =
+                "INSERT INTO decisions (row, id, time, repository, decision, count, body)
+                            VALUES (?1, ?1, 0, 'r', 'deny', 0, ?2)";
+            transaction.execute(decision, (row, body)).unwrap();
+            for address in ["192.0.2.1", "192.0.2.2", ""] {
+                let client = "INSERT INTO decision_clients VALUES (?1, ?2, '', NULL, 1, 0)";
+                transaction.execute(client, (row, address)).unwrap();
+            }
+        }
+        prune_before(&transaction, 3, 1000).unwrap();
+        let mut select = transaction
+            .prepare("SELECT row, count(*) FROM decision_clients GROUP BY row")
+            .unwrap();
+        let counts: rusqlite::Result<Vec<(i64, i64)>> = select
+            .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .collect();
+        assert_eq!(counts.unwrap(), [(1, 1), (2, 1), (3, 3)]);
+    }
 }

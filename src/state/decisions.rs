@@ -237,6 +237,7 @@ impl Retention {
         }
         self.looked_at_row = Some(newest);
         let transaction = connection.transaction()?;
+        clients::prune(&transaction, newest, interval)?;
         let keep_from = newest.saturating_sub(clamp(self.decisions_max)) + 1;
         for table in [
             "decisions",
