@@ -89,8 +89,8 @@ pub(super) fn client(
     Ok(client)
 }
 
-/// Plain HTTP is for loopback only, so it must not leave the machine by way of a proxy either.
-fn is_direct(base: &Url) -> bool {
+/// Returns true if a proxy must not be used: plain HTTP is for loopback only, so it must not leave the machine.
+pub(super) fn is_direct(base: &Url) -> bool {
     base.scheme() == "http" && is_loopback(base)
 }
 
