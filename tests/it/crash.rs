@@ -68,6 +68,10 @@ async fn at_any_time_during_cold_pulls_of_manifests() {
             &image.layer(0),
         );
     }
+    // Manifests are stored in the background.
+    for image in &images {
+        scene.proxy.wait_until_stored(&image.digest).await;
+    }
     scene.proxy.kill();
     scene.registry.stop();
     scene.proxy.run().await;

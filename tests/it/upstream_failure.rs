@@ -85,9 +85,9 @@ fn rows() -> Vec<Row> {
         // By tag, nothing says what the bytes should be but a header that is itself the upstream's.
         row("wrong bytes", Fault::WrongBytes,
             &[BadUpstream], &[BadUpstream, Refused], &[BadUpstream, Broken], &[Unavailable, Refused]),
-        // What a source sends under another type may be taken for what it is, or for nothing.
+        // A type that says nothing about a manifest does not count: the document says itself what it is.
         row("wrong type", Fault::ContentType("text/html"),
-            &[BadUpstream, Refused], &[BadUpstream, Refused], &[Served], &[Served, Unavailable, Refused]),
+            &[Served], &[Served], &[Served], &[Served, Unavailable, Refused]),
         row("endless", Fault::Endless,
             &[BadUpstream], &[BadUpstream], &[BadUpstream, Broken], &[Unavailable, Refused]),
     ]

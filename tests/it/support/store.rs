@@ -45,6 +45,17 @@ impl Proxy {
             .find(|path| path.file_name().unwrap().to_str() == Some(hex))
     }
 
+    /// Waits until the content with this digest is stored, for ten seconds at most.
+    pub(crate) async fn wait_until_stored(&self, digest: &str) {
+        for _ in 0..200 {
+            if self.content_file(digest).is_some() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{digest} is not stored");
+    }
+
     /// What it logged as lines: standard output, standard error, and files of lines.
     pub(crate) fn lines(&self) -> String {
         let mut lines = self.log();
