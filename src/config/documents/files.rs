@@ -1,5 +1,6 @@
 //! The files that hold documents.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,9 @@ use crate::config::{Position, Problem, read_file};
 
 /// The most files that one pattern may name.
 const FILES_MAX: usize = 1000;
+
+/// Documents of a file of which nothing is of use whose kinds its problem names.
+const KINDS_NAMED_MAX: usize = 8;
 
 /// A file that a pattern names.
 #[derive(Debug)]
@@ -80,8 +84,21 @@ fn refuse_useless(file: &File, reader: &mut Reader) {
         position,
         "",
         "no document of this file is a policy about images",
-        format!("known: {}", super::KINDS),
+        format!("found: {}; known: {}", kinds_of(file), super::KINDS),
     );
+}
+
+/// The kinds of the documents in a file, so that a reader sees what was passed over.
+fn kinds_of(file: &File) -> String {
+    let documents = file.documents.iter().flatten();
+    let kinds: BTreeSet<_> = documents
+        .map(|node| super::text_under(&Field::root(node), "kind").unwrap_or("no `kind`"))
+        .take(KINDS_NAMED_MAX)
+        .collect();
+    if kinds.is_empty() {
+        return "no document".to_owned();
+    }
+    kinds.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a pattern may name files that its author did not name one by one. `[*]` stands for the character itself.
