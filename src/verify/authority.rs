@@ -76,6 +76,13 @@ impl Authority {
         first
     }
 
+    /// Returns true if a certificate of this authority has the key.
+    pub(super) fn has_key_of(&self, certificate: &Intermediate) -> bool {
+        self.anchors
+            .iter()
+            .any(|anchor| anchor.certificate.public_key == certificate.public_key)
+    }
+
     pub(super) fn is_valid_at(&self, time: Timestamp) -> bool {
         self.valid_for.is_none_or(|window| window.contains(time))
     }
@@ -143,8 +150,10 @@ fn leads_to(
     let mut refusal = not_valid;
     let (mut issuer, mut der) = (&certificate.issuer, certificate.der.as_bytes());
     for between in 0..=certificate.intermediates.len() {
-        let along = certificate.intermediates.iter();
-        let along = along.into_iter().find(|it| it.subject == *issuer);
+        // A trusted root decides alone about its own certificates: until when they count, and how much they may issue.
+        let along = certificate.intermediates.iter().find(|it| {
+            it.subject == *issuer && !authorities.iter().any(|known| known.has_key_of(it))
+        });
         let anchors = authorities.iter().flat_map(|it| it.anchors_at(time));
         for anchor in anchors.filter(|it| it.certificate.subject == *issuer) {
             // A leaf without anything along was signed with the key of an anchor of that name.

@@ -43,7 +43,7 @@ pub(super) fn check(
         });
     };
     check_validity(certificate, times())?;
-    let above = Above::of(certificate);
+    let above = Above::of(certificate, root);
     let mut judged = vec![first];
     let issuer = above.issuer(certificate, root, first)?;
     for time in times().skip(1) {
@@ -104,12 +104,18 @@ struct Above<'a> {
 }
 
 impl<'a> Above<'a> {
-    fn of(certificate: &'a SigningCertificate) -> Self {
+    /// Certificates with a key of the trusted root are left out. They count only as the root says: within their window, and
+    /// with their own path length. Otherwise a retired authority would come back beside a valid one above it.
+    fn of(certificate: &'a SigningCertificate, root: &TrustedRoot) -> Self {
         let mut above = Self {
             intermediates: Vec::new(),
             unusable: None,
         };
-        for intermediate in &certificate.intermediates {
+        let unknown = certificate
+            .intermediates
+            .iter()
+            .filter(|it| !root.has_key_of(it));
+        for intermediate in unknown {
             match issuing::check_intermediate(intermediate) {
                 Ok(()) => {
                     let der = CertificateDer::from(intermediate.der.as_bytes());

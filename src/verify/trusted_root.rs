@@ -224,6 +224,13 @@ impl TrustedRoot {
         at_time.map(|(anchor, _)| anchor.clone()).collect()
     }
 
+    /// Returns true if a certificate of an authority has the key of this one, valid now or not.
+    pub(super) fn has_key_of(&self, certificate: &Intermediate) -> bool {
+        self.certificate_authorities
+            .iter()
+            .any(|authority| authority.has_key_of(certificate))
+    }
+
     /// The root as the verifier of the Sigstore project takes it, without what that does not support.
     pub(super) fn for_files(&self) -> Result<sigstore_verify::Verifier, sigstore_verify::Error> {
         let mut root = self.source.clone();

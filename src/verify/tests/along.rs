@@ -76,6 +76,23 @@ fn intermediate_that_comes_along_leads_to_a_root() {
 }
 
 #[test]
+fn intermediate_of_the_root_gets_no_more_room_by_coming_along() {
+    let root = Issuer::root("root");
+    let between = root.intermediate(Request {
+        path_length: Some(0),
+        ..Request::authority("between")
+    });
+    let lower = between.intermediate(Request::authority("lower"));
+    let own = Own::new(&[&between, &root]);
+    let leaf = leaf_of(&own, &lower, |_| {});
+    for chain in [vec![&lower], vec![&lower, &between]] {
+        assert!(refused(&own, &own.demand(), &leaf, &chain).is_some());
+    }
+    let leaf = leaf_of(&own, &between, |_| {});
+    proven(&own.legacy(&leaf, &[&between, &root]), &own.demand());
+}
+
+#[test]
 fn missing_intermediate_is_an_unknown_issuer() {
     let root = Issuer::root("root");
     let between = root.intermediate(Request::authority("between"));
