@@ -21,6 +21,8 @@ pub const PUBLIC_GOOD: &str = "public-good";
 #[derive(Debug, Default)]
 pub(super) struct TrustedRoots {
     roots: BTreeMap<String, Option<Known>>,
+    /// The public-good root is there because nothing else was written under its name.
+    has_default: bool,
 }
 
 /// A root as it is known while the configuration is read, and where it comes from.
@@ -37,15 +39,21 @@ impl TrustedRoots {
         for (name, field) in entries {
             roots.insert(name.name.clone(), read_root(&field, reader));
         }
-        if !roots.contains_key(PUBLIC_GOOD) {
+        let has_default = !roots.contains_key(PUBLIC_GOOD);
+        if has_default {
             roots.insert(PUBLIC_GOOD.to_owned(), load_built_in(None, root, reader));
         }
-        Self { roots }
+        Self { roots, has_default }
     }
 
     /// The names, known and loaded or not.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.roots.keys().map(String::as_str)
+    }
+
+    /// Returns true if the configuration itself names this root.
+    pub(super) fn is_written(&self, name: &str) -> bool {
+        self.roots.contains_key(name) && !(self.has_default && name == PUBLIC_GOOD)
     }
 
     /// `None` where the name is not known; `Some(None)` where it did not load.

@@ -108,7 +108,7 @@ impl<'a> TrustRoots<'a> {
 
     /// A repository that is fetched becomes a source like those of the configuration, which come first.
     fn read_repository(&mut self, name: &str, spec: &Section<'_>, reader: &mut Reader) {
-        if self.configured.find(name).is_some() {
+        if self.configured.is_written(name) {
             reader.warn(
                 spec.field(),
                 WarningName::ConfiguredRootUsed,
@@ -116,7 +116,8 @@ impl<'a> TrustRoots<'a> {
             );
             return;
         }
-        if self.own.contains_key(name) {
+        // The built-in root believes other authorities than the document names.
+        if self.own.contains_key(name) || self.configured.find(name).is_some() {
             refuse_same_name(name, spec.field(), reader);
             return;
         }

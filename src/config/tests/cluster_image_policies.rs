@@ -505,6 +505,26 @@ fn trust_root(spec: &str) -> String {
 }
 
 #[test]
+fn built_in_root_takes_the_place_of_no_trust_root() {
+    let authorities = format!(
+        "[{{keyless: {{trustRootRef: public-good, identities: [{IDENTITY}]}}, ctlog: {{trustRootRef: public-good}}}}]"
+    );
+    let policy = document("ghcr.io/org/**", &authorities, "");
+    let root = trust_root("{remote: {mirror: 'https://tuf.corp.example', root: e30=}}");
+    let root = root.replace("name: corp", "name: public-good");
+    assert!(root.contains("public-good"), "{root}");
+    let directory = Directory::new();
+    directory.write("policy.yaml", &format!("{policy}---\n{root}"));
+    let load = |rest: &str| {
+        directory.load(&format!(
+            "upstreams: {{ghcr.io: {{}}}}\npolicy_files: [policy.yaml]\n{rest}"
+        ))
+    };
+    assert!(load("").is_err());
+    assert!(load("trusted_roots: {public-good: builtin}").is_ok());
+}
+
+#[test]
 fn a_trust_root_in_a_tuf_repository_is_fetched_like_one_of_the_configuration() {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
     let root = BASE64_STANDARD.encode("the root");
