@@ -162,7 +162,10 @@ pub(super) fn follows(assumed: &[Assumption], rule: &ReferenceRule) -> Option<bo
 pub(super) fn asks_for_digest(rule: &ReferenceRule) -> bool {
     match rule {
         ReferenceRule::HasDigest => true,
-        ReferenceRule::Text(Part::Whole, Test::Contains(text)) => text.starts_with('@'),
+        // A longer text asks for one digest.
+        ReferenceRule::Text(Part::Whole, Test::Contains(text)) => {
+            matches!(text.as_str(), "@" | "@sha256" | "@sha256:")
+        }
         ReferenceRule::Text(..)
         | ReferenceRule::Constant(_)
         | ReferenceRule::All(_)
@@ -202,6 +205,19 @@ mod tests {
 
     fn equals(text: &str) -> ReferenceRule {
         ReferenceRule::Text(Part::Whole, Test::Equals(text.to_owned()))
+    }
+
+    #[test]
+    fn text_of_a_digest_asks_for_that_digest() {
+        let contains =
+            |text: &str| ReferenceRule::Text(Part::Whole, Test::Contains(text.to_owned()));
+        for text in ["@", "@sha256", "@sha256:"] {
+            assert!(asks_for_digest(&contains(text)), "{text}");
+        }
+        let pin = format!("@sha256:{}", "a".repeat(64));
+        for text in [pin.as_str(), "@sha256:a", "@sha512:", "sha256"] {
+            assert!(!asks_for_digest(&contains(text)), "{text}");
+        }
     }
 
     #[test]
