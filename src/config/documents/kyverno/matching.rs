@@ -123,14 +123,33 @@ fn other_kinds<'n>(resources: &Section<'n>, reader: &mut Reader) -> Vec<(Field<'
     others
 }
 
-/// The kind in `group/version/kind/subresource`, of which it alone begins with a capital letter.
+/// The kind in `group/version/kind/subresource`, of which it alone begins with a capital letter. A kind of a foreign group
+/// and a subresource are returned as they are written, because no image is pulled for them.
 fn kind_of(written: &str) -> &str {
-    let parts = || written.split(['/', '.']);
+    let parts: Vec<_> = written.split(['/', '.']).collect();
     let is_kind = |part: &&str| part.starts_with(|it: char| it.is_ascii_uppercase());
-    parts()
-        .find(is_kind)
-        .or_else(|| parts().find(|part| *part == "*"))
-        .unwrap_or(written)
+    let place = parts
+        .iter()
+        .position(is_kind)
+        .or_else(|| parts.iter().position(|part| *part == "*"));
+    let Some((before, [kind, after @ ..])) = place.and_then(|place| parts.split_at_checked(place))
+    else {
+        return written;
+    };
+    let is_known = |part: &&str| WORKLOAD_GROUPS.contains(part) || is_version(part);
+    if before.iter().all(is_known) && after.iter().all(|part| *part == "*") {
+        kind
+    } else {
+        written
+    }
+}
+
+/// The API groups of the kinds in [`PODS`], and the wildcard.
+const WORKLOAD_GROUPS: [&str; 4] = ["*", "apps", "batch", "extensions"];
+
+fn is_version(part: &str) -> bool {
+    part.strip_prefix('v')
+        .is_some_and(|rest| rest.starts_with(|it: char| it.is_ascii_digit()))
 }
 
 /// Whether `exclude` takes away any pull.
@@ -188,4 +207,32 @@ fn texts<'n>(field: &Field<'n>, reader: &mut Reader) -> Vec<&'n str> {
 
 fn unknown(key: &str) -> String {
     format!("`{key}` is not known at a pull: the rule covers every pull of its images")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_read_out_of_groups_and_versions() {
+        for (written, kind) in [
+            ("Pod", "Pod"),
+            ("v1/Pod", "Pod"),
+            ("apps/v1/Deployment", "Deployment"),
+            ("apps/*/Deployment", "Deployment"),
+            ("*/Pod", "Pod"),
+            ("Pod/*", "Pod"),
+            ("*", "*"),
+            // No image is pulled for these.
+            ("Pod/exec", "Pod/exec"),
+            ("Pod.exec", "Pod.exec"),
+            ("v1/Pod/ephemeralcontainers", "v1/Pod/ephemeralcontainers"),
+            (
+                "batch.volcano.sh/v1alpha1/Job",
+                "batch.volcano.sh/v1alpha1/Job",
+            ),
+        ] {
+            assert_eq!(kind_of(written), kind, "{written}");
+        }
+    }
 }
