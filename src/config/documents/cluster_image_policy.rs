@@ -270,7 +270,15 @@ fn covers_every_pod(field: &Field<'_>) -> bool {
     let is_selected = section
         .get("selector")
         .is_some_and(|it| !super::selects_everything(&it));
-    resource.is_some_and(|it| it.text == "pods") && !is_selected
+    let is = |key, known: &[&str]| {
+        section.get(key).is_none_or(|field| {
+            field
+                .scalar()
+                .is_some_and(|it| known.contains(&it.text.as_str()))
+        })
+    };
+    let is_core = is("group", &[""]) && is("version", &["", "v1"]);
+    resource.is_some_and(|it| it.text == "pods") && is_core && !is_selected
 }
 
 fn check_match(field: &Field<'_>, reader: &mut Reader) -> Option<()> {
