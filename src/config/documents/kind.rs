@@ -44,6 +44,35 @@ const GROUPS: [&str; 4] = [
     "cosigned.sigstore.dev",
 ];
 
+/// The kinds of these groups that demand no signature. A misspelt or new kind is not among them, so it is reported.
+const ABOUT_NO_IMAGES: [&str; 13] = [
+    "ValidatingPolicy",
+    "NamespacedValidatingPolicy",
+    "MutatingPolicy",
+    "NamespacedMutatingPolicy",
+    "GeneratingPolicy",
+    "NamespacedGeneratingPolicy",
+    "DeletingPolicy",
+    "NamespacedDeletingPolicy",
+    "CleanupPolicy",
+    "ClusterCleanupPolicy",
+    "GlobalContextEntry",
+    "PolicyException",
+    "UpdateRequest",
+];
+
+/// The API groups of engines that verify signatures and that are not read.
+const OTHER_ENGINES: [&str; 3] = [
+    "policies.kubewarden.io",
+    "config.ratify.deislabs.io",
+    "config.ratify.dev",
+];
+
+/// Returns true for a kind such as `ImageVerificationPolicy`, whatever project it belongs to.
+fn names_images(kind: &str) -> bool {
+    kind.contains("Image") && kind.contains("Polic")
+}
+
 impl Kind {
     pub(super) fn of(document: &Field<'_>) -> Self {
         if containers_policy::is_one(document) {
@@ -74,6 +103,8 @@ impl Kind {
             "" => Self::Unknown,
             "Kustomization" => Self::Irrelevant,
             _ if version.is_empty() => Self::Unknown,
+            kind if GROUPS.contains(&group) && !ABOUT_NO_IMAGES.contains(&kind) => Self::Unknown,
+            kind if OTHER_ENGINES.contains(&group) || names_images(kind) => Self::Unknown,
             _ => Self::Irrelevant,
         }
     }
@@ -111,16 +142,19 @@ pub(super) fn flatten<'n>(nodes: &'n [Node], reader: &mut Reader) -> Vec<Field<'
     documents
 }
 
+/// The keys of a list.
+const LIST_KEYS: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
+
 /// How deep the parser lets documents nest is how deep this recurses.
 fn add<'n>(document: Field<'n>, documents: &mut Vec<Field<'n>>, reader: &mut Reader) {
     if !is_list(&document) {
         documents.push(document);
         return;
     }
-    let entries = document.entries(reader);
-    let items = entries.iter().find(|(key, _)| key.name == "items");
-    let items = items.map(|(_, field)| field.items(reader));
-    for item in items.unwrap_or_default() {
+    let section = document.section(&LIST_KEYS, reader);
+    let help = "write the objects under `items`";
+    let items = section.required("items", help, reader);
+    for item in items.map(|it| it.items(reader)).unwrap_or_default() {
         add(item, documents, reader);
     }
 }
@@ -211,5 +245,20 @@ mod tests {
             kind("a/kustomization.yaml", "resources: [a.yaml]"),
             Kind::Irrelevant
         );
+    }
+
+    #[test]
+    fn policy_of_an_unknown_kind_is_not_passed_over() {
+        for (version, name) in [
+            ("policies.kyverno.io/v1alpha1", "ImageVerificationPolicy"),
+            ("policy.sigstore.dev/v1beta1", "clusterimagepolicy"),
+            ("kyverno.io/v1", "ClusterPolicys"),
+            ("policies.kubewarden.io/v1", "ClusterAdmissionPolicy"),
+            ("config.ratify.deislabs.io/v1beta1", "Verifier"),
+            ("example.com/v1", "ImagePolicyCheck"),
+        ] {
+            let text = format!("apiVersion: {version}\nkind: {name}\n");
+            assert_eq!(kind("p.yaml", &text), Kind::Unknown, "{version} {name}");
+        }
     }
 }

@@ -110,6 +110,13 @@ fn the_items_of_a_list_are_documents() {
 fn a_file_of_which_nothing_is_of_use_is_refused() {
     let good = policy("p");
     let empty_list = "apiVersion: v1\nkind: List\nitems: []\n";
+    let misspelt = "apiVersion: v1\nkind: List\nItems: []\n";
+    let problems = checked(&[("p.yaml", &good), ("l.yaml", misspelt)]).problems;
+    let text = format!("{problems:?}");
+    assert!(
+        text.contains("Items") && text.contains("`items` is missing"),
+        "{text}"
+    );
     for useless in [NAMESPACE, VALIDATING, empty_list] {
         for files in [
             &[("n.yaml", useless)][..],
