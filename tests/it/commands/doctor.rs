@@ -70,7 +70,7 @@ async fn all_is_well() {
         "{told}"
     );
     assert!(
-        told.contains("WARNING  trusted root public-good:"),
+        told.contains("ok       trusted root public-good:"),
         "{told}"
     );
 }
