@@ -14,6 +14,8 @@ use crate::upstream::{self, FetchedManifest, NextPage, Page, Paging, PagingError
 /// A page of tags.
 #[derive(Debug)]
 pub struct TagsList {
+    /// Why there may be more tags that no next page leads to; the page itself arrived intact.
+    pub incomplete: Option<String>,
     /// The body, a JSON object as the upstream sent it.
     pub bytes: Bytes,
     /// The upstream's query for the next page, when there is one.
@@ -43,15 +45,14 @@ impl Pull {
         let deadline = Instant::now() + self.inner.limits.decision_time_max;
         match self.inner.upstream.tags(repository, query, deadline).await {
             Ok(Page { bytes, next, .. }) => match parse_tags(&bytes) {
-                Some(_) if next == NextPage::Unusable => Err(Refusal::Unavailable {
-                    message: format!(
-                        "{repository}: the list of tags of {} is incomplete: {}",
-                        repository.host(),
-                        PagingError::UnusableLink
-                    ),
-                    retry_after: RETRY_AFTER,
-                }),
                 Some(tags) => Ok(TagsList {
+                    incomplete: (next == NextPage::Unusable).then(|| {
+                        format!(
+                            "the list of tags of {} goes on, but {}",
+                            repository.host(),
+                            PagingError::UnusableLink
+                        )
+                    }),
                     next: following(query, next),
                     bytes: render_tags(repository, &tags),
                 }),

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK};
 use http::{HeaderName, HeaderValue, Response};
 
-use super::Server;
 use super::answer::{Answer, Asking};
+use super::{Server, respond};
 use crate::decision_log::Subject;
 use crate::oci::{Digest, PageQuery, RepositoryName, media_type};
 
@@ -29,6 +29,9 @@ impl Server {
             Err(refusal) => return Answer::refused(&refusal),
         };
         let mut answer = list_answer("application/json", list.bytes);
+        if let Some(incomplete) = &list.incomplete {
+            respond::warn(&mut answer.response, incomplete);
+        }
         if let Some(next) = list.next {
             // The namespace belongs to the name: without it the next page would be another repository's.
             let namespace = namespace(asking)

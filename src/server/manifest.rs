@@ -56,7 +56,7 @@ fn admitted(asking: &Asking<'_>, served: &ServedManifest) -> Answer {
     let mut response = Response::new(Body::from(document.bytes.clone()));
     respond::content_headers(&mut response, document.headers.clone(), bytes);
     if let Some(denial) = manifest.warning() {
-        respond::warn(&mut response, denial);
+        respond::warn(&mut response, &denial.message);
     }
     let answer = Answer {
         response,

@@ -235,10 +235,9 @@ pub(super) fn content_headers(response: &mut Response<Body>, content: Headers, b
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
 }
 
-/// `Warning: 299 - "…"` for what an auditing policy would have refused.
-pub(super) fn warn(response: &mut Response<Body>, denial: &Denial) {
-    let text: String = denial
-        .message
+/// Adds `Warning: 299 - "…"`, such as the message of a denial that an auditing policy waives.
+pub(super) fn warn(response: &mut Response<Body>, message: &str) {
+    let text: String = message
         .chars()
         .map(|character| match character {
             '"' | '\\' => '\'',
