@@ -146,7 +146,7 @@ impl Discovery {
     }
 
     /// Fetches a blob that may be signature material. It may be larger than its descriptor says, up to
-    /// [`READ_BYTES_MIN`], because only its digest shows that it is the blob.
+    /// `READ_BYTES_MIN`, because only its digest shows that it is the blob.
     ///
     /// # Errors
     /// Returns an error if the upstream does not give it.

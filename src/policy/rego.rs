@@ -106,7 +106,7 @@ impl Rule for RegoCondition {
         &self.source
     }
 
-    /// Asks `isCompliant` about the statement. [`verdict::complies`] says which values comply.
+    /// Asks `isCompliant` about the statement. `verdict::complies` says which values comply.
     fn evaluate(
         &self,
         statement: &serde_json::Value,
