@@ -59,7 +59,7 @@ pub(super) struct Draft {
 pub(super) struct Unfinished {
     pub(super) gathering: Gathering,
     pub(super) findings: Findings,
-    /// Whether stale evidence may have served because the sources are slow.
+    /// True if stale evidence may have served because the sources are slow.
     pub(super) is_behind_stale: bool,
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Reloader {
     pub(super) metrics: Arc<Metrics>,
     pub(super) readiness: Readiness,
     pub(super) tasks: TaskTracker,
-    /// Whether the files, as they were last read, are in force.
+    /// True if the files, as they were last read, are in force.
     pub(super) is_current: bool,
 }
 

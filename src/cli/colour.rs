@@ -50,7 +50,7 @@ impl When {
     }
 }
 
-/// Whether text on standard output gets colour.
+/// Returns true if text on standard output gets colour.
 pub(super) fn is_on() -> bool {
     decide(
         CHOICE.get().copied().unwrap_or_default(),

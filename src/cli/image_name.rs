@@ -49,7 +49,7 @@ impl Names {
         canonical_host(host).is_ok_and(|host| self.upstreams.contains(host))
     }
 
-    /// Whether the configuration itself says that the proxy listens there.
+    /// Returns true if the configuration itself says that the proxy listens there.
     fn is_proxy(&self, host: &str) -> bool {
         let (ip, port) = (self.listen.ip(), self.listen.port());
         let is_local = ip.is_loopback() || ip.is_unspecified();

@@ -61,7 +61,7 @@ pub(super) fn tell(text: &str) {
     drop(writeln!(io::stderr(), "countersign: {text}"));
 }
 
-/// Whether somebody reads standard error at a terminal.
+/// Returns true if somebody reads standard error at a terminal.
 pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()
 }

@@ -232,7 +232,7 @@ fn refuse_same_names(policies: &[Arc<Policy>], reader: &mut Reader) {
     }
 }
 
-/// Whether a selector or a list restricts nothing, as `{}`, `[]` and `{matchLabels: {}}`.
+/// Returns true if a selector or a list restricts nothing, as `{}`, `[]` and `{matchLabels: {}}`.
 fn selects_everything(field: &Field<'_>) -> bool {
     match &field.node.value {
         Value::Null => true,
@@ -257,7 +257,7 @@ fn pem_blocks(text: &str) -> Vec<String> {
     blocks.map(|rest| format!("{BEGIN}{rest}")).collect()
 }
 
-/// Whether a node stands in a file that kustomize reads by its name.
+/// Returns true if a node stands in a file that kustomize reads by its name.
 pub(super) fn is_in_kustomization_file(node: &Node) -> bool {
     kind::is_in_kustomization_file(node)
 }

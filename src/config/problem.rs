@@ -29,7 +29,7 @@ pub struct Problem {
 pub struct Warning {
     /// Its name, by which it is acknowledged; absent for what only changes nothing.
     pub name: Option<WarningName>,
-    /// Whether the configuration says that it is meant.
+    /// True if the configuration says that it is meant.
     pub is_acknowledged: bool,
     /// Where; absent when no place in a file is to blame.
     pub position: Option<Position>,

@@ -45,7 +45,7 @@ pub struct KeyError(pub &'static str);
 pub(super) const PRIVATE_KEY: &str = "it is a private key, which only the signer may have: give the public key, by \
                                       `cosign public-key --key FILE` or `openssl pkey -in FILE -pubout`";
 
-/// Whether PEM text holds a private key of any form: PKCS#8, PKCS#1, SEC 1, OpenSSH, or cosign's own.
+/// Returns true if PEM text holds a private key of any form: PKCS#8, PKCS#1, SEC 1, OpenSSH, or cosign's own.
 pub(super) fn holds_private_key(text: &str) -> bool {
     text.contains("PRIVATE KEY-----")
 }

@@ -52,7 +52,7 @@ struct Report {
     warnings: Vec<Finding>,
     /// What is left out and changes nothing; no warning, however strict.
     notes: Vec<Finding>,
-    /// Whether nothing is left to do about it; only with `--strict`.
+    /// True if nothing is left to do about it; only with `--strict`.
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<Strict>,
 }

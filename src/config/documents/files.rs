@@ -50,7 +50,7 @@ pub(super) fn read(patterns: &[Field<'_>], reader: &mut Reader) -> Vec<Node> {
 }
 
 impl File {
-    /// Whether a policy may come of it. What could not be read has been reported, and is not reported twice.
+    /// Returns true if a policy may come of it. What could not be read has been reported, and is not reported twice.
     fn is_of_use(&self) -> bool {
         let Some(documents) = &self.documents else {
             return true;

@@ -109,7 +109,7 @@ impl Kind {
         }
     }
 
-    /// Whether a policy, or what policies name, comes of it. What is not known counts, because it is reported.
+    /// Returns true if a policy, or what policies name, comes of it. What is not known counts, because it is reported.
     pub(super) fn is_of_use(self) -> bool {
         match self {
             Self::ContainersPolicy
@@ -123,7 +123,7 @@ impl Kind {
     }
 }
 
-/// Whether a node stands in a file that kustomize reads by its name, and which therefore needs no kind.
+/// Returns true if a node stands in a file that kustomize reads by its name, and which therefore needs no kind.
 pub(super) fn is_in_kustomization_file(node: &Node) -> bool {
     let name = node.position.file.file_name();
     name.is_some_and(|name| {

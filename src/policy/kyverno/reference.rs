@@ -298,7 +298,7 @@ fn can_contain(part: &str, text: &Text) -> bool {
     })
 }
 
-/// Whether what follows a match can undo it. In doubt it can.
+/// Returns true if what follows a match can undo it. In doubt it can.
 fn asks_for_end(expression: &str) -> bool {
     let mut ends = ["$", "\\b", "\\B", "\\z", "\\>"].into_iter();
     ends.any(|end| expression.contains(end))
@@ -439,7 +439,7 @@ impl ReferenceRule {
         }
     }
 
-    /// Whether tags and digests can make a difference. In doubt they can.
+    /// Returns true if tags and digests can make a difference. In doubt they can.
     #[must_use]
     pub fn is_about_tags(&self) -> bool {
         match self {

@@ -44,7 +44,7 @@ const LOGS: [&str; 4] = [
     "rekorPublicKeyDatas",
 ];
 
-/// Whether a requirement asks for signatures by GPG keys.
+/// Returns true if a requirement asks for signatures by GPG keys.
 pub(super) fn is_by_gpg(field: &Field<'_>) -> bool {
     super::super::text_under(field, "type").is_some_and(|kind| BY_GPG.contains(&kind))
 }

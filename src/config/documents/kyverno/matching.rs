@@ -152,7 +152,7 @@ fn is_version(part: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(|it: char| it.is_ascii_digit()))
 }
 
-/// Whether `exclude` takes away any pull.
+/// Returns true if `exclude` takes away any pull.
 pub(super) fn excludes(field: &Field<'_>, reader: &mut Reader) -> bool {
     let section = field.section(KEYS, reader);
     let mut excludes = excludes_by_block(&section, reader);
@@ -188,7 +188,7 @@ fn excludes_by_block(section: &Section<'_>, reader: &mut Reader) -> bool {
         })
 }
 
-/// Whether `*` is the name, or one of the names.
+/// Returns true if `*` is the name, or one of the names.
 fn names_all(field: &Field<'_>) -> bool {
     let is_wildcard = |value: &Value| match value {
         Value::Scalar(scalar) => scalar.text == "*",

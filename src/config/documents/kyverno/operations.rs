@@ -22,7 +22,7 @@ const TRUE_OF_PULLS: [&str; 6] = [
     "(request.operation=='CREATE'||request.operation=='UPDATE')",
 ];
 
-/// Whether `preconditions` are true of every request that starts a pull.
+/// Returns true if `preconditions` are true of every request that starts a pull.
 pub(super) fn hold_for_pulls(field: &Field<'_>, reader: &mut Reader) -> bool {
     if let Value::Sequence(_) = field.node.value {
         let conditions = field.items(reader);

@@ -13,7 +13,7 @@ pub(crate) struct TokenRules {
     pub(crate) needed: &'static [&'static str],
     /// The answer that hands out a token.
     pub(crate) answer: fn(&str) -> Value,
-    /// Whether `/token` redirects to another path of this registry.
+    /// True if `/token` redirects to another path of this registry.
     pub(crate) is_moved: bool,
 }
 

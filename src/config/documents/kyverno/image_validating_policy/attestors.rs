@@ -46,7 +46,7 @@ pub(super) struct Attestor {
     pub(super) authorities: Vec<Arc<Authority>>,
     /// What must have been signed with the image.
     pub(super) annotations: BTreeMap<String, String>,
-    /// Whether it is one of Notary, whose signatures are not verified.
+    /// True if it is one of Notary, whose signatures are not verified.
     pub(super) is_of_notary: bool,
 }
 

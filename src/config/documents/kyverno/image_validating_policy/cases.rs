@@ -39,7 +39,7 @@ impl Case<'_> {
         demanded.fold(Formula::Constant(true), Formula::all)
     }
 
-    /// Whether different things are demanded of different lists of images.
+    /// Returns true if different things are demanded of different lists of images.
     pub(super) fn lists_differ(&self) -> bool {
         self.lists.len() > 1 || self.meaning.lists_differ
     }

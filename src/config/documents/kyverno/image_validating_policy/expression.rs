@@ -37,7 +37,7 @@ impl Refusal {
         }
     }
 
-    /// Whether it is about the same place and says the same.
+    /// Returns true if it is about the same place and says the same.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.part == other.part && self.message == other.message
     }

@@ -33,7 +33,7 @@ pub(super) struct NamedAttestor {
     pub(super) name: String,
     /// Whether annotations are demanded of what it signs.
     pub(super) has_annotations: bool,
-    /// Whether it is one of Notary, whose signatures are not verified.
+    /// True if it is one of Notary, whose signatures are not verified.
     pub(super) is_of_notary: bool,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct NamedAttestation {
     pub(super) predicate_type: String,
     /// Whether that is written as one of cosign's short names.
     pub(super) short: bool,
-    /// Whether it is an artifact that is attached without a statement.
+    /// True if it is an artifact that is attached without a statement.
     pub(super) is_referrer: bool,
 }
 
@@ -71,9 +71,9 @@ pub(super) struct Meaning<'a> {
     assumed: Vec<Assumption>,
     /// What was asked about the name of the image and is not assumed.
     pub(super) undecided: Option<ReferenceRule>,
-    /// Whether anything was asked about the name of the image.
+    /// True if anything was asked about the name of the image.
     pub(super) asked_names: bool,
-    /// Whether a loop over images gave something that depends on their names.
+    /// True if a loop over images gave something that depends on their names.
     pub(super) decided_by_names: bool,
     /// How many variables may be used: those before the one that is evaluated.
     variables_max: usize,
@@ -136,7 +136,7 @@ impl<'a> Meaning<'a> {
         Ok(formula)
     }
 
-    /// Whether signatures of the attestor can be verified.
+    /// Returns true if signatures of the attestor can be verified.
     pub(super) fn can_vouch(&self, vouching: Vouching) -> bool {
         let attestor = self.definitions.attestors.get(vouching.attestor());
         attestor.is_some_and(|it| !it.is_of_notary)

@@ -158,7 +158,7 @@ pub(super) fn follows(assumed: &[Assumption], rule: &ReferenceRule) -> Option<bo
     })
 }
 
-/// Whether the question is if the name has a digest.
+/// Returns true if the question asks for any digest.
 pub(super) fn asks_for_digest(rule: &ReferenceRule) -> bool {
     match rule {
         ReferenceRule::HasDigest => true,
