@@ -16,6 +16,7 @@ pub mod flights;
 pub mod limits;
 pub mod oci;
 pub mod secret;
+pub mod shares;
 
 // Judging: pure, without files, sockets, clock or logging.
 pub mod policy;

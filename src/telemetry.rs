@@ -2,6 +2,7 @@
 
 mod configuration;
 mod material;
+mod shares;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -80,6 +81,7 @@ pub struct Metrics {
     access_lines_dropped: IntGauge,
     material: material::Material,
     configuration: configuration::Configuration,
+    shares: shares::ShareNumbers,
 }
 
 /// Numbers that are read off when they are asked for.
@@ -168,6 +170,7 @@ impl Metrics {
             access_lines_dropped: gauge(&registry, "access_lines_dropped", LINES_DROPPED)?,
             material: material::Material::new(&registry)?,
             configuration: configuration::Configuration::new(&registry)?,
+            shares: shares::ShareNumbers::new(&registry)?,
             registry,
         })
     }
@@ -237,6 +240,7 @@ impl Metrics {
         set(&self.store_files, gauges.store_files);
         set(&self.access_lines_dropped, gauges.access_lines_dropped);
         self.material.set(&gauges.roots, &gauges.keys);
+        self.shares.read();
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

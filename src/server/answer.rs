@@ -19,6 +19,7 @@ use crate::clock;
 use crate::decision_log::{self, AccessClient, AccessLine};
 use crate::oci::Digest;
 use crate::pull::{CacheState, Caller, Refusal};
+use crate::shares::Party;
 use crate::telemetry::Endpoint;
 
 /// How often a request is answered because the configuration changed meanwhile.
@@ -139,6 +140,11 @@ impl Server {
                 .await;
             return Answer::refused(&refusal);
         }
+        let party = Party::client(asking.identity.as_ref(), asking.address.ip());
+        party.scope(self.act(asking, action)).await
+    }
+
+    async fn act(&self, asking: &mut Asking<'_>, action: &Action) -> Answer {
         match action {
             Action::Base => Answer::plain(respond::base()),
             Action::Token => self.token(asking).await,

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each module may name with `crate::`. `*` is everything. Everybody may name `limits`.
+/// What each module may name with `crate::`. `*` is everything. Everybody may name `limits` and `shares`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("limits", &[]),
     ("clock", &[]),
     ("flights", &[]),
     ("secret", &[]),
+    ("shares", &[]),
     ("telemetry", &[]),
     ("signature", &["oci"]),
     ("verify", &["oci", "signature"]),
@@ -355,7 +356,7 @@ fn is_allowed(module: &str, import: &str) -> bool {
         .iter()
         .any(|(from, to, _)| (*from, *to) == (module, import));
     match import {
-        "limits" => true,
+        "limits" | "shares" => true,
         "clock" => is_extra || READ_THE_CLOCK.contains(&module),
         _ => is_extra || may_import.contains(&"*") || may_import.contains(&import),
     }
