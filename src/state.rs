@@ -176,8 +176,10 @@ pub struct Batch {
     pub forgets_asked_tags: bool,
     /// Tags through which subjects were asked for.
     pub asked_tags: Vec<(Subject, Tag)>,
-    /// Blobs that this repository's upstream confirmed to hold.
+    /// Blobs that this repository's upstream confirmed to hold, after its host had delivered them once.
     pub confirmed_blobs: Vec<Subject>,
+    /// Blobs that the host of this repository delivered whole.
+    pub delivered_blobs: Vec<Subject>,
     /// Pulls that reused decisions: added to their `count`.
     pub counts: Vec<(Ulid, u64)>,
     /// Clients that decisions refused: added to the clients of their records, and to their `count`.
@@ -336,6 +338,21 @@ impl State {
         let row = self.row(
             "SELECT digest FROM confirmed_blobs WHERE repository = ?1 AND digest = ?2",
             subject,
+        );
+        let row: Option<[Option<String>; 1]> = row.await?;
+        Ok(row.is_some())
+    }
+
+    /// Tells whether this host has once delivered the blob whole, for any of its repositories. The word of a host alone
+    /// never counts, because everybody who knows a digest can claim to hold the content.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_blob_delivered(&self, host: &str, digest: &Digest) -> Result<bool, Error> {
+        let keys = (host.to_owned(), digest.to_string());
+        let row = self.row_by(
+            "SELECT digest FROM delivered_blobs WHERE host = ?1 AND digest = ?2",
+            keys,
         );
         let row: Option<[Option<String>; 1]> = row.await?;
         Ok(row.is_some())

@@ -20,14 +20,15 @@ mod transfer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::Digest;
 
 pub use blob::StoredBlob;
-pub use transfer::{Begin, Filling, Transfer, TransferError};
+pub use transfer::{Begin, Filling, Source, Transfer, TransferError};
 
 use blob::Buffers;
 use eviction::Index;
@@ -49,7 +50,13 @@ struct Shared {
     transfers: Transfers,
     partials: Partials,
     buffers: Arc<Buffers>,
+    /// Hosts with content that they delivered a moment ago, until the caller has noted it durably.
+    just_delivered: moka::sync::Cache<(String, Digest), ()>,
 }
+
+/// Deliveries are remembered here for this time, and this many at most.
+const JUST_DELIVERED_FOR: Duration = Duration::from_secs(60);
+const JUST_DELIVERED_MAX: u64 = 10_000;
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +127,7 @@ impl Store {
                 transfers: Transfers::default(),
                 partials: Partials::new(capacity_bytes),
                 buffers: Arc::default(),
+                just_delivered: just_delivered(),
             }),
         };
         let shared = Arc::clone(&store.shared);
@@ -142,6 +150,7 @@ impl Store {
                 transfers: Transfers::default(),
                 partials: Partials::new(0),
                 buffers: Arc::default(),
+                just_delivered: just_delivered(),
             }),
         })
     }
@@ -203,8 +212,7 @@ impl Store {
     /// Joins the transfer of `digest`, or begins it. `size` is what a descriptor verified earlier says; the transfer
     /// joined is of the size its leader said, see [`Transfer::size`].
     ///
-    /// Content that was stored between the caller's [`Store::open_blob`] and this call is followed as a transfer that
-    /// is already complete. A transfer for the same repository that was suspended ([`Filling::suspend`]) goes on where it
+    /// Stored content that the host of `source` has delivered before is followed as a transfer that is already complete. A transfer for the same repository that was suspended ([`Filling::suspend`]) goes on where it
     /// stopped; [`Filling::offset`] tells where. Its readers get nothing before the first new byte has arrived, because
     /// until then the upstream has not shown that it still gives the content.
     ///
@@ -214,15 +222,9 @@ impl Store {
         &self,
         digest: &Digest,
         size: u64,
-        repository: &RepositoryName,
+        source: Source<'_>,
     ) -> Result<Begin, Error> {
-        transfer::begin(&self.shared, digest, size, repository).await
-    }
-
-    /// The transfer of `digest` under way, if any.
-    #[must_use]
-    pub fn transfer(&self, digest: &Digest) -> Option<Transfer> {
-        self.shared.transfers.get(digest)
+        transfer::begin(&self.shared, digest, size, source).await
     }
 
     /// How full the store is.
@@ -242,6 +244,13 @@ impl Store {
 
 const OPEN: &str = "open the data directory";
 
+fn just_delivered() -> moka::sync::Cache<(String, Digest), ()> {
+    moka::sync::Cache::builder()
+        .max_capacity(JUST_DELIVERED_MAX)
+        .time_to_live(JUST_DELIVERED_FOR)
+        .build()
+}
+
 /// Runs file work on the blocking pool, so that a slow disk stops no other request.
 async fn blocking<T: Send + 'static>(
     action: &'static str,
@@ -258,6 +267,15 @@ async fn blocking<T: Send + 'static>(
 // === impl Shared: blocking file work ===
 
 impl Shared {
+    fn note_delivered(&self, host: &str, digest: &Digest) {
+        self.just_delivered.insert((host.to_owned(), *digest), ());
+    }
+
+    fn has_just_delivered(&self, host: &str, digest: &Digest) -> bool {
+        self.just_delivered
+            .contains_key(&(host.to_owned(), *digest))
+    }
+
     fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
         if !digest.matches(bytes) {
             return Err(Error::WrongDigest(*digest));

@@ -16,6 +16,7 @@ mod exchange;
 mod host;
 mod lane;
 mod link;
+mod neighbours;
 mod offline;
 mod peer;
 mod probe;

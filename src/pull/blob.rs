@@ -1,6 +1,7 @@
 //! Blobs: granted by an admitted manifest, then from memory, disk, or one transfer that all who ask for it share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -11,11 +12,14 @@ use super::{CacheState, Caller, Missing, Pull, Refusal};
 use crate::admission::{Admitted, Asked, BlobGrant};
 use crate::decision_log::Subject;
 use crate::state::Batch;
-use crate::store::{self, Begin, StoredBlob, Transfer, TransferError};
+use crate::store::{self, Begin, Source, StoredBlob, Transfer, TransferError};
 use crate::{state, upstream};
 
 /// So often a blob is granted again because the policies changed while its bytes were waited for.
 const GRANTS_MAX: usize = 8;
+
+/// Time for which a transfer of another repository is waited for that has not given its first byte. Its upstream may hang.
+const FOLLOWED_FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// An admitted blob.
 #[derive(Debug)]
@@ -156,8 +160,11 @@ impl Pull {
         {
             return Ok(served);
         }
-        // Bytes that another repository brought here are served only after this one's upstream says it has them too.
-        if self.inner.store.open_blob(&subject.digest).await?.is_some() {
+        // Bytes that another repository brought here are served only after this one's upstream says it has them too. The
+        // word of a host that never delivered them is worth nothing: to such a host's clients they are not here at all,
+        // and the transfer below takes as long as if they were not.
+        let has_delivered = self.has_delivered(subject).await?;
+        if has_delivered && self.inner.store.open_blob(&subject.digest).await?.is_some() {
             self.ask_for(subject, size, deadline).await?;
             self.confirm(subject).await?;
             if let Some(served) = self.at_hand(grant.clone(), subject).await? {
@@ -173,7 +180,12 @@ impl Pull {
                 cache: CacheState::Upstream,
             });
         }
-        self.transfer(grant, subject, deadline, true).await
+        let source = Source {
+            repository: &subject.repository,
+            has_delivered,
+            follows_others: true,
+        };
+        self.transfer(grant, subject, deadline, source).await
     }
 
     /// The bytes from memory or disk.
@@ -225,11 +237,14 @@ impl Pull {
         grant: Admitted<Arc<BlobGrant>>,
         subject: &Subject,
         deadline: Instant,
-        retry: bool,
+        source: Source<'_>,
     ) -> Result<ServedBlob, Trouble> {
         let size = grant.content().descriptor().size;
-        let Subject { repository, digest } = subject;
-        let begun = self.inner.store.begin(digest, size, repository).await?;
+        let begun = self
+            .inner
+            .store
+            .begin(&subject.digest, size, source)
+            .await?;
         let (transfer, leads) = match begun {
             Begin::Lead(filling, transfer) => {
                 self.inner.tasks.spawn(super::fill::run(
@@ -246,13 +261,28 @@ impl Pull {
                 (transfer, false)
             }
         };
-        match tokio::time::timeout_at(deadline, transfer.readable_from(0)).await {
+        let is_others = !leads && !transfer.is_from(&subject.repository);
+        let wait_until = if is_others {
+            deadline.min(Instant::now() + FOLLOWED_FIRST_BYTE_TIME_MAX)
+        } else {
+            deadline
+        };
+        let alone = Source {
+            follows_others: false,
+            ..source
+        };
+        match tokio::time::timeout_at(wait_until, transfer.readable_from(0)).await {
             Ok(Ok(())) => {}
             // Another repository's upstream failed its transfer: that says nothing about this one's.
-            Ok(Err(TransferError::Upstream(_) | TransferError::WrongDigest)) if !leads && retry => {
-                return Box::pin(self.transfer(grant, subject, deadline, false)).await;
+            Ok(Err(TransferError::Upstream(_) | TransferError::WrongDigest))
+                if !leads && source.follows_others =>
+            {
+                return Box::pin(self.transfer(grant, subject, deadline, alone)).await;
             }
             Ok(Err(error)) => return Err(error.into()),
+            Err(_elapsed) if is_others && source.follows_others => {
+                return Box::pin(self.transfer(grant, subject, deadline, alone)).await;
+            }
             Err(_elapsed) => {
                 return Err(Trouble::Upstream(upstream::Error::Failed {
                     host: subject.repository.host().to_owned(),
@@ -268,7 +298,8 @@ impl Pull {
         })
     }
 
-    /// Asks this repository's own upstream for its word, which a follower needs of a transfer that comes from elsewhere.
+    /// Asks this repository's own upstream for its word, which a follower needs of a transfer that comes from another
+    /// repository of the host. A transfer from another host is never followed.
     async fn confirm_follower(
         &self,
         transfer: &Transfer,
@@ -307,12 +338,36 @@ impl Pull {
         Ok(confirmed)
     }
 
+    /// Tells whether the host of the repository has delivered the blob before, for any of its repositories.
+    async fn has_delivered(&self, subject: &Subject) -> Result<bool, Trouble> {
+        let host = subject.repository.host();
+        Ok(self
+            .inner
+            .state
+            .is_blob_delivered(host, &subject.digest)
+            .await?)
+    }
+
     /// Remembers that this repository's upstream holds the blob.
-    pub(super) async fn confirm(&self, subject: &Subject) -> Result<(), Trouble> {
+    async fn confirm(&self, subject: &Subject) -> Result<(), Trouble> {
         let batch = Batch {
             confirmed_blobs: vec![subject.clone()],
             ..Batch::default()
         };
+        self.note_confirmed(subject, batch).await
+    }
+
+    /// Remembers that this repository's upstream delivered the blob whole.
+    pub(super) async fn note_delivered(&self, subject: &Subject) -> Result<(), Trouble> {
+        let batch = Batch {
+            confirmed_blobs: vec![subject.clone()],
+            delivered_blobs: vec![subject.clone()],
+            ..Batch::default()
+        };
+        self.note_confirmed(subject, batch).await
+    }
+
+    async fn note_confirmed(&self, subject: &Subject, batch: Batch) -> Result<(), Trouble> {
         self.inner.state.write(batch).await?;
         self.inner.confirmed.insert(subject.clone(), ());
         Ok(())

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Pull;
 use crate::decision_log::Subject;
-use crate::store::{self, Begin, Filling};
+use crate::store::{self, Begin, Filling, Source};
 use crate::upstream::{self, Purpose};
 
 /// The first pause between two attempts; each further one without progress is twice as long.
@@ -73,7 +73,12 @@ pub(super) async fn run(pull: Pull, subject: Subject, size: u64, filling: Fillin
         return;
     }
     let Subject { repository, digest } = &subject;
-    match pull.inner.store.begin(digest, size, repository).await {
+    let source = Source {
+        repository,
+        has_delivered: false,
+        follows_others: false,
+    };
+    match pull.inner.store.begin(digest, size, source).await {
         Ok(Begin::Lead(filling, _transfer)) => {
             fill(&pull, &subject, size, filling).await;
         }
@@ -136,7 +141,7 @@ async fn fill(pull: &Pull, subject: &Subject, size: u64, mut filling: Filling) -
     }
     match filling.finish().await {
         Ok(()) => {
-            confirm(pull, subject).await;
+            note_delivered(pull, subject).await;
             Ended::Settled
         }
         Err(error) => {
@@ -246,9 +251,9 @@ async fn attempt(
     Ok(())
 }
 
-async fn confirm(pull: &Pull, subject: &Subject) {
-    if let Err(trouble) = pull.confirm(subject).await {
-        tracing::warn!(%subject, ?trouble, "Could not store that the upstream holds a blob");
+async fn note_delivered(pull: &Pull, subject: &Subject) {
+    if let Err(trouble) = pull.note_delivered(subject).await {
+        tracing::warn!(%subject, ?trouble, "Could not store that the upstream delivered a blob");
     }
 }
 

@@ -272,6 +272,13 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch, hint: &mut i64) -> rusql
             super::keys(subject),
         )?;
     }
+    for subject in &batch.delivered_blobs {
+        execute(
+            transaction,
+            "INSERT OR IGNORE INTO delivered_blobs (host, digest) VALUES (?1, ?2)",
+            (subject.repository.host(), subject.digest.to_string()),
+        )?;
+    }
     Ok(())
 }
 

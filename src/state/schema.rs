@@ -65,6 +65,13 @@ const MIGRATIONS: &[&str] = &["
     ) WITHOUT ROWID;
     CREATE INDEX decision_clients_by_address ON decision_clients (address, row);
     CREATE INDEX decision_clients_by_identity ON decision_clients (identity, row);
+", "
+    -- Earlier versions took the word of any host for a blob that another one had delivered. So these rows prove nothing.
+    DELETE FROM confirmed_blobs;
+    CREATE TABLE delivered_blobs (
+        host TEXT NOT NULL, digest TEXT NOT NULL,
+        PRIMARY KEY (host, digest)
+    ) WITHOUT ROWID;
 "];
 
 /// How long to wait for another process (a backup, the `sqlite3` program) that holds the database.

@@ -153,6 +153,7 @@ async fn rows_are_read_as_written_also_after_a_restart() {
         forgets_asked_tags: true,
         asked_tags: vec![(app.clone(), tag.clone())],
         confirmed_blobs: vec![app.clone()],
+        delivered_blobs: vec![app.clone()],
         counts: vec![(id(1), 3)],
         refused_clients: Vec::new(),
     };
@@ -171,6 +172,14 @@ async fn rows_are_read_as_written_also_after_a_restart() {
             Some(&tag_row)
         );
         assert!(state.is_blob_confirmed(&app).await.unwrap());
+        for (host, expected) in [
+            ("ghcr.io", true),
+            ("quay.io", false),
+            ("ghcr.io/org", false),
+        ] {
+            let delivered = state.is_blob_delivered(host, &app.digest).await.unwrap();
+            assert_eq!(delivered, expected, "{host}");
+        }
         let found = state.record(id(1)).await.unwrap().unwrap();
         assert_eq!((found.reference.as_str(), found.count), ("v1", 4));
         assert!(state.record(id(2)).await.unwrap().is_none());
@@ -340,4 +349,28 @@ async fn changes_are_kept_and_the_last_of_each_thing_is_found() {
     let mut latest = state.last_changes().await.unwrap();
     latest.sort_by_key(|change| change.id);
     assert_eq!(latest, [second, third]);
+}
+
+#[tokio::test]
+async fn word_of_a_host_that_an_earlier_version_took_no_longer_counts() {
+    let (directory, state) = new_state();
+    let blob = subject("ghcr.io/org/app", 7);
+    let batch = Batch {
+        confirmed_blobs: vec![blob.clone()],
+        ..Batch::default()
+    };
+    state.write(batch).await.unwrap();
+    drop(state);
+    let connection = Connection::open(directory.path().join(FILE)).unwrap();
+    connection
+        .execute_batch("DROP TABLE delivered_blobs; PRAGMA user_version = 4;")
+        .unwrap();
+    let state = State::open(directory.path()).unwrap();
+    assert!(!state.is_blob_confirmed(&blob).await.unwrap());
+    assert!(
+        !state
+            .is_blob_delivered("ghcr.io", &blob.digest)
+            .await
+            .unwrap()
+    );
 }

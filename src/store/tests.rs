@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::oci::RepositoryName;
 use crate::oci::digest::Algorithm;
 
 const CAPACITY: u64 = 1 << 30;
@@ -74,14 +75,25 @@ async fn lead_for(
     size: usize,
     repository: &RepositoryName,
 ) -> (Filling, Transfer) {
-    match store.begin(digest, size as u64, repository).await.unwrap() {
+    let source = Source {
+        repository,
+        has_delivered: true,
+        follows_others: true,
+    };
+    match store.begin(digest, size as u64, source).await.unwrap() {
         Begin::Lead(filling, transfer) => (filling, transfer),
         Begin::Follow(_) => panic!("somebody else leads"),
     }
 }
 
 async fn follow(store: &Store, digest: &Digest, size: usize) -> Transfer {
-    let begun = store.begin(digest, size as u64, &repository()).await;
+    let repository = repository();
+    let source = Source {
+        repository: &repository,
+        has_delivered: true,
+        follows_others: true,
+    };
+    let begun = store.begin(digest, size as u64, source).await;
     match begun.unwrap() {
         Begin::Lead(..) => panic!("nobody leads"),
         Begin::Follow(transfer) => transfer,

@@ -60,10 +60,22 @@ pub enum Begin {
     Follow(Transfer),
 }
 
-/// The transfers under way, one per digest.
+/// The repository whose upstream is to give content, and what the caller knows of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The repository.
+    pub repository: &'a RepositoryName,
+    /// True if the repository's host has delivered the content before. Only then does stored content take the place of a
+    /// transfer, because a host that never gave the bytes may not have them.
+    pub has_delivered: bool,
+    /// True if a transfer of another repository of the same host may be followed. Transfers of other hosts never are.
+    pub follows_others: bool,
+}
+
+/// The transfers under way. Those of one digest come from different repositories.
 #[derive(Debug, Default)]
 pub(super) struct Transfers {
-    by_digest: Mutex<HashMap<Digest, Transfer>>,
+    by_digest: Mutex<HashMap<Digest, Vec<Transfer>>>,
 }
 
 /// What the writing end and the readers share.
@@ -71,9 +83,10 @@ pub(super) struct Transfers {
 struct Shared {
     digest: Digest,
     size: u64,
-    /// The repository whose upstream gives the bytes. Absent until the transfer is about to be filled, and for ever where
-    /// the content turned out to be stored.
-    source: OnceLock<RepositoryName>,
+    /// The repository for which the transfer was begun.
+    repository: RepositoryName,
+    /// Set when the repository's upstream is about to give the bytes; never where the content turned out to be stored.
+    is_filled: OnceLock<()>,
     /// Present before the first byte has arrived.
     file: OnceLock<Arc<File>>,
     progress: watch::Sender<Progress>,
@@ -93,10 +106,16 @@ pub(super) async fn begin(
     store: &Arc<super::Shared>,
     digest: &Digest,
     size: u64,
-    repository: &RepositoryName,
+    source: Source<'_>,
 ) -> Result<Begin, Error> {
-    let transfer = match store.transfers.join_or_insert(digest, || Transfer {
-        shared: Arc::new(Shared::new(*digest, size, Arc::clone(&store.buffers))),
+    let repository = source.repository;
+    let transfer = match store.transfers.join_or_insert(digest, source, || Transfer {
+        shared: Arc::new(Shared::new(
+            *digest,
+            size,
+            repository.clone(),
+            Arc::clone(&store.buffers),
+        )),
     }) {
         Joined::Present(transfer) => return Ok(Begin::Follow(transfer)),
         Joined::Inserted(transfer) => transfer,
@@ -105,8 +124,10 @@ pub(super) async fn begin(
     let mut filling = Filling::new(Arc::clone(store), Arc::clone(&transfer.shared));
     let prepared = {
         let (digest, store, repository) = (*digest, Arc::clone(store), repository.clone());
+        let has_delivered =
+            source.has_delivered || store.has_just_delivered(repository.host(), &digest);
         blocking("begin a transfer", move || {
-            prepare(&store, &digest, size, &repository)
+            prepare(&store, &digest, size, &repository, has_delivered)
         })
         .await?
     };
@@ -116,7 +137,7 @@ pub(super) async fn begin(
             Ok(Begin::Follow(transfer))
         }
         Ok(Prepared::Beginning(beginning)) => {
-            filling.go_on_from(beginning, repository);
+            filling.go_on_from(beginning);
             Ok(Begin::Lead(filling, transfer))
         }
         Err(error) => Err(filling.refused(error)),
@@ -135,8 +156,10 @@ fn prepare(
     digest: &Digest,
     size: u64,
     repository: &RepositoryName,
+    has_delivered: bool,
 ) -> Result<Prepared, Error> {
-    if let Some((file, stored)) = store.files.open_content(digest)?
+    if has_delivered
+        && let Some((file, stored)) = store.files.open_content(digest)?
         && stored == size
     {
         store.index.touch(digest, size);
@@ -172,7 +195,7 @@ impl Transfer {
     /// Tells whether this repository's upstream gives the bytes. False also while that is not known.
     #[must_use]
     pub fn is_from(&self, repository: &RepositoryName) -> bool {
-        self.shared.source.get() == Some(repository)
+        self.shared.is_filled.get().is_some() && self.shared.repository == *repository
     }
 
     /// Waits until the first byte of [`Transfer::stream`] from `offset` to the end can be read, or the transfer ended;
@@ -316,11 +339,12 @@ impl Progress {
 // === impl Shared ===
 
 impl Shared {
-    fn new(digest: Digest, size: u64, buffers: Arc<Buffers>) -> Self {
+    fn new(digest: Digest, size: u64, repository: RepositoryName, buffers: Arc<Buffers>) -> Self {
         Self {
             digest,
             size,
-            source: OnceLock::new(),
+            repository,
+            is_filled: OnceLock::new(),
             file: OnceLock::new(),
             progress: watch::Sender::default(),
             buffers,
@@ -348,6 +372,15 @@ impl Shared {
     }
 }
 
+// === impl Source ===
+
+impl Source<'_> {
+    fn may_follow(&self, repository: &RepositoryName) -> bool {
+        self.repository == repository
+            || self.follows_others && self.repository.host() == repository.host()
+    }
+}
+
 // === impl Transfers ===
 
 enum Joined {
@@ -356,40 +389,46 @@ enum Joined {
 }
 
 impl Transfers {
-    pub(super) fn get(&self, digest: &Digest) -> Option<Transfer> {
-        self.lock().get(digest).cloned()
-    }
-
     pub(super) fn contains(&self, digest: &Digest) -> bool {
         self.lock().contains_key(digest)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().values().map(Vec::len).sum()
     }
 
-    fn join_or_insert(&self, digest: &Digest, new: impl FnOnce() -> Transfer) -> Joined {
+    fn join_or_insert(
+        &self,
+        digest: &Digest,
+        source: Source<'_>,
+        new: impl FnOnce() -> Transfer,
+    ) -> Joined {
         let mut transfers = self.lock();
-        if let Some(transfer) = transfers.get(digest) {
+        let under_way = transfers.entry(*digest).or_default();
+        if let Some(transfer) = under_way
+            .iter()
+            .find(|transfer| source.may_follow(&transfer.shared.repository))
+        {
             return Joined::Present(transfer.clone());
         }
         let transfer = new();
-        transfers.insert(*digest, transfer.clone());
+        under_way.push(transfer.clone());
         Joined::Inserted(transfer)
     }
 
     /// Forgets exactly this transfer, so that the next one leads again.
     fn forget(&self, shared: &Arc<Shared>) {
         let mut transfers = self.lock();
-        let is_this = transfers
-            .get(&shared.digest)
-            .is_some_and(|transfer| Arc::ptr_eq(&transfer.shared, shared));
-        if is_this {
+        let Some(under_way) = transfers.get_mut(&shared.digest) else {
+            return;
+        };
+        under_way.retain(|transfer| !Arc::ptr_eq(&transfer.shared, shared));
+        if under_way.is_empty() {
             transfers.remove(&shared.digest);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Transfer>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Vec<Transfer>>> {
         self.by_digest
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -53,6 +53,11 @@ pub(super) fn may_be_sent_to(target: IpAddr, own: Option<IpAddr>) -> bool {
     }
 }
 
+/// Returns true if everybody can reach the address.
+pub(super) fn is_public(address: IpAddr) -> bool {
+    classify(address) == Class::Public
+}
+
 /// Returns true if an upstream may send us to `target` because the operator listed its host. Metadata services and
 /// link-local addresses stay out of reach: a listed name must not lead there when its address changes.
 pub(super) fn may_be_listed(target: IpAddr) -> bool {

@@ -350,6 +350,7 @@ mod tests {
             config,
             &roots,
             &Proxy::System,
+            &Arc::default(),
             &Arc::new(Limits::default()),
         )
         .unwrap();

@@ -37,6 +37,8 @@ struct PeerResolver {
 pub(super) enum Reach {
     /// To public addresses, and to its own kind of network.
     Any,
+    /// To public addresses only.
+    Public,
     /// To a host that the operator listed, which may also have an inner address.
     Listed,
 }
@@ -154,6 +156,7 @@ impl Reach {
     fn includes(self, target: IpAddr, own: Option<IpAddr>) -> bool {
         match self {
             Self::Any => address::may_be_sent_to(target, own),
+            Self::Public => address::is_public(target),
             Self::Listed => address::may_be_listed(target),
         }
     }

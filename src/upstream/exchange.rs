@@ -176,6 +176,7 @@ impl Host {
                 (is_own, self.proxies.intercept(&url), response.remote_addr())
             {
                 self.own_address.learn(address.ip());
+                self.neighbours.learn(&self.base, address);
             }
             if !is_redirect(response.status()) {
                 return Ok(response);

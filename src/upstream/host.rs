@@ -12,6 +12,7 @@ use super::config::{BuildError, HostConfig, Proxy};
 use super::credentials::{Credentials, Login};
 use super::docker_config::{DockerConfig, LookupError};
 use super::lane::Lanes;
+use super::neighbours::Neighbours;
 use super::proxies::Proxies;
 use super::token::Grants;
 use crate::limits::Limits;
@@ -30,6 +31,9 @@ pub(super) struct Host {
     pub(super) peer: reqwest::Client,
     /// For the hosts among `redirect_hosts`.
     pub(super) listed_peer: reqwest::Client,
+    /// For the hosts that are upstreams themselves.
+    pub(super) public_peer: reqwest::Client,
+    pub(super) neighbours: Arc<Neighbours>,
     pub(super) own_address: Arc<OwnAddress>,
     pub(super) proxies: Proxies,
     pub(super) lanes: Lanes,
@@ -69,6 +73,7 @@ impl Host {
         config: HostConfig,
         roots: &rustls::RootCertStore,
         proxy: &Proxy,
+        neighbours: &Arc<Neighbours>,
         limits: &Arc<Limits>,
     ) -> Result<Self, BuildError> {
         let host = name.to_owned();
@@ -95,6 +100,8 @@ impl Host {
             own: clients::own_client(tls.clone(), &proxies, limits)?,
             peer: peer_client(Reach::Any)?,
             listed_peer: peer_client(Reach::Listed)?,
+            public_peer: peer_client(Reach::Public)?,
+            neighbours: Arc::clone(neighbours),
             own_address,
             proxies,
             lanes: Lanes::new(limits.upstream_requests_max),
@@ -146,7 +153,8 @@ impl Logins {
     }
 }
 
-fn base(name: &str, config: &HostConfig) -> Result<Url, BuildError> {
+/// The address of an upstream, which ends with a slash.
+pub(super) fn base(name: &str, config: &HostConfig) -> Result<Url, BuildError> {
     let invalid = || BuildError::Endpoint {
         host: name.to_owned(),
     };

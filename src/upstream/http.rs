@@ -12,7 +12,8 @@ use url::Url;
 use super::config::{BuildError, Config};
 use super::declared::Declared;
 use super::exchange::{Answer, Ask, Part, halfway_to};
-use super::host::Host;
+use super::host::{self, Host};
+use super::neighbours::Neighbours;
 use super::observer::{Observer, outcome};
 use super::status::{self, Kind};
 use super::{
@@ -43,8 +44,14 @@ impl HttpUpstream {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, BuildError> {
         let roots = clients::platform_roots();
+        let bases = config
+            .hosts
+            .iter()
+            .map(|(name, config)| host::base(name, config));
+        let bases = bases.collect::<Result<Vec<_>, _>>()?;
+        let neighbours = Arc::new(Neighbours::new(bases.into_iter()));
         let hosts = config.hosts.into_iter().map(|(name, host)| {
-            let host = Host::new(&name, host, &roots, &config.proxy, &limits)?;
+            let host = Host::new(&name, host, &roots, &config.proxy, &neighbours, &limits)?;
             Ok((name, host))
         });
         Ok(Self {

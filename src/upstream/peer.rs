@@ -22,6 +22,8 @@ impl Host {
     pub(super) fn peer_client(&self, url: &Url) -> Result<&reqwest::Client, Fault> {
         let (client, reach) = if is_listed(&self.redirect_hosts, url) {
             (&self.listed_peer, Reach::Listed)
+        } else if self.neighbours.are_at(url, &self.base) {
+            (&self.public_peer, Reach::Public)
         } else {
             (&self.peer, Reach::Any)
         };
@@ -42,6 +44,14 @@ impl Host {
         tokens_left: &mut usize,
     ) -> Result<Response, Fault> {
         let response = self.send_to_peer(ask, url, tokens_left).await?;
+        if let (Some(address), false) = (response.remote_addr(), self.proxies.intercept(url))
+            && self.neighbours.answered(url, &self.base, address)
+            && !is_listed(&self.redirect_hosts, url)
+        {
+            let reason =
+                "it redirects to another upstream of this proxy (`redirect_hosts` allows that)";
+            return Err(Fault::definite(self.unexpected(reason)));
+        }
         match response.status() {
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(self.denied_by_peer(url, status))

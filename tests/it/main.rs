@@ -55,6 +55,8 @@ mod limits;
 #[cfg(test)]
 mod names_and_routing;
 #[cfg(test)]
+mod other_hosts;
+#[cfg(test)]
 mod policy_change;
 #[cfg(test)]
 mod policy_documents;

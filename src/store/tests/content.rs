@@ -245,9 +245,13 @@ async fn a_store_that_is_only_read_changes_nothing() {
     assert!(matches!(put, Err(Error::ReadOnly)), "{put:?}");
     let removed = reading.remove(&digest).await;
     assert!(matches!(removed, Err(Error::ReadOnly)), "{removed:?}");
-    let begun = reading
-        .begin(&Digest::sha256(&more), 4, &repository())
-        .await;
+    let repository = repository();
+    let source = Source {
+        repository: &repository,
+        has_delivered: false,
+        follows_others: true,
+    };
+    let begun = reading.begin(&Digest::sha256(&more), 4, source).await;
     assert!(matches!(begun, Err(Error::ReadOnly)), "{begun:?}");
 }
 

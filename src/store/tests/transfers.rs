@@ -31,7 +31,7 @@ async fn fifty_followers_read_one_transfer() {
         task.await.unwrap();
     }
     assert_eq!(store.usage().transfers, 0);
-    assert!(store.transfer(&digest).is_none());
+    assert_eq!(store.usage().transfers, 0);
     assert!(read_blob(&store, &digest, 0, u64::MAX).await == bytes);
 }
 
@@ -261,10 +261,8 @@ fn a_cancelled_begin_leaves_no_transfer() {
         let digest = Digest::sha256(b"x");
         let (free, busy) = std::sync::mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || busy.recv());
-        assert!(is_pending(
-            Box::pin(store.begin(&digest, 1, &repository())).as_mut()
-        ));
-        assert!(store.transfer(&digest).is_none());
+        assert!(is_pending(Box::pin(lead(&store, &digest, 1)).as_mut()));
+        assert_eq!(store.usage().transfers, 0);
         free.send(()).unwrap();
         let (filling, _) = lead(&store, &digest, 1).await;
         drop(filling);
@@ -293,12 +291,18 @@ async fn a_refusal_of_the_file_system_reaches_writer_and_readers() {
         "{refused:?}"
     );
     assert_eq!(incoming(&directory), 0);
-    assert!(store.transfer(&digest).is_none());
+    assert_eq!(store.usage().transfers, 0);
 
     std::fs::remove_dir_all(directory.path().join("incoming")).unwrap();
-    let refused = store.begin(&digest, 1000, &repository()).await;
+    let repository = repository();
+    let source = Source {
+        repository: &repository,
+        has_delivered: false,
+        follows_others: true,
+    };
+    let refused = store.begin(&digest, 1000, source).await;
     assert!(matches!(refused, Err(Error::Io { .. })));
-    assert!(store.transfer(&digest).is_none());
+    assert_eq!(store.usage().transfers, 0);
 }
 
 #[tokio::test]
@@ -350,4 +354,62 @@ async fn full_disk_removes_what_is_kept_of_other_transfers_and_another_failure_d
         assert!(matches!(outcome, Err(TransferError::Store(_))), "{path}");
         assert_eq!(store.shared.partials.bytes(), expected, "{path}");
     }
+}
+
+#[tokio::test]
+async fn another_host_neither_follows_a_transfer_nor_gets_what_is_stored_before_it_delivered() {
+    let (_directory, store) = new_store().await;
+    let bytes = content(90_000, 33);
+    let digest = Digest::sha256(&bytes);
+    let size = bytes.len() as u64;
+    let named = |host| RepositoryName::new(host, "org/app").unwrap();
+    let (first, stranger) = (named("ghcr.io"), named("quay.io"));
+    let neighbour = RepositoryName::new("ghcr.io", "org/other").unwrap();
+    let source = |repository, has_delivered| Source {
+        repository,
+        has_delivered,
+        follows_others: true,
+    };
+    let begin = async |repository| {
+        let begun = store.begin(&digest, size, source(repository, false)).await;
+        begun.unwrap()
+    };
+    let Begin::Lead(mut filling, _) = begin(&first).await else {
+        panic!("nobody leads yet");
+    };
+    assert!(matches!(begin(&neighbour).await, Begin::Follow(_)));
+    let Begin::Lead(mut other, _) = begin(&stranger).await else {
+        panic!("the stranger follows");
+    };
+    assert_eq!(store.usage().transfers, 2);
+    fill(&mut filling, &bytes, 10_000).await;
+    filling.finish().await.unwrap();
+    assert_eq!(store.usage().transfers, 1);
+    // The first host has delivered it, and so may use what is stored before anything was noted durably.
+    assert!(matches!(begin(&neighbour).await, Begin::Follow(_)));
+    fill(&mut other, &bytes.slice(..50_000), 10_000).await;
+    drop(other);
+    let Begin::Lead(mut other, _) = begin(&stranger).await else {
+        panic!("the stranger gets what is stored");
+    };
+    fill(&mut other, &bytes, 10_000).await;
+    other.finish().await.unwrap();
+    assert!(matches!(begin(&stranger).await, Begin::Follow(_)));
+    assert_eq!((store.usage().bytes, store.usage().files), (size, 1));
+}
+
+#[tokio::test]
+async fn repository_that_does_not_follow_others_leads_beside_them() {
+    let (_directory, store) = new_store().await;
+    let digest = Digest::sha256(b"x");
+    let (hanging, _) = lead(&store, &digest, 1).await;
+    let other = RepositoryName::new("ghcr.io", "org/other").unwrap();
+    let source = Source {
+        repository: &other,
+        has_delivered: false,
+        follows_others: false,
+    };
+    let begun = store.begin(&digest, 1, source).await.unwrap();
+    assert!(matches!(begun, Begin::Lead(..)));
+    drop(hanging);
 }

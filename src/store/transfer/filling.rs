@@ -13,7 +13,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::oci::RepositoryName;
 use crate::oci::digest::Hasher;
 use crate::store::files::Incoming;
 use crate::store::partials::{Beginning, Partial};
@@ -130,6 +129,9 @@ impl Filling {
                 .commit(incoming, &digest, shared.size)
                 .inspect_err(|error| store.make_room_after(error));
             store.partials.forget(&digest);
+            if committed.is_ok() {
+                store.note_delivered(shared.repository.host(), &digest);
+            }
             // Only now: whoever comes in between follows this transfer, which is complete, instead of fetching again.
             store.transfers.forget(&shared);
             committed
@@ -147,15 +149,13 @@ impl Filling {
     pub async fn suspend(mut self, reason: crate::upstream::Error) {
         let idle = |state: &QueueState| state.pending.is_empty() && state.writer.is_some();
         let writer = self.queue.when(idle, |state| state.writer.take()).await;
-        let source = self.shared.source.get();
-        if let (Ok(Some(writer)), Some(incoming), Some(repository)) =
-            (writer, self.incoming.take(), source)
+        if let (Ok(Some(writer)), Some(incoming)) = (writer, self.incoming.take())
             && writer.position > 0
         {
             let partial = Partial {
                 digest: self.shared.digest,
                 size: self.shared.size,
-                repository: repository.clone(),
+                repository: self.shared.repository.clone(),
                 beginning: Beginning {
                     incoming,
                     hasher: writer.hasher,
@@ -190,16 +190,15 @@ impl Filling {
         }
     }
 
-    /// Sets the file to write to, and the repository whose upstream gives the bytes. The bytes that are in the file already
-    /// are published together with the first new ones.
-    pub(super) fn go_on_from(&mut self, beginning: Beginning, repository: &RepositoryName) {
+    /// Sets the file to write to. The bytes that are in the file already are published together with the first new ones.
+    pub(super) fn go_on_from(&mut self, beginning: Beginning) {
         let Beginning {
             incoming,
             hasher,
             arrived,
         } = beginning;
         let file = incoming.file();
-        self.shared.source.get_or_init(|| repository.clone());
+        self.shared.is_filled.get_or_init(|| ());
         self.shared.file.get_or_init(|| Arc::clone(&file));
         self.incoming = Some(incoming);
         self.taken = arrived;
