@@ -13,8 +13,11 @@ pub(crate) enum PemError {
     NotBase64,
 }
 
-/// Returns the contents of the blocks with this label. Text around them, headers within them (RFC 1421, 4.6), any kind of
-/// line break and white space within and at the end of lines do not count.
+/// Returns the contents of the blocks with this label. Text around them, any kind of line break and white space within and
+/// at the end of lines do not count.
+///
+/// Headers such as OpenSSL's `Proc-Type` (RFC 1421, 4.6) may open a block, up to a blank line. A colon anywhere else makes
+/// the block unreadable (RFC 7468, 2).
 pub(crate) fn blocks(text: &str, label: &str) -> Result<Vec<Vec<u8>>, PemError> {
     let (begin, end) = (
         format!("-----BEGIN {label}-----"),
@@ -23,19 +26,32 @@ pub(crate) fn blocks(text: &str, label: &str) -> Result<Vec<Vec<u8>>, PemError> 
     let mut blocks = Vec::new();
     let mut lines = text.lines().map(str::trim_end);
     while lines.any(|line| line == begin) {
-        let mut contents = String::new();
+        let mut block = Vec::new();
         loop {
             let line = lines.next().ok_or(PemError::NoEnd)?;
             if line == end {
                 break;
             }
-            if !line.contains(':') {
-                contents.extend(line.split_ascii_whitespace());
-            }
+            block.push(line);
         }
+        let contents: String = without_headers(&block)
+            .iter()
+            .flat_map(|line| line.split_ascii_whitespace())
+            .collect();
         blocks.push(base64::decode(&contents).map_err(|_error| PemError::NotBase64)?);
     }
     Ok(blocks)
+}
+
+/// Returns the lines after the headers. They end at the first blank line, and their first line has a colon, which no
+/// base64 has.
+fn without_headers<'a, 'b>(block: &'b [&'a str]) -> &'b [&'a str] {
+    let has_headers = block.first().is_some_and(|line| line.contains(':'));
+    let blank = block.iter().position(|line| line.is_empty());
+    match blank.filter(|_| has_headers) {
+        Some(blank) => block.get(blank..).unwrap_or_default(),
+        None => block,
+    }
 }
 
 #[cfg(test)]
@@ -49,6 +65,9 @@ mod tests {
             "-----BEGIN X-----\r\nc2ln\r\nbmVk\r\n-----END X-----",
             "subject=CN = x\nissuer=CN = y\n-----BEGIN X-----\nc2lnbmVk\n-----END X-----\nafter",
             "-----BEGIN X-----\nProc-Type: 4\nNote: x\n\nc2lnbmVk\n-----END X-----\n",
+            // A long header goes on in the next line (RFC 1421, 4.6).
+            "-----BEGIN X-----\nProc-Type: 4,MIC-CLEAR\nNote: first\n second\n\nc2ln\n\nbmVk\n-----END X-----\n",
+            "-----BEGIN X-----\r\nNote: x\r\n\r\nc2lnbmVk\r\n-----END X-----\r\n",
             "-----BEGIN X----- \nc2ln bmVk \t\n-----END X----- \n",
             "-----BEGIN Y-----\n!\n-----END Y-----\n-----BEGIN X-----\nc2lnbmVk\n-----END X-----\n",
         ];
@@ -78,6 +97,19 @@ mod tests {
             ),
         ] {
             assert_eq!(blocks(text, "X"), Err(error), "{text:?}");
+        }
+        // Only headers have colons, and only before the first blank line.
+        for contents in [
+            "Note: x\nc2lnbmVk",
+            "c2ln\nNote: x\nbmVk",
+            "c2ln\nNote: x\n\nbmVk",
+            "c2lnbmVk\nNote: x",
+            "\nNote: x\n\nc2lnbmVk",
+            "Note: x\n\nc2ln\nNote: y\n\nbmVk",
+            ":",
+        ] {
+            let text = format!("-----BEGIN X-----\n{contents}\n-----END X-----\n");
+            assert_eq!(blocks(&text, "X"), Err(PemError::NotBase64), "{text:?}");
         }
         // A block begins at the start of a line.
         let indented = "  -----BEGIN X-----\nc2lnbmVk\n-----END X-----\n";
