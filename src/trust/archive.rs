@@ -68,8 +68,8 @@ fn unpack(bytes: &[u8]) -> io::Result<BTreeMap<String, Vec<u8>>> {
         let path = entry.path()?.to_string_lossy().into_owned();
         let path = path.trim_start_matches("./").trim_start_matches('/');
         let path = path.strip_prefix(PREFIX).unwrap_or(path).to_owned();
-        total += entry.size();
-        if total > ARCHIVE_BYTES_MAX || files.len() == FILES_MAX {
+        total = sum(total, entry.size()).ok_or_else(too_large)?;
+        if files.len() == FILES_MAX {
             return Err(too_large());
         }
         let mut content = Vec::new();
@@ -77,6 +77,12 @@ fn unpack(bytes: &[u8]) -> io::Result<BTreeMap<String, Vec<u8>>> {
         files.insert(path, content);
     }
     Ok(files)
+}
+
+/// Returns the bytes of all files so far, if they are within the limit. An archive may announce any size.
+fn sum(total: u64, size: u64) -> Option<u64> {
+    let total = total.checked_add(size)?;
+    (total <= ARCHIVE_BYTES_MAX).then_some(total)
 }
 
 impl Repository for Archive {
@@ -99,5 +105,21 @@ impl Archive {
             found => Ok(found),
         };
         Box::pin(async move { outcome })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_exceed_the_limit_or_every_number_are_refused() {
+        assert_eq!(sum(0, ARCHIVE_BYTES_MAX), Some(ARCHIVE_BYTES_MAX));
+        assert_eq!(sum(1, ARCHIVE_BYTES_MAX), None);
+        assert_eq!(sum(1, u64::MAX), None);
+        assert_eq!(
+            sum(ARCHIVE_BYTES_MAX, u64::MAX - ARCHIVE_BYTES_MAX + 1),
+            None
+        );
     }
 }
