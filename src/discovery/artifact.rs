@@ -1,11 +1,13 @@
 //! Opening one artifact: its manifest is parsed and the blobs of its layers are read, all within limits.
 
+use std::collections::{HashMap, HashSet};
+
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 
 use super::relevance::Relevance;
 use super::{Discovery, Failure, FoundArtifact, Gathered, Place, READ_BYTES_MIN};
-use crate::oci::{Descriptor, Manifest, media_type};
+use crate::oci::{Descriptor, Digest, Manifest, media_type};
 use crate::signature::{self, Artifact, Blob};
 use crate::upstream::{self, FetchedManifest};
 
@@ -63,16 +65,11 @@ impl Discovery {
         listed_as: Option<Relevance>,
     ) -> (Vec<(Descriptor, Blob)>, Option<Failure>) {
         let relevance = |layer: &Descriptor| listed_as.unwrap_or_else(|| place.wanted.layer(layer));
-        let mut distinct: Vec<&Descriptor> = Vec::new();
-        for layer in layers.iter().rev() {
-            let known = |other: &&Descriptor| {
-                (other.digest, other.size, &other.media_type)
-                    == (layer.digest, layer.size, &layer.media_type)
-            };
-            if !distinct.iter().any(known) {
-                distinct.push(layer);
-            }
-        }
+        let mut known = HashSet::new();
+        let newest_first = layers.iter().rev();
+        let mut distinct: Vec<_> = newest_first
+            .filter(|layer| known.insert(blob_of(layer)))
+            .collect();
         distinct.sort_by_key(|layer| relevance(layer));
         let fetches: Vec<_> = distinct
             .iter()
@@ -86,15 +83,14 @@ impl Discovery {
         if let Some(Err(error)) = fetched.iter().find(|blob| blob.is_err()) {
             return (Vec::new(), Some(Failure::from(error)));
         }
+        let blobs: HashMap<_, _> = distinct
+            .iter()
+            .zip(fetched)
+            .filter_map(|(layer, blob)| Some((blob_of(layer), blob.ok()?)))
+            .collect();
         let present = layers.iter().filter_map(|layer| {
-            let found = distinct.iter().zip(&fetched).find(|(other, _)| {
-                (other.digest, other.size, &other.media_type)
-                    == (layer.digest, layer.size, &layer.media_type)
-            });
-            match found {
-                Some((_, Ok(blob))) => Some((layer.clone(), blob.clone())),
-                Some((_, Err(_))) | None => None,
-            }
+            let blob = blobs.get(&blob_of(layer))?;
+            Some((layer.clone(), blob.clone()))
         });
         (present.collect(), None)
     }
@@ -141,4 +137,9 @@ impl Discovery {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns what decides which bytes are fetched for a layer, and how many of them.
+fn blob_of(layer: &Descriptor) -> (Digest, u64, &str) {
+    (layer.digest, layer.size, &layer.media_type)
 }

@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt};
 
 use super::relevance::{may_be_signature, says_it_is_another};
 use super::{Discovery, Failure, Gathered, Place, Request};
-use crate::oci::manifest::Index;
+use crate::oci::manifest::{Index, ParseError};
 use crate::oci::{Descriptor, Manifest, PageQuery, Reference, Tag, media_type};
 use crate::upstream::{self, Paging, PagingError};
 
@@ -117,7 +117,10 @@ impl Discovery {
                 // Some tools put the one artifact itself under the tag.
                 self.open(place, manifest, None).await
             }
-            Err(_not_a_manifest) => Gathered::default(),
+            // A document that names another type is something else that somebody put under the tag.
+            Err(ParseError::MediaType(_)) => Gathered::default(),
+            // A list that cannot be read hides its entries, as a broken further page of the referrers API does.
+            Err(error) => incomplete(place, format!("the referrers tag cannot be read: {error}")),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::image::OCI_INDEX;
+use crate::support::image::{OCI_INDEX, OCI_MANIFEST};
 use crate::support::*;
 
 /// A scene with an image that has a signature and two signatures by a key that no policy names, in pages of one.
@@ -155,4 +155,45 @@ async fn referrers_tag_that_cannot_be_read_is_no_empty_list() {
         scene.registry.push_tagged("apps/web", &tag, &broken);
         assert_unavailable(&scene.proxy.get(&path(&scene, &image)).await);
     }
+}
+
+#[tokio::test]
+async fn broken_list_under_the_referrers_tag_leaves_an_image_undecided() {
+    let entry = |digest: &str| {
+        format!(r#"{{"mediaType": "{OCI_MANIFEST}", "digest": "{digest}", "size": 7}}"#)
+    };
+    let known = entry(&format!("sha256:{}", "0".repeat(64)));
+    let unknown = entry(&format!("blake3:{}", "0".repeat(64)));
+    for body in [
+        r#"{"schemaVersion": 2, "manifests": 7}"#.to_owned(),
+        format!(r#"{{"schemaVersion": 2, "manifests": [{unknown}]}}"#),
+        format!(r#"{{"schemaVersion": 2, "manifests": [{known}], "manifests": []}}"#),
+        format!(r#"{{"schemaVersion": 2, "manifests": [{known}], "layers": []}}"#),
+        r#"{"schemaVersion": 2, "manifests": ["#.to_owned(),
+    ] {
+        let scene = Scene::start().await;
+        scene.registry.set_referrers_api("apps/web", false);
+        let broken = Image::raw(OCI_INDEX, body.clone());
+        let unsigned = scene.unsigned("apps/web", "v1");
+        let tag = unsigned.referrers_tag();
+        scene.registry.push_tagged("apps/web", &tag, &broken);
+        assert_unavailable(&scene.manifest("apps/web", "v1").await);
+        // A signature elsewhere suffices.
+        let signed = scene.signed("apps/web", "v2");
+        let tag = signed.referrers_tag();
+        scene.registry.push_tagged("apps/web", &tag, &broken);
+        assert_serves(&scene.manifest("apps/web", "v2").await, &signed);
+    }
+}
+
+#[tokio::test]
+async fn document_of_another_type_under_the_referrers_tag_lists_nothing() {
+    let scene = Scene::start().await;
+    scene.registry.set_referrers_api("apps/web", false);
+    let image = scene.unsigned("apps/web", "v1");
+    let body = r#"{"schemaVersion": 2, "mediaType": "application/vnd.example.note+json"}"#;
+    let other = Image::raw("application/vnd.example.note+json", body.to_owned());
+    let tag = image.referrers_tag();
+    scene.registry.push_tagged("apps/web", &tag, &other);
+    assert_denied(&scene.manifest("apps/web", "v1").await, "unsigned");
 }
