@@ -55,10 +55,10 @@ impl Admission {
             return Ok(Err(denial));
         }
         let limit = self.inner.limits.endorsement_parents_max;
-        let hints = self
+        let mut hints = self
             .inner
             .state
-            .parents(blob, limit)
+            .parents(blob, limit.saturating_add(1))
             .await
             .map_err(|error| {
                 Arc::new(Error::Storage {
@@ -66,6 +66,8 @@ impl Admission {
                     source: StorageError::State(error),
                 })
             })?;
+        let is_cut = hints.len() > limit;
+        hints.truncate(limit);
         let mut failure = None;
         let deadline = tokio::time::Instant::now() + self.inner.limits.decision_time_max;
         for digest in hints {
@@ -91,6 +93,7 @@ impl Admission {
         }
         match failure {
             Some(failure) => Err(failure),
+            None if is_cut => Ok(Err(beyond_limit(blob, limit))),
             None => Ok(Err(not_endorsed(blob))),
         }
     }
@@ -145,6 +148,19 @@ impl BlobGrant {
 /// works where its index is only audited, because an enforced index endorses manifests only.
 fn vouches_for_listed_blobs(decision: &Decision) -> bool {
     is_audited(decision) && decision.exception.is_none()
+}
+
+/// Refuses a blob that a manifest beyond the limit may refer to.
+fn beyond_limit(blob: &Subject, limit: usize) -> Denial {
+    Denial {
+        kind: Kind::LimitExceeded,
+        message: format!(
+            "more than {limit} manifests refer to the blob {blob}, and none of the {limit} that were pulled last is admitted; \
+             those beyond the limit were not asked (`limits.endorsement_parents_max`); pull the image by its tag or digest first"
+        ),
+        policy: None,
+        digest: Some(blob.digest),
+    }
 }
 
 fn not_endorsed(blob: &Subject) -> Denial {

@@ -60,7 +60,7 @@ impl Endorsement {
 /// What the parents of a manifest say of it.
 #[derive(Debug, Default)]
 pub(super) struct Parents {
-    /// The parents that state hinted at when this was asked.
+    /// The parents that state hinted at when this was asked, and one more if the limit leaves some out.
     pub(super) hints: Vec<Digest>,
     /// Those that are admitted and list the manifest, with what they say of it.
     pub(super) endorsements: Vec<Endorsement>,
@@ -75,6 +75,20 @@ pub(super) struct Parents {
 }
 
 impl Parents {
+    /// Says of a manifest that is refused for its signatures that parents beyond the limit were not asked, because one of
+    /// them may vouch for it.
+    pub(super) fn name_limit(&self, denial: &mut Denial, subject: &Subject, limit: usize) {
+        if self.hints.len() <= limit || !denial.kind.is_waivable() {
+            return;
+        }
+        denial.kind = Kind::LimitExceeded;
+        denial.message = format!(
+            "{}; more than {limit} manifests list or refer to {subject}, and those beyond the limit were not asked \
+             (`limits.endorsement_parents_max`)",
+            denial.message
+        );
+    }
+
     /// Says of a manifest without signatures of its own that an admitted index lists it as something else, because that is
     /// why it is refused.
     pub(super) fn explain(&self, denial: &mut Denial, child: &Document) {
@@ -120,9 +134,9 @@ impl Admission {
         Ok(parents)
     }
 
-    /// The parents that state hints at, now.
+    /// Returns the parents that state hints at now, up to one more than the limit on those that are asked.
     pub(super) async fn hints(&self, child: &Subject) -> Result<Vec<Digest>, Error> {
-        let limit = self.inner.limits.endorsement_parents_max;
+        let limit = self.inner.limits.endorsement_parents_max.saturating_add(1);
         let hints = self.inner.state.parents(child, limit).await;
         hints.map_err(|error| Error::Storage {
             subject: child.clone(),
@@ -138,7 +152,9 @@ impl Admission {
         parents: &mut Parents,
         terms: &Terms,
     ) {
-        for digest in parents.hints.clone() {
+        let asked_max = self.inner.limits.endorsement_parents_max;
+        let hints: Vec<_> = parents.hints.iter().copied().take(asked_max).collect();
+        for digest in hints {
             let subject = Subject {
                 repository: child.repository.clone(),
                 digest,

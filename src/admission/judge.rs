@@ -267,6 +267,10 @@ impl Admission {
             parents.explain(denial, &document);
         }
         let excepted = self.excepted(subject, &document, &evaluation, &parents.excepted, &terms);
+        if let (Finding::Refused(denial), None) = (&mut evaluation.finding, &excepted) {
+            let limit = self.inner.limits.endorsement_parents_max;
+            parents.name_limit(denial, subject, limit);
+        }
         let judged = Arc::clone(&document);
         let conclusion = self.conclude_from(subject, judged, evaluation, &gathering, &terms, draft);
         Ok(match excepted {

@@ -250,7 +250,12 @@ async fn as_many_parents_are_asked_as_the_limit_says() {
     house.hint(&signed.digest, &child.digest).await;
     let unsigned = house.registry.push_index(&[&child, &signed]);
     house.hint(&unsigned.digest, &child.digest).await;
-    for (parents, answer) in [(1, "unsigned"), (2, "endorsement")] {
+    // One index beyond the limit may vouch for it, so that it is not known to be unsigned.
+    for (parents, answer) in [
+        (0, "limit_exceeded"),
+        (1, "limit_exceeded"),
+        (2, "endorsement"),
+    ] {
         let settings = Settings {
             limits: Limits {
                 endorsement_parents_max: parents,
