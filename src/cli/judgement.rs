@@ -151,9 +151,8 @@ pub(super) async fn fetch_roots(engine: &Engine, image: &ImageReference) {
     let policies = engine.in_force.snapshot();
     let needed: BTreeSet<_> = policies
         .concerning(&image.repository)
-        .flat_map(|policy| policy.requirement.authorities())
+        .flat_map(|policy| policy.needing_shared_root())
         .filter(|authority| matches!(authority.trusted_root, Root::Unusable { .. }))
-        .filter(|authority| authority.needs_shared_root())
         .map(|authority| authority.trusted_root_name.clone())
         .collect();
     let now = clock::now();

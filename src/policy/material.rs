@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    AttestationRequirement, Authority, AuthoritySigner, Policies, Policy, Requirement,
+    AttestationRequirement, Authority, AuthoritySigner, Policies, Policy, Quantifier, Requirement,
     SignatureRequirement,
 };
 use crate::limits::Limits;
@@ -185,8 +185,16 @@ impl Authority {
         })
     }
 
-    /// Returns true if a decision may need the shared trusted root, because the authority demands more than it has
-    /// itself.
+    /// Returns true if the shared trusted root may prove when something was signed, because the authority lacks logs or
+    /// timestamp authorities of its own.
+    #[must_use]
+    pub fn is_dated_by_shared_root(&self) -> bool {
+        let parts = self.root_parts.as_deref();
+        !parts.is_some_and(|parts| parts.has_logs() && parts.has_timestamp_authorities())
+    }
+
+    /// Returns true if an attempt may need the shared trusted root, because the authority demands more than it has
+    /// itself. A policy may need the root to know the age of a signature, too ([`Policy::needing_shared_root`]).
     #[must_use]
     pub fn needs_shared_root(&self) -> bool {
         let parts = self.root_parts.as_deref();
@@ -212,15 +220,33 @@ pub trait Material: std::fmt::Debug + Send + Sync {
     fn trusted_root(&self, name: &str) -> Option<Root>;
 }
 
+impl Policy {
+    /// Returns the authorities for which a decision may need their shared trusted root. Without the root, a limit on the age
+    /// and `match: newest` stay undecided, because a log or a timestamp authority of the root may prove an earlier time.
+    pub fn needing_shared_root(&self) -> impl Iterator<Item = &Arc<Authority>> {
+        let is_age_limited = self.max_signature_age.is_some();
+        let attestations = self.requirement.attestations().into_iter();
+        let ordered_by_time: Vec<_> = attestations
+            .filter(|attestation| attestation.quantifier == Quantifier::Newest)
+            .flat_map(|attestation| &attestation.authorities)
+            .collect();
+        let authorities = self.requirement.authorities().into_iter();
+        authorities.filter(move |authority| {
+            let is_ordered = ordered_by_time.iter().any(|it| Arc::ptr_eq(it, authority));
+            authority.needs_shared_root()
+                || ((is_age_limited || is_ordered) && authority.is_dated_by_shared_root())
+        })
+    }
+}
+
 impl Policies {
     /// Returns true if any authority may need the shared trusted root of this name.
     #[must_use]
     pub fn need_root(&self, name: &str) -> bool {
-        let mut authorities = self
-            .policies
+        self.policies
             .iter()
-            .flat_map(|policy| policy.requirement.authorities());
-        authorities.any(|it| it.trusted_root_name == name && it.needs_shared_root())
+            .flat_map(|policy| policy.needing_shared_root())
+            .any(|authority| authority.trusted_root_name == name)
     }
 
     /// The same policies with keys and trusted roots as they are known now.

@@ -102,6 +102,8 @@ pub(super) struct Attempts<'a> {
     /// Verifying a certificate does not depend on which identity is wanted, so identity authorities with the same
     /// demands share one result.
     certified: HashMap<Certified, Attempt>,
+    /// Whether a candidate, by position, was signed with the key of this fingerprint.
+    signed: HashMap<(usize, Digest), bool>,
 }
 
 /// Everything that decides about a certificate signature before policy looks at the identity.
@@ -141,6 +143,7 @@ impl<'a> Attempts<'a> {
             unmatched_keys: Vec::new(),
             roots: Vec::new(),
             certified: HashMap::new(),
+            signed: HashMap::new(),
         }
     }
 
@@ -191,10 +194,13 @@ impl<'a> Attempts<'a> {
                 .verified(index, candidate, &demand)
                 .map(|it| (it, None)),
             AuthoritySigner::Key { reference, keys } => match keys.as_ref() {
-                KeySet::Unusable { .. } if claims_known_key(policy, candidate) => {
-                    return by_another(candidate, purpose, authority);
+                KeySet::Unusable { reason } => {
+                    return if self.is_by_known_key(index, policy, candidate, purpose) {
+                        by_another(authority)
+                    } else {
+                        unusable(candidate, purpose, reason)
+                    };
                 }
-                KeySet::Unusable { reason } => return unusable(candidate, purpose, reason),
                 KeySet::Known(versions) => self.by_any(reference, versions, candidate, &demand),
             },
         };
@@ -202,7 +208,7 @@ impl<'a> Attempts<'a> {
             return Tried::Exhausted;
         };
         if let Some(reason) = root_unusable
-            && needs_root(policy, &attempt)
+            && needs_root(policy, authority, &attempt)
         {
             return unusable(candidate, purpose, reason);
         }
@@ -225,7 +231,48 @@ impl<'a> Attempts<'a> {
             &attempt,
             judged.as_ref().err(),
         ));
-        tried(attempt, judged, root_unusable.clone())
+        let undated = root_unusable.as_ref();
+        let undated = undated.filter(|_| authority.is_dated_by_shared_root());
+        tried(attempt, judged, undated.cloned())
+    }
+
+    /// Returns true if the candidate says that it was made with a known key of the policy, and that key verifies it. Then
+    /// it needs no other key. The claim alone proves nothing, because anybody can write it.
+    ///
+    /// Verifying counts as an attempt, once for each candidate. When no attempt is left, the answer is no, which leaves the
+    /// outcome undecided.
+    fn is_by_known_key(
+        &mut self,
+        index: usize,
+        policy: &Policy,
+        candidate: &Candidate,
+        purpose: Purpose<'_>,
+    ) -> bool {
+        if !verify::may_prove(candidate, purpose) {
+            return false;
+        }
+        let authorities = policy.requirement.authorities().into_iter();
+        let known = authorities.filter_map(|authority| match &authority.signer {
+            AuthoritySigner::Key { keys, .. } => Some(keys.versions()),
+            AuthoritySigner::Identity(_) => None,
+        });
+        let claimed = known
+            .flatten()
+            .find(|version| verify::claims_key(candidate, &version.key));
+        let Some(KeyVersion { key, .. }) = claimed else {
+            return false;
+        };
+        let signed = (index, key.fingerprint);
+        if let Some(is_signed) = self.signed.get(&signed) {
+            return *is_signed;
+        }
+        if self.made >= self.limits.attempts_max {
+            return false;
+        }
+        self.made += 1;
+        let is_signed = verify::is_signed_with(candidate, key);
+        self.signed.insert(signed, is_signed);
+        is_signed
     }
 
     /// Returns the trusted root of an authority, which is built once.
@@ -422,10 +469,12 @@ fn tried(attempt: Attempt, judged: Result<Voucher, Refusal>, undated: Option<Str
 
 /// Returns true if an attempt without the shared root says nothing, because the root could prove the failed check, or an
 /// earlier time of signing for a policy that limits the age.
-fn needs_root(policy: &Policy, attempt: &Attempt) -> bool {
+fn needs_root(policy: &Policy, authority: &Authority, attempt: &Attempt) -> bool {
     match attempt {
         Attempt::NotApplicable => false,
-        Attempt::Proven(_) => policy.max_signature_age.is_some(),
+        Attempt::Proven(_) => {
+            policy.max_signature_age.is_some() && authority.is_dated_by_shared_root()
+        }
         Attempt::Failed(failure) => uses_root(failure),
     }
 }
@@ -490,28 +539,12 @@ fn uses_root(failure: &Failure) -> bool {
     }
 }
 
-/// Returns true if the candidate says that it was made with a known key of the policy. Then it needs no other key.
-fn claims_known_key(policy: &Policy, candidate: &Candidate) -> bool {
-    let authorities = policy.requirement.authorities().into_iter();
-    let mut known = authorities.filter_map(|authority| match &authority.signer {
-        AuthoritySigner::Key { keys, .. } => Some(keys.versions()),
-        AuthoritySigner::Identity(_) => None,
-    });
-    known.any(|versions| {
-        let mut versions = versions.iter();
-        versions.any(|version| verify::claims_key(candidate, &version.key))
-    })
-}
-
-/// Refuses a candidate that says it was made with a key of another authority.
-fn by_another(candidate: &Candidate, purpose: Purpose<'_>, authority: &Authority) -> Tried {
-    if !verify::may_prove(candidate, purpose) {
-        return Tried::NotApplicable;
-    }
+/// Refuses a candidate that was made with a key of another authority.
+fn by_another(authority: &Authority) -> Tried {
     Tried::Refused(refusal(
         FailedCheck::UntrustedKey,
         format!(
-            "the signature says it was made with another key than that of `{}`",
+            "the signature was made with another key than that of `{}`",
             authority.name
         ),
     ))

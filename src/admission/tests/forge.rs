@@ -194,12 +194,7 @@ pub(super) fn attestation(
         "predicate": predicate,
     })
     .to_string();
-    // DSSE v1, pre-authentication encoding.
-    let message = format!(
-        "DSSEv1 28 application/vnd.in-toto+json {} {statement}",
-        statement.len()
-    );
-    let signature = base64(&key.sign(message.as_bytes()));
+    let signature = base64(&key.sign(pae(&statement).as_bytes()));
     let envelope = json!({
         "payloadType": "application/vnd.in-toto+json",
         "payload": base64(statement.as_bytes()),
@@ -215,6 +210,37 @@ pub(super) fn attestation(
         logged(log, &entry),
     )
 }
+
+/// A bundle that `signer` made and that names `hint` as its key.
+pub(super) fn hinted(signer: &Key, hint: &Key, subject: &Digest) -> Candidate {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"digest": {"sha256": subject.to_hex()}}],
+        "predicateType": "https://sigstore.dev/cosign/sign/v1",
+        "predicate": {},
+    })
+    .to_string();
+    let message = pae(&statement);
+    let bundle = json!({
+        "mediaType": BUNDLE,
+        "verificationMaterial": {"publicKey": {"hint": base64(hint.fingerprint().as_bytes())}},
+        "dsseEnvelope": {
+            "payloadType": "application/vnd.in-toto+json",
+            "payload": base64(statement.as_bytes()),
+            "signatures": [{"sig": base64(&signer.sign(message.as_bytes()))}],
+        },
+    });
+    let layer = Layer::new(BUNDLE, bundle.to_string().into_bytes(), BTreeMap::new());
+    layer.candidate()
+}
+
+/// DSSE v1, pre-authentication encoding.
+fn pae(statement: &str) -> String {
+    let length = statement.len();
+    format!("DSSEv1 28 application/vnd.in-toto+json {length} {statement}")
+}
+
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 fn logged(log: Option<(&Log, Timestamp)>, entry: &Value) -> BTreeMap<String, String> {
     log.map(|(log, time)| {

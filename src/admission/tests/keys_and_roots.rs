@@ -474,6 +474,118 @@ fn policies_know_which_shared_roots_they_need() {
     assert_eq!(need(stamped), [true, false]);
 }
 
+/// What an authority has of its own in place of a shared root.
+fn parts(log: &super::forge::Log, has_clock: bool) -> Arc<crate::verify::RootParts> {
+    let text = include_str!("../../../tests/fixtures/corpus/trust/trusted_root.json");
+    let root: serde_json::Value = serde_json::from_str(text).unwrap();
+    let clocks = if has_clock {
+        root["timestampAuthorities"].clone()
+    } else {
+        json!([])
+    };
+    let document = json!({
+        "mediaType": root["mediaType"],
+        "tlogs": [log.trusted()],
+        "timestampAuthorities": clocks,
+    });
+    Arc::new(crate::verify::RootParts::from_json(&document.to_string()).unwrap())
+}
+
+#[test]
+fn root_that_dates_signatures_is_needed_and_fetched() {
+    let world = World::new();
+    let limits = crate::limits::Limits::default();
+    let needs = |policy: Policy| {
+        let of_policy = policy.needing_shared_root().count() > 0;
+        let policies = vec![Arc::new(policy.with_hash())];
+        let policies = Policies::new(policies, DefaultAction::Deny, Revoked::default(), &limits);
+        assert_eq!(policies.need_root("private"), of_policy);
+        assert!(!policies.need_root("public-good"));
+        of_policy
+    };
+    let aged = |authority: &Arc<Authority>, days: Option<u64>| Policy {
+        max_signature_age: days.map(|days| std::time::Duration::from_secs(days * 24 * 3600)),
+        ..signed_by(&[authority], 1)
+    };
+    let attested = |authority: &Arc<Authority>, quantifier| {
+        attested_by(AttestationRequirement {
+            predicate_type: SCAN.to_owned(),
+            authorities: vec![Arc::clone(authority)],
+            quantifier,
+            condition: None,
+        })
+    };
+    for (own, dates_itself) in [
+        (None, false),
+        (Some(parts(&world.log, false)), false),
+        (Some(parts(&world.log, true)), true),
+    ] {
+        let authority = rootless(&world, |it| it.root_parts = own);
+        assert!(!needs(aged(&authority, None)));
+        assert_eq!(needs(aged(&authority, Some(90))), !dates_itself);
+        assert!(!needs(attested(&authority, Quantifier::Any)));
+        assert!(!needs(attested(&authority, Quantifier::All)));
+        assert_eq!(
+            needs(attested(&authority, Quantifier::Newest)),
+            !dates_itself
+        );
+        // The decision says the same.
+        let answer = if dates_itself {
+            "satisfied"
+        } else {
+            "undecided"
+        };
+        let signed = Question::new(
+            vec![aged(&authority, Some(90))],
+            vec![world.signed_at(LOGGED)],
+        );
+        assert_eq!(signed.answer(), answer);
+        let newest = Question::new(
+            vec![attested(&authority, Quantifier::Newest)],
+            vec![world.attestation(&json!({}), Some(LOGGED))],
+        );
+        assert_eq!(newest.answer(), answer);
+    }
+}
+
+/// Anybody can write the name of a key into a bundle.
+#[test]
+fn false_key_hint_leaves_the_outcome_undecided_while_a_key_is_unusable() {
+    let world = World::new();
+    let unusable = without_key(&world);
+    let two = || requiring(signers(&[&world.authority, &unusable], 2));
+    let one = || requiring(signers(&[&world.authority, &unusable], 1));
+    let stranger = Key::generate();
+    for (signer, hint, of_two, of_one) in [
+        // By the known key, as it says.
+        (&world.key, &world.key, "threshold_not_met", "satisfied"),
+        // By a key that may be the unusable one. One signature is never enough for two.
+        (&stranger, &world.key, "invalid_signature", "undecided"),
+        (&stranger, &stranger, "untrusted_key", "undecided"),
+    ] {
+        let candidate = super::forge::hinted(signer, hint, &world.digest);
+        let question = Question::new(vec![two()], vec![candidate.clone()]);
+        assert_eq!(question.answer(), of_two);
+        assert_eq!(Question::new(vec![one()], vec![candidate]).answer(), of_one);
+    }
+    let second = super::forge::hinted(&stranger, &world.key, &world.digest);
+    let both = Question::new(vec![two()], vec![world.signature(), second]);
+    assert_eq!(both.answer(), "undecided");
+}
+
+#[test]
+fn verifying_a_key_hint_is_one_attempt_and_undecided_beyond_the_limit() {
+    let world = World::new();
+    let unusable = without_key(&world);
+    let policy = || requiring(signers(&[&world.authority, &unusable], 2));
+    let hinted = || super::forge::hinted(&world.key, &world.key, &world.digest);
+    for (attempts_max, answer) in [(1, "undecided"), (2, "threshold_not_met")] {
+        let mut question = Question::new(vec![policy()], vec![hinted()]);
+        question.limits.attempts_max = attempts_max;
+        assert_eq!(question.answer(), answer, "{attempts_max}");
+    }
+}
+
 #[test]
 fn what_is_undecided_and_revoked_is_waived_by_no_mode() {
     let world = World::new();
