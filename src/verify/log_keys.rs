@@ -31,6 +31,11 @@ impl LogKeys {
         self.0.insert(log, key).is_none()
     }
 
+    /// Returns true if there is no key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the key of a log, whenever it is valid.
     pub(super) fn get(&self, log: &LogId) -> Option<&LogKey> {
         self.0.get(log)
@@ -94,9 +99,10 @@ impl LogKey {
         algorithms.any(|algorithm| self.key.verifies_by(*algorithm, message, signature))
     }
 
-    /// Returns true if the log signed a promise of Rekor v1 (signed entry timestamp). cosign verifies those with SHA-256 for
-    /// every curve, because Rekor v1 signs so, and `keyDetails` made from the key name the hash of its curve.
-    pub(super) fn verifies_promise(&self, message: &[u8], signature: &[u8]) -> bool {
+    /// Returns true if the log signed a promise (signed entry timestamp) or a checkpoint of Rekor v1. cosign and sigstore-go
+    /// verify both with SHA-256 for every curve, because Rekor v1 signs so, and `keyDetails` made from the key name the hash
+    /// of its curve.
+    pub(super) fn verifies_rekor_v1(&self, message: &[u8], signature: &[u8]) -> bool {
         let by_sha256 = Algorithm::Ecdsa(Hash::Sha256);
         self.verifies(message, signature) || self.key.verifies_by(by_sha256, message, signature)
     }

@@ -186,8 +186,8 @@ fn check_inclusion(
         return Err("the inclusion proof of the log entry is for another checkpoint".to_owned());
     }
     // Rekor v1 counts within a shard in its proofs and over all shards in its entries; Rekor v2 has one index.
-    let has_one_index = matches!(entry.kind, EntryKind::HashedRekordV2 | EntryKind::DsseV2);
-    if has_one_index && entry.log_index != proof.log_index {
+    let is_rekor_v2 = matches!(entry.kind, EntryKind::HashedRekordV2 | EntryKind::DsseV2);
+    if is_rekor_v2 && entry.log_index != proof.log_index {
         return Err("the inclusion proof of the log entry is for another index".to_owned());
     }
     sigstore_merkle::verify_inclusion_proof(
@@ -201,9 +201,14 @@ fn check_inclusion(
     let [first, second, third, fourth, ..] = *log_id;
     let hint = KeyHint::new([first, second, third, fourth]);
     // Witnesses sign the same checkpoint, and four bytes may collide, so each matching signature is tried.
-    let signed = checkpoint
-        .signatures_by_key_hint(&hint)
-        .any(|signature| log.verifies(checkpoint.signed_data(), signature.signature.as_bytes()));
+    let signed = checkpoint.signatures_by_key_hint(&hint).any(|signature| {
+        let (message, signature) = (checkpoint.signed_data(), signature.signature.as_bytes());
+        if is_rekor_v2 {
+            log.verifies(message, signature)
+        } else {
+            log.verifies_rekor_v1(message, signature)
+        }
+    });
     if !signed {
         return Err("the checkpoint of the log entry is not signed by the log".to_owned());
     }
@@ -237,7 +242,7 @@ fn check_promise(
         entry.log_index.get()
     );
     let signature = promise.signed_entry_timestamp.as_bytes();
-    if !log.verifies_promise(canonical.as_bytes(), signature) {
+    if !log.verifies_rekor_v1(canonical.as_bytes(), signature) {
         return Err("the signed entry timestamp of the log entry is not by the log".to_owned());
     }
     Ok(entry.kind.has_time().then_some(time))

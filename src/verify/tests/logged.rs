@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::forge::{
-    Key, LOG_TIME, Log, SIGN_V1, annotation, base64, bundle, bundle_candidate, entry, entry_of,
-    hashed_rekord, legacy_candidate, statement, subject,
+    Key, LOG_TIME, Log, SIGN_V1, annotation, base64, bundle, bundle_candidate, decoded, entry,
+    entry_of, hashed_rekord, legacy_candidate, statement, subject,
 };
 use super::world::{World, attempt, failed, proven};
 use crate::oci::Digest;
 use crate::signature::Candidate;
-use crate::verify::{Attempt, Demand, FailedCheck, ProvenSigner};
+use crate::verify::{Attempt, Demand, FailedCheck, ProvenSigner, PublicKey, Signer, TrustedRoot};
 
 #[test]
 fn a_legacy_signature_in_the_log_is_proven() {
@@ -350,4 +350,58 @@ fn an_entry_that_is_not_demanded_must_still_be_right() {
         failed(&candidate, &demand).check,
         FailedCheck::TransparencyLog
     );
+}
+
+/// Rekor v1 signs with SHA-256 whatever the curve of its key, and Rekor v2 as the `keyDetails` say.
+#[test]
+fn checkpoint_of_rekor_v1_counts_by_sha256_and_by_the_hash_of_its_curve() {
+    let text = include_str!("../../../tests/fixtures/rekor-hashes/bundles.json");
+    let document: Value = serde_json::from_str(text).unwrap();
+    let signer = PublicKey::from_pem(document["signer"].as_str().unwrap()).unwrap();
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 12);
+    for row in rows {
+        let text = |field: &str| row[field].as_str().unwrap();
+        let (curve, version, hash) = (text("curve"), text("version"), text("hash"));
+        let key = decoded(text("log"));
+        let own = text("own");
+        let details = format!(
+            "PKIX_ECDSA_{curve}_{}",
+            own.to_uppercase().replace("SHA", "SHA_")
+        );
+        let root = json!({
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "tlogs": [{
+                "baseUrl": "https://log.example",
+                "hashAlgorithm": "SHA2_256",
+                "publicKey": {
+                    "rawBytes": base64(&key),
+                    "keyDetails": details,
+                    "validFor": {"start": "2020-01-01T00:00:00Z"},
+                },
+                "logId": {"keyId": base64(Digest::sha256(&key).as_bytes())},
+            }],
+        });
+        let root = TrustedRoot::from_json(&root.to_string()).unwrap();
+        assert!(root.notes().is_empty(), "{:?}", root.notes());
+        let world = World::new();
+        let demand = Demand {
+            signer: Signer::Key(&signer),
+            trusted_root: &root,
+            ..world.demand()
+        };
+        let what = format!("{curve} {version} {hash}");
+        let candidate = bundle_candidate(&row["bundle"]);
+        if hash == own || (version == "v1" && hash == "sha256") {
+            proven(&candidate, &demand);
+        } else {
+            let failure = failed(&candidate, &demand);
+            assert_eq!(failure.check, FailedCheck::TransparencyLog, "{what}");
+            assert!(
+                failure.reason.contains("checkpoint"),
+                "{what}: {}",
+                failure.reason
+            );
+        }
+    }
 }

@@ -88,6 +88,19 @@ fn unsupported_key_of_a_log_is_noted_and_the_rest_of_the_root_counts() {
 }
 
 #[test]
+fn certificate_logs_that_were_left_out_do_not_count() {
+    let mut root = root_json();
+    let read = |root: &Value| TrustedRoot::from_json(&root.to_string()).unwrap();
+    assert!(read(&root).has_certificate_logs());
+    let unsupported = rows().into_iter().find(|row| row.kind == "secp256k1");
+    let key = decoded(&unsupported.unwrap().public_key);
+    root["ctlogs"] = json!([log_entry(&key, "")]);
+    assert!(!read(&root).has_certificate_logs());
+    root["ctlogs"] = json!([]);
+    assert!(!read(&root).has_certificate_logs());
+}
+
+#[test]
 fn broken_and_contradictory_logs_keep_a_root_from_loading() {
     let row = &rows()[0];
     let key = decoded(&row.public_key);
@@ -183,8 +196,8 @@ fn log_signs_as_its_key_details_say() {
                     let expected = algorithms.contains(&row.algorithm.as_str());
                     let verifies = log.verifies(MESSAGE, &signature);
                     assert_eq!(verifies, expected, "{what} as {details}");
-                    // As cosign does for the promises of Rekor v1.
-                    let promised = log.verifies_promise(MESSAGE, &signature);
+                    // As cosign does for Rekor v1.
+                    let promised = log.verifies_rekor_v1(MESSAGE, &signature);
                     let by_sha256 = row.algorithm == "ecdsa-sha256";
                     assert_eq!(promised, expected || by_sha256, "{what} as {details}");
                 }
