@@ -21,7 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::limits::Limits;
 use crate::oci::{Descriptor, Digest, media_type};
 
-pub(crate) use certificate::{FULCIO_EXTENSIONS, Intermediate, SigningCertificate};
+pub use certificate::CertificateError;
+pub(crate) use certificate::{
+    FULCIO_EXTENSIONS, Intermediate, SigningCertificate, read_certificate,
+};
 use lazy::LazyContent;
 pub(crate) use log_entry::{EntryKind, LogEntry, LoggedVerifier, SignedPart};
 pub use material::is_signature_material;

@@ -16,7 +16,9 @@ mod name;
 mod path;
 mod public_key;
 mod root_parts;
+mod signing_certificate;
 mod timestamp;
+mod timestamp_authority;
 mod timestamp_chain;
 mod timestamp_token;
 mod transparency_log;
@@ -323,6 +325,12 @@ pub struct CertificateNames<'a> {
 #[must_use]
 pub fn claims_key(candidate: &Candidate, key: &PublicKey) -> bool {
     attempt::claims(candidate.content.as_ref(), key)
+}
+
+/// Returns true if `candidate` was signed with `key`. Nothing else about it is checked.
+#[must_use]
+pub fn is_signed_with(candidate: &Candidate, key: &PublicKey) -> bool {
+    attempt::is_signed_with(candidate.content.as_ref(), key)
 }
 
 /// Returns who made `candidate` by its own claim; nothing in it is proven.

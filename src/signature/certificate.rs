@@ -1,11 +1,12 @@
 //! Signing certificates as they are written (RFC 5280, Fulcio's oid-info).
 
+mod read;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sigstore_types::bundle::VerificationMaterialContent;
 use sigstore_types::{Bundle, DerCertificate};
-use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, Utf8StringRef};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::Extension;
@@ -14,6 +15,9 @@ use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 use x509_cert::time::Time;
 
 use super::ParseFailure;
+
+pub use read::CertificateError;
+pub(crate) use read::read_certificate;
 
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const FULCIO_ARC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1");
@@ -88,7 +92,7 @@ impl SigningCertificate {
         leaf: &DerCertificate,
         chain: &[DerCertificate],
     ) -> Result<Self, ParseFailure> {
-        let certificate = Certificate::from_der(leaf.as_bytes()).map_err(broken)?;
+        let certificate = read_certificate(leaf.as_bytes()).map_err(broken)?;
         let body = &certificate.tbs_certificate;
         let extensions = body.extensions.as_deref().unwrap_or_default();
         Ok(Self {
@@ -130,8 +134,8 @@ impl SigningCertificate {
 
 impl Intermediate {
     /// Reads a certificate of a chain.
-    pub(crate) fn parse(der: &DerCertificate) -> Result<Self, x509_cert::der::Error> {
-        let certificate = Certificate::from_der(der.as_bytes())?;
+    pub(crate) fn parse(der: &DerCertificate) -> Result<Self, CertificateError> {
+        let certificate = read_certificate(der.as_bytes())?;
         let body = &certificate.tbs_certificate;
         let constraints = body.get::<BasicConstraints>()?;
         Ok(Self {
@@ -171,7 +175,8 @@ fn intermediates(chain: &[DerCertificate]) -> Result<Vec<Intermediate>, ParseFai
     Ok(intermediates)
 }
 
-fn broken(error: x509_cert::der::Error) -> ParseFailure {
+fn broken(error: impl Into<CertificateError>) -> ParseFailure {
+    let error = error.into();
     ParseFailure::malformed(format!("a certificate of the signature is broken: {error}"))
 }
 

@@ -268,6 +268,14 @@ pub(super) fn claims(content: &Content, key: &PublicKey) -> bool {
     }
 }
 
+/// Returns true if the signature verifies with `key`, over whatever it is for.
+pub(super) fn is_signed_with(content: &Content, key: &PublicKey) -> bool {
+    match content {
+        Content::Broken(_) => false,
+        Content::Signed(signed) => key.verifies(&signed.message, &signed.signature),
+    }
+}
+
 /// Returns the signer by the candidate's own claim.
 pub(super) fn claimed_signer(content: &Content) -> ClaimedSigner<'_> {
     let Content::Signed(signed) = content else {

@@ -6,7 +6,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use crate::oci::Digest;
-use crate::signature::Intermediate;
+use crate::signature::{CertificateError, Intermediate};
 
 use member::Member;
 
@@ -37,7 +37,7 @@ pub enum CertificateAuthoritiesError {
         position: usize,
         /// Why.
         #[source]
-        source: x509_cert::der::Error,
+        source: CertificateError,
     },
     /// One of them may not sign others.
     #[error("the certificate number {position} is not one of a certificate authority")]

@@ -7,6 +7,7 @@ use x509_cert::der::{Decode as _, Encode as _};
 
 use super::algorithm::{Algorithm, Hash};
 use super::log_keys::{LogId, LogKeys};
+use crate::signature::read_certificate;
 
 const PROMISES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
 
@@ -49,7 +50,7 @@ struct Promise<'a> {
 /// Proves that a trusted log promised to publish the certificate. `issuer` is the key of who issued it, from its path (DER
 /// SubjectPublicKeyInfo): two authorities may have one name.
 pub(super) fn check(certificate: &[u8], issuer: &[u8], logs: &LogKeys) -> Result<(), SctError> {
-    let certificate = Certificate::from_der(certificate).map_err(|_broken| SctError::Malformed)?;
+    let certificate = read_certificate(certificate).map_err(|_broken| SctError::Malformed)?;
     let extensions = certificate.tbs_certificate.extensions.iter().flatten();
     let mut lists = extensions.filter(|extension| extension.extn_id == PROMISES);
     let list = match (lists.next(), lists.next()) {

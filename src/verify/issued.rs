@@ -1,10 +1,10 @@
 //! Whether a certificate was signed with a key.
 
-use x509_cert::Certificate;
-use x509_cert::der::{self, Decode as _, Reader as _, SliceReader};
+use x509_cert::der::{self, Reader as _, SliceReader};
 use x509_cert::spki::AlgorithmIdentifierRef;
 
 use super::algorithm::{self, Algorithm};
+use crate::signature::{CertificateError, read_certificate};
 
 /// The signature of a certificate.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub(super) struct Issued {
 
 impl Issued {
     /// Reads the signature of a DER certificate.
-    pub(super) fn read(der: &[u8]) -> Result<Self, der::Error> {
-        let certificate = Certificate::from_der(der)?;
+    pub(super) fn read(der: &[u8]) -> Result<Self, CertificateError> {
+        let certificate = read_certificate(der)?;
         let body = &certificate.tbs_certificate;
         let identifier = &certificate.signature_algorithm;
         let identifier = AlgorithmIdentifierRef {

@@ -3,12 +3,10 @@
 //! Path building ends at the first certificate that is trusted and takes it as it is. What it says of itself, and what
 //! those above it say, is no part of it, and is seen to when they are read.
 
-use x509_cert::Certificate;
 use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{self, Decode as _};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
-use crate::signature::Intermediate;
+use crate::signature::{CertificateError, Intermediate, read_certificate};
 
 const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
 pub(super) const ANY_PURPOSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
@@ -36,7 +34,7 @@ pub(super) struct Issuing {
 pub(super) enum UnusableChain {
     /// A certificate of it cannot be read.
     #[error(transparent)]
-    Broken(#[from] der::Error),
+    Broken(#[from] CertificateError),
     /// A certificate of it may not sign others.
     #[error(
         "the certificate {0:?} is not one of a certificate authority (basic constraints with CA:true): only those may \
@@ -58,8 +56,8 @@ pub(super) enum UnusableChain {
 
 impl Issuing {
     /// Reads a DER certificate.
-    pub(super) fn read(der: &[u8]) -> Result<Self, der::Error> {
-        let certificate = Certificate::from_der(der)?;
+    pub(super) fn read(der: &[u8]) -> Result<Self, CertificateError> {
+        let certificate = read_certificate(der)?;
         let body = &certificate.tbs_certificate;
         let constraints = body.get::<BasicConstraints>()?;
         let usage = body.get::<KeyUsage>()?;
@@ -87,7 +85,7 @@ impl Issuing {
 /// ends at one of them evades name constraints of those above it. Its own constraints are applied by path building.
 pub(super) fn check_authority(chain: &[Intermediate]) -> Result<(), UnusableChain> {
     for certificate in chain {
-        let issuing = may_issue(certificate, CODE_SIGNING)?;
+        let issuing = may_issue(certificate.der.as_bytes(), CODE_SIGNING)?;
         let is_above = |below: &Intermediate| {
             below.issuer == certificate.subject && below.der != certificate.der
         };
@@ -99,23 +97,26 @@ pub(super) fn check_authority(chain: &[Intermediate]) -> Result<(), UnusableChai
 }
 
 /// Proves of the chain of a timestamp authority that each certificate but the first, which makes the timestamps, may
-/// sign others. A path leads through all of the chain, so that name constraints are applied by path building.
+/// sign others. A path leads through all of the chain, so that name constraints are applied by path building. The first
+/// one may be of a certificate authority, too, which [`check_timestamp_issuer`] looks at.
 pub(super) fn check_timestamp_authority(chain: &[Intermediate]) -> Result<(), UnusableChain> {
     let mut above = chain.iter().skip(1);
-    above.try_for_each(|certificate| may_issue(certificate, TIME_STAMPING).map(drop))
+    above.try_for_each(|certificate| check_timestamp_issuer(certificate.der.as_bytes()))
+}
+
+/// Proves of a DER certificate that it may issue those of timestamp authorities.
+pub(super) fn check_timestamp_issuer(der: &[u8]) -> Result<(), UnusableChain> {
+    may_issue(der, TIME_STAMPING).map(drop)
 }
 
 /// Proves of a certificate that came along with a signature that it may issue signing certificates. Its name constraints
 /// and path length are applied by path building.
 pub(super) fn check_intermediate(certificate: &Intermediate) -> Result<(), UnusableChain> {
-    may_issue(certificate, CODE_SIGNING).map(drop)
+    may_issue(certificate.der.as_bytes(), CODE_SIGNING).map(drop)
 }
 
-fn may_issue(
-    certificate: &Intermediate,
-    purpose: ObjectIdentifier,
-) -> Result<Issuing, UnusableChain> {
-    let issuing = Issuing::read(certificate.der.as_bytes())?;
+fn may_issue(der: &[u8], purpose: ObjectIdentifier) -> Result<Issuing, UnusableChain> {
+    let issuing = Issuing::read(der)?;
     if !issuing.is_authority {
         return Err(UnusableChain::NotAnAuthority(issuing.subject));
     }

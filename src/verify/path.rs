@@ -11,13 +11,13 @@ use webpki::{
     EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
     RequiredEkuNotFoundContext,
 };
-use x509_cert::Certificate;
 use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{Any, Decode as _, Encode as _, Tag};
+use x509_cert::der::{Any, Encode as _, Tag};
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
 use super::algorithm::{Algorithm, Hash, KeyKind};
 use super::issuing::ANY_PURPOSE;
+use crate::signature::read_certificate;
 
 /// No path leads from a certificate to an anchor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +114,7 @@ pub(super) fn build(
 }
 
 fn is_for(leaf: &[u8], purpose: ObjectIdentifier) -> bool {
-    let Ok(certificate) = Certificate::from_der(leaf) else {
+    let Ok(certificate) = read_certificate(leaf) else {
         return false;
     };
     let purposes = certificate.tbs_certificate.get::<ExtendedKeyUsage>();

@@ -5,14 +5,13 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::signature::ParsedPublicKey;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use ed25519_dalek::Digest as _;
-use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, BitStringRef};
 use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 use super::algorithm::{self, Algorithm, KeyKind, RSA_BITS_MIN, RSA_ENCRYPTION};
 use crate::oci::Digest;
-use crate::signature::pem;
+use crate::signature::{pem, read_certificate};
 
 /// The longest RSA keys that may sign, in bits. Longer ones take long to verify.
 const RSA_BITS_MAX: usize = 4096;
@@ -85,7 +84,7 @@ impl PublicKey {
         let [der] = blocks.as_slice() else {
             return Err(broken);
         };
-        let Ok(certificate) = Certificate::from_der(der) else {
+        let Ok(certificate) = read_certificate(der) else {
             return Err(broken);
         };
         let info = certificate.tbs_certificate.subject_public_key_info;

@@ -1,6 +1,7 @@
 mod algorithms;
 mod along;
 mod authorities;
+mod certificate_size;
 mod chains;
 mod corpus;
 mod file;
@@ -16,8 +17,10 @@ mod names;
 mod policy;
 mod readers;
 mod root_parts;
+mod stamp;
 mod stamped;
 mod times;
+mod token_certificates;
 mod tokens;
 mod trusted_root;
 mod two_times;

@@ -85,7 +85,10 @@ pub(super) fn check_token(
                 error @ (TokenError::Malformed(_)
                 | TokenError::Algorithm(_)
                 | TokenError::Signature
-                | TokenError::Path(_)),
+                | TokenError::NoCertificate
+                | TokenError::Leaf(_)
+                | TokenError::SigningCertificate(_)
+                | TokenError::Chain(_)),
             ) => closest = error,
         }
     }

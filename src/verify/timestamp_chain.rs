@@ -2,11 +2,16 @@
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use x509_cert::Certificate;
-use x509_cert::der::Decode as _;
+use sigstore_types::DerCertificate;
 use x509_cert::ext::pkix::BasicConstraints;
 
-/// Certificates from that of the authority itself to a root.
+use super::KeyError;
+use super::timestamp_authority::{TimestampAuthority, UselessAuthority};
+use super::trusted_root::narrowed;
+use crate::signature::{CertificateError, Intermediate, read_certificate};
+
+/// Certificates from that of the authority itself to a root. Where the authority's own is in its tokens, they begin with
+/// those of its certificate authorities.
 pub type TimestampChain = Vec<CertificateDer<'static>>;
 
 /// The text does not hold the certificates of one timestamp authority.
@@ -25,28 +30,30 @@ pub enum TimestampChainError {
         position: usize,
         /// Why.
         #[source]
-        source: x509_cert::der::Error,
+        source: CertificateError,
     },
-    /// Who signs timestamps is not said.
-    #[error(
-        "no certificate of the timestamp authority itself is among them, only such of certificate authorities"
-    )]
-    NoSigner,
-    /// It is said twice.
+    /// More than one certificate is one that signs timestamps.
     #[error("the certificates of several timestamp authorities are among them")]
     SeveralSigners,
     /// There is none to lead to.
     #[error("no self-signed root certificate is among them")]
     NoRoot,
+    /// The key of the authority is of a kind that is not supported.
+    #[error("the key of the timestamp authority is not supported: {0}")]
+    Key(KeyError),
+    /// No timestamp can be verified with them.
+    #[error("they prove no time: {0}")]
+    Useless(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The most certificates; Kyverno takes no more.
 const CERTIFICATES_MAX: usize = 12;
 
-/// The chains of the one timestamp authority whose certificates these are, one for each root.
+/// Returns the chains of the one timestamp authority to which these certificates belong, one for each root that its
+/// certificate leads to. If the authority's own certificate is not among them, its tokens must hold it.
 ///
 /// # Errors
-/// When they are not the certificate of one timestamp authority and those of its certificate authorities up to a root.
+/// When they are not the certificates of one timestamp authority up to a root, or no timestamp can be verified with them.
 pub fn timestamp_chains(pem: &str) -> Result<Vec<TimestampChain>, TimestampChainError> {
     let mut signer = None;
     let (mut between, mut roots) = (Vec::new(), Vec::new());
@@ -56,9 +63,10 @@ pub fn timestamp_chains(pem: &str) -> Result<Vec<TimestampChain>, TimestampChain
         }
         let der = certificate.map_err(TimestampChainError::NotPem)?;
         let broken = |source| TimestampChainError::Broken { position, source };
-        let certificate = Certificate::from_der(&der).map_err(broken)?;
+        let certificate = read_certificate(&der).map_err(broken)?;
         let body = &certificate.tbs_certificate;
-        let constraints = body.get::<BasicConstraints>().map_err(broken)?;
+        let constraints = body.get::<BasicConstraints>();
+        let constraints = constraints.map_err(|error| broken(error.into()))?;
         if !constraints.is_some_and(|(_, constraints)| constraints.ca) {
             if signer.replace(der).is_some() {
                 return Err(TimestampChainError::SeveralSigners);
@@ -69,16 +77,33 @@ pub fn timestamp_chains(pem: &str) -> Result<Vec<TimestampChain>, TimestampChain
             between.push(der);
         }
     }
-    let signer = signer.ok_or(TimestampChainError::NoSigner)?;
     if roots.is_empty() {
         return Err(TimestampChainError::NoRoot);
     }
-    let chain = |root| {
-        let above = between.iter().cloned();
-        std::iter::once(signer.clone()).chain(above).chain([root])
-    };
-    Ok(roots
-        .into_iter()
-        .map(|root| chain(root).collect())
-        .collect())
+    let (mut usable, mut refused) = (Vec::new(), None);
+    for root in roots {
+        let below = signer.iter().chain(&between).cloned();
+        let chain: TimestampChain = below.chain([root]).collect();
+        match useless(&chain)? {
+            None => usable.push(chain),
+            Some(error) => refused = Some(error),
+        }
+    }
+    match refused {
+        Some(error) if usable.is_empty() => Err(TimestampChainError::Useless(Box::new(error))),
+        Some(_) | None => Ok(usable),
+    }
+}
+
+/// Returns the reason for which a chain proves no time, if there is one.
+fn useless(chain: &TimestampChain) -> Result<Option<UselessAuthority>, TimestampChainError> {
+    let mut certificates = Vec::with_capacity(chain.len());
+    for (der, position) in chain.iter().zip(1..) {
+        let parsed = Intermediate::parse(&DerCertificate::from_bytes(der));
+        let broken = |source| TimestampChainError::Broken { position, source };
+        certificates.push(parsed.map_err(broken)?);
+    }
+    let window = Some(narrowed(None, &certificates));
+    let authority = TimestampAuthority::new(chain, window).map_err(TimestampChainError::Key)?;
+    Ok(authority.and_then(|authority| authority.useless()))
 }

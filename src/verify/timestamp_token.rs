@@ -1,42 +1,31 @@
 //! Timestamp tokens (RFC 3161): a signed statement that some bytes existed at a time.
 //!
-//! A token is CMS signed data (RFC 5652). The certificates in it are not looked at: a token counts if the certificate
-//! that the trusted root names for the authority verifies it.
+//! A token is CMS signed data (RFC 5652). It counts if the certificate that the trusted root names for the authority
+//! verifies it. If the root names certificate authorities only, the certificate in the token takes that place: it is
+//! untrusted, so it must lead to them and be the one that the signed attributes name.
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use rustls_pki_types::{CertificateDer, TrustAnchor};
-use sigstore_types::TimeRange;
-use x509_cert::Certificate;
+use rustls_pki_types::CertificateDer;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
 use x509_cert::der::{
     self, Decode as _, Encode as _, ErrorKind, Reader as _, SliceReader, Tag, TagNumber,
     Tagged as _,
 };
-use x509_cert::ext::pkix::SubjectKeyIdentifier;
 use x509_cert::spki::AlgorithmIdentifierRef;
 
 use super::algorithm::{Algorithm, Hash, whole};
-use super::path::{self, PathError, Usage};
-use super::{KeyError, PublicKey};
-use crate::verify::issuing::TIME_STAMPING;
+use super::signing_certificate::{self, SigningCertificateError};
+use super::timestamp_authority::{
+    ChainError, Leaf, LeafError, SignerIdentifier, TimestampAuthority,
+};
 
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
 const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
 const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
 
-/// A timestamp authority of a trusted root.
-#[derive(Debug)]
-pub(super) struct TimestampAuthority {
-    leaf: CertificateDer<'static>,
-    issuer: Vec<u8>,
-    serial: Vec<u8>,
-    key_identifier: Option<Vec<u8>>,
-    key: PublicKey,
-    intermediates: Vec<CertificateDer<'static>>,
-    root: TrustAnchor<'static>,
-    pub(super) valid_for: Option<TimeRange>,
-}
+/// The most certificates of a token that are looked through for the one that signed it.
+const CERTIFICATES_MAX: usize = 16;
 
 /// A token as it is written; nothing in it is proven.
 #[derive(Debug)]
@@ -53,13 +42,8 @@ pub(super) struct Token {
     attributes: Vec<u8>,
     algorithm: Algorithm,
     signature: Vec<u8>,
-}
-
-#[derive(Debug)]
-enum SignerIdentifier {
-    /// DER name and the bytes of the number.
-    IssuerAndSerial(Vec<u8>, Vec<u8>),
-    SubjectKey(Vec<u8>),
+    /// The certificates that came along, one after another; nothing if there are none.
+    certificates: Vec<u8>,
 }
 
 /// A token proves no time.
@@ -83,61 +67,23 @@ pub(super) enum TokenError {
     /// The authority's key does not verify it.
     #[error("its signature does not verify with the key of the authority")]
     Signature,
-    /// The authority's certificate does not lead to its root at the time in the token.
+    /// The trusted root names certificate authorities only, and the certificate of the signer is not in the token.
+    #[error(
+        "the trusted root names no certificate that signs timestamps, and the one that signed it is not in the token"
+    )]
+    NoCertificate,
+    /// The certificate in the token cannot be used.
+    #[error("the certificate in the token is not usable: {0}")]
+    Leaf(#[from] LeafError),
+    /// The token was signed with another certificate than the one in it.
+    #[error(transparent)]
+    SigningCertificate(#[from] SigningCertificateError),
+    /// The certificate is not for timestamps, or does not lead to the root of the authority at the time in the token.
     #[error("the certificate of the authority is not valid for it: {0}")]
-    Path(#[from] PathError),
+    Chain(#[from] ChainError),
     /// The trusted root does not believe the authority at the time in the token.
     #[error("it is of {0}, when its authority was not trusted")]
     OutsideValidity(Timestamp),
-}
-
-impl TimestampAuthority {
-    /// Prepares the authority of a chain: its own certificate first, its root last.
-    ///
-    /// # Errors
-    /// When its key is of a kind that is not supported. `Ok(None)` stands for an empty chain or a broken certificate.
-    pub(super) fn new(
-        chain: &[CertificateDer<'static>],
-        valid_for: Option<TimeRange>,
-    ) -> Result<Option<Self>, KeyError> {
-        let (Some(leaf), Some(root)) = (chain.first(), chain.last()) else {
-            return Ok(None);
-        };
-        let between = chain.get(1..chain.len() - 1).unwrap_or_default();
-        let (Ok(certificate), Ok(anchor)) = (
-            Certificate::from_der(leaf),
-            webpki::anchor_from_trusted_cert(root),
-        ) else {
-            return Ok(None);
-        };
-        let body = &certificate.tbs_certificate;
-        let (Ok(issuer), Ok(info)) = (body.issuer.to_der(), body.subject_public_key_info.to_der())
-        else {
-            return Ok(None);
-        };
-        let key_identifier = body.get::<SubjectKeyIdentifier>().ok().flatten();
-        Ok(Some(Self {
-            leaf: leaf.clone(),
-            issuer,
-            serial: body.serial_number.as_bytes().to_vec(),
-            key_identifier: key_identifier.map(|(_, it)| it.0.as_bytes().to_vec()),
-            key: PublicKey::from_der(&info)?,
-            intermediates: between.to_vec(),
-            root: anchor.to_owned(),
-            valid_for,
-        }))
-    }
-
-    fn is(&self, signer: &SignerIdentifier) -> bool {
-        match signer {
-            SignerIdentifier::IssuerAndSerial(issuer, serial) => {
-                self.issuer == *issuer && self.serial == *serial
-            }
-            SignerIdentifier::SubjectKey(identifier) => {
-                self.key_identifier.as_ref() == Some(identifier)
-            }
-        }
-    }
 }
 
 impl Token {
@@ -167,6 +113,7 @@ impl Token {
             attributes: signer.attributes,
             algorithm,
             signature: signer.signature.to_vec(),
+            certificates: data.certificates.to_vec(),
         })
     }
 
@@ -184,28 +131,48 @@ impl Token {
         if hash.digest(&self.info).as_ref() != digest.as_slice() {
             return Err(TokenError::OtherStatement);
         }
-        if !authority.is(&self.signer) {
-            return Err(TokenError::OtherSigner);
-        }
-        let key = &authority.key;
-        if !key.verifies_by(self.algorithm, &self.attributes, &self.signature) {
+        let own;
+        let leaf = match &authority.leaf {
+            Some(leaf) if leaf.is(&self.signer) => leaf,
+            Some(_) => return Err(TokenError::OtherSigner),
+            None => {
+                own = self.own_leaf()?;
+                &own
+            }
+        };
+        if !leaf
+            .key
+            .verifies_by(self.algorithm, &self.attributes, &self.signature)
+        {
             return Err(TokenError::Signature);
         }
-        path::build(
-            &authority.leaf,
-            &authority.intermediates,
-            std::slice::from_ref(&authority.root),
-            self.time,
-            Usage {
-                purpose: TIME_STAMPING,
-                name: "timestamps",
-            },
-        )?;
+        authority.check(leaf, self.time)?;
         let window = authority.valid_for;
         if window.is_some_and(|window| !window.contains(self.time)) {
             return Err(TokenError::OutsideValidity(self.time));
         }
         Ok(self.time)
+    }
+
+    /// Returns the certificate in the token that the token names as its signer's. Nothing vouches for it yet.
+    fn own_leaf(&self) -> Result<Leaf, TokenError> {
+        let broken = |error: der::Error| TokenError::Malformed(error.to_string());
+        let mut reader = SliceReader::new(&self.certificates).map_err(broken)?;
+        for _certificate in 0..CERTIFICATES_MAX {
+            if reader.is_finished() {
+                break;
+            }
+            let certificate = CertificateDer::from(reader.tlv_bytes().map_err(broken)?);
+            let leaf = match Leaf::read(&certificate) {
+                Ok(leaf) if leaf.is(&self.signer) => leaf,
+                // Certificates above the signer's may be of kinds that are not supported.
+                Ok(_) | Err(_) => continue,
+            };
+            let attributes = whole(&self.attributes).map_err(broken)?;
+            signing_certificate::check(attributes.value(), &leaf)?;
+            return Ok(leaf);
+        }
+        Err(TokenError::NoCertificate)
     }
 }
 
@@ -248,6 +215,8 @@ fn signed_data(content_info: AnyRef<'_>) -> der::Result<AnyRef<'_>> {
 /// The parts of `SignedData` that count.
 struct SignedData<'a> {
     info: &'a [u8],
+    /// The contents of the set of certificates (RFC 5652, 5.1).
+    certificates: &'a [u8],
     signer: AnyRef<'a>,
 }
 
@@ -262,14 +231,22 @@ impl<'a> SignedData<'a> {
                 let octets: OctetStringRef<'_> = whole(explicit(fields, 0)?)?.decode_as()?;
                 Ok(octets.as_bytes())
             })?;
+            let mut certificates: &[u8] = &[];
             for _certificates_and_revocation_lists in 0..2 {
-                if fields.peek_tag()?.is_context_specific() {
+                let tag = fields.peek_tag()?;
+                if tag == context(0, true) {
+                    certificates = AnyRef::decode(fields)?.value();
+                } else if tag.is_context_specific() {
                     fields.tlv_bytes()?;
                 }
             }
             // A token has the signature of its authority and no other (RFC 3161, 2.4.2).
             let signer = whole(expect(fields, Tag::Set)?.value())?;
-            Ok(Self { info, signer })
+            Ok(Self {
+                info,
+                certificates,
+                signer,
+            })
         })
     }
 }
@@ -328,6 +305,14 @@ fn signer_identifier(identifier: AnyRef<'_>) -> der::Result<SignerIdentifier> {
 
 /// Returns the one value of an attribute that must be there once (RFC 5652, 11.1 and 11.2).
 fn attribute(attributes: &[u8], wanted: ObjectIdentifier) -> der::Result<AnyRef<'_>> {
+    optional_attribute(attributes, wanted)?.ok_or_else(|| Tag::Set.value_error())
+}
+
+/// Returns the one value of an attribute that may be there once.
+pub(super) fn optional_attribute(
+    attributes: &[u8],
+    wanted: ObjectIdentifier,
+) -> der::Result<Option<AnyRef<'_>>> {
     let mut reader = SliceReader::new(attributes)?;
     let mut found = None;
     while !reader.is_finished() {
@@ -340,7 +325,7 @@ fn attribute(attributes: &[u8], wanted: ObjectIdentifier) -> der::Result<AnyRef<
             return Err(ErrorKind::SetDuplicate.into());
         }
     }
-    found.ok_or_else(|| Tag::Set.value_error())
+    Ok(found)
 }
 
 /// The parts of `TSTInfo` that count (RFC 3161, 2.4.2).
@@ -441,14 +426,14 @@ fn generalized_time(text: &[u8]) -> Option<Timestamp> {
     Some(zoned.timestamp()).filter(|time| *time >= Timestamp::UNIX_EPOCH)
 }
 
-fn context(number: u8, constructed: bool) -> Tag {
+pub(super) fn context(number: u8, constructed: bool) -> Tag {
     Tag::ContextSpecific {
         constructed,
         number: TagNumber::new(number),
     }
 }
 
-fn expect<'a>(fields: &mut SliceReader<'a>, tag: Tag) -> der::Result<AnyRef<'a>> {
+pub(super) fn expect<'a>(fields: &mut SliceReader<'a>, tag: Tag) -> der::Result<AnyRef<'a>> {
     let field: AnyRef<'_> = fields.decode()?;
     field.tag().assert_eq(tag)?;
     Ok(field)

@@ -10,7 +10,7 @@ use sigstore_types::TimeRange;
 use super::authority::{self, Authority, NoAuthority};
 use super::issuing::{self, UnusableChain};
 use super::log_keys::{self, LogKey, LogKeys};
-use super::timestamp_token::TimestampAuthority;
+use super::timestamp_authority::TimestampAuthority;
 use super::{CertificateAuthorities, RootParts};
 use crate::oci::Digest;
 use crate::signature::{Intermediate, SigningCertificate};
@@ -161,15 +161,22 @@ impl TrustedRoot {
             let certificates = chain(&authority.cert_chain, issuing::check_timestamp_authority)?;
             authority.valid_for = Some(narrowed(authority.valid_for, &certificates));
             let chain: Vec<_> = certificates.iter().map(der).collect();
+            let uri = authority.uri.as_deref().unwrap_or_default();
+            let name = operator(uri, authority.subject.organization.as_deref());
             match TimestampAuthority::new(&chain, authority.valid_for) {
-                Ok(Some(prepared)) => timestamp_authorities
-                    .extend(Some(prepared).filter(|_| is_ever_valid(authority.valid_for))),
-                Ok(None) => return Err(TrustedRootError(Box::new(Unusable::TimestampAuthority))),
-                Err(error) => {
-                    let uri = authority.uri.as_deref().unwrap_or_default();
-                    let name = operator(uri, authority.subject.organization.as_deref());
-                    notes.push(skipped("timestamp authority", &name, &error));
+                Ok(Some(prepared)) => {
+                    notes.extend(prepared.useless().map(|error| {
+                        format!(
+                            "the {} proves no time: {error}",
+                            called("timestamp authority", &name)
+                        )
+                    }));
+                    if prepared.is_ever_valid() {
+                        timestamp_authorities.push(prepared);
+                    }
                 }
+                Ok(None) => return Err(TrustedRootError(Box::new(Unusable::TimestampAuthority))),
+                Err(error) => notes.push(skipped("timestamp authority", &name, &error)),
             }
         }
         notes.extend(unusable_authorities(&root, &certificate_authorities));
@@ -208,8 +215,8 @@ impl TrustedRoot {
         &self.authorities
     }
 
-    /// Keys of a kind that is not supported, one sentence each. Nothing that is signed with one of them is believed; the
-    /// rest of the root is.
+    /// Returns the keys of a kind that is not supported and the timestamp authorities that can prove nothing, one sentence
+    /// each. Nothing that is signed with one of them is believed; the rest of the root is.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -246,10 +253,11 @@ impl TrustedRoot {
         sigstore_verify::Verifier::new(&root)
     }
 
-    /// Whether it has certificate-transparency logs, without which no SCT can be verified.
+    /// Returns true if it has certificate-transparency logs with keys that are supported. Without one no SCT can be
+    /// verified.
     #[must_use]
     pub fn has_certificate_logs(&self) -> bool {
-        !self.source.ctlogs.is_empty()
+        !self.certificate_logs.is_empty()
     }
 
     pub(super) fn has_own_authorities(&self) -> bool {
@@ -385,7 +393,17 @@ fn check_window(window: Option<TimeRange>) -> Result<(), TrustedRootError> {
 }
 
 fn skipped(kind: &str, name: &str, error: &dyn std::error::Error) -> String {
-    format!("the key of the {kind} {name} is left out, nothing that it signs is believed: {error}")
+    let log = called(kind, name);
+    format!("the key of the {log} is left out, nothing that it signs is believed: {error}")
+}
+
+/// Returns the kind with the name, which may be empty.
+fn called(kind: &str, name: &str) -> String {
+    if name.is_empty() {
+        kind.to_owned()
+    } else {
+        format!("{kind} {name}")
+    }
 }
 
 /// Notes the certificate authorities of which no certificate has a key that is supported.
@@ -492,7 +510,7 @@ fn chain(
 
 /// The window in which the authority is trusted and every certificate of its chain is valid: path building takes the
 /// certificates of a trusted root as they are, expired or not (CVE-2026-24122).
-fn narrowed(window: Option<TimeRange>, certificates: &[Intermediate]) -> TimeRange {
+pub(super) fn narrowed(window: Option<TimeRange>, certificates: &[Intermediate]) -> TimeRange {
     let start = certificates
         .iter()
         .map(|certificate| certificate.not_before)

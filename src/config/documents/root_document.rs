@@ -34,9 +34,12 @@ impl RootDocument {
 
     /// What of it is there, in place of what another root has.
     pub(super) fn to_parts(&self) -> Result<RootParts, TrustedRootError> {
-        // By itself it must be usable, too.
-        self.to_root()?;
-        RootParts::from_json(&self.to_json())
+        // By itself it must be usable, too. Whatever is left out of it would be believed by nobody.
+        let root = self.to_root()?;
+        match root.notes().first() {
+            Some(note) => Err(TrustedRootError(note.as_str().into())),
+            None => RootParts::from_json(&self.to_json()),
+        }
     }
 
     fn to_json(&self) -> String {

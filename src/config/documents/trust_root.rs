@@ -189,7 +189,12 @@ impl<'a> TrustRoots<'a> {
             )?,
         };
         match document.to_root() {
-            Ok(root) => Some(Root::usable(Arc::new(root))),
+            Ok(root) => {
+                for note in root.notes() {
+                    reader.warn(field, WarningName::PartLeftOut, note);
+                }
+                Some(Root::usable(Arc::new(root)))
+            }
             Err(error) => {
                 reader.problem(field, describe(&error), "check certificates and keys");
                 None
@@ -239,6 +244,9 @@ fn read_archive(field: &Field<'_>, reader: &mut Reader) -> Option<Root> {
                     "counts until {until}, when its signatures expire: renew the document before"
                 ),
             );
+            for note in root.notes() {
+                reader.warn(&field, WarningName::PartLeftOut, note);
+            }
             Some(Root::Usable {
                 root,
                 until: Some(until),

@@ -93,6 +93,9 @@ pub(super) struct Request {
     pub(super) identities: Vec<&'static str>,
     pub(super) oidc_issuer: Option<&'static str>,
     pub(super) usage: Option<&'static str>,
+    pub(super) more_usages: &'static [&'static str],
+    pub(super) is_usage_critical: bool,
+    pub(super) serial: u32,
     pub(super) is_authority: bool,
     pub(super) path_length: Option<u8>,
     /// In DER.
@@ -101,6 +104,8 @@ pub(super) struct Request {
     pub(super) name_constraints: Option<&'static [u8]>,
     /// In seconds around the time in the log.
     pub(super) valid: (i64, i64),
+    /// The number of bytes of an extension that nobody knows.
+    pub(super) padding: usize,
 }
 
 impl Request {
@@ -110,11 +115,15 @@ impl Request {
             identities: vec![identity],
             oidc_issuer: None,
             usage: Some(CODE_SIGNING),
+            more_usages: &[],
+            is_usage_critical: false,
+            serial: 0x00ab_cdef,
             is_authority: false,
             path_length: None,
             key_usage: None,
             name_constraints: None,
             valid: (-60, 540),
+            padding: 0,
         }
     }
 
@@ -124,11 +133,15 @@ impl Request {
             identities: Vec::new(),
             oidc_issuer: None,
             usage: None,
+            more_usages: &[],
+            is_usage_critical: false,
+            serial: 0x00ab_cdef,
             is_authority: true,
             path_length: None,
             key_usage: None,
             name_constraints: None,
             valid: (-1_000_000, 1_000_000),
+            padding: 0,
         }
     }
 
@@ -158,7 +171,7 @@ impl Request {
         };
         let body = TbsCertificate {
             version: Version::V3,
-            serial_number: SerialNumber::from(0x00ab_cdef_u32),
+            serial_number: SerialNumber::from(self.serial),
             signature: algorithm(),
             issuer: name(issuer),
             validity: Validity {
@@ -196,8 +209,13 @@ impl Request {
             extensions.push(extension("2.5.29.30", true, constraints.to_vec()));
         }
         if let Some(usage) = self.usage {
-            let usage = ExtendedKeyUsage(vec![ObjectIdentifier::new_unwrap(usage)]);
-            extensions.push(extension("2.5.29.37", false, usage.to_der().unwrap()));
+            let usages = [usage].into_iter().chain(self.more_usages.iter().copied());
+            let usages = ExtendedKeyUsage(usages.map(ObjectIdentifier::new_unwrap).collect());
+            let usages = usages.to_der().unwrap();
+            extensions.push(extension("2.5.29.37", self.is_usage_critical, usages));
+        }
+        if self.padding > 0 {
+            extensions.push(extension("1.2.3.4.5", false, vec![0; self.padding]));
         }
         if !self.identities.is_empty() {
             let uri = |text: &&str| {

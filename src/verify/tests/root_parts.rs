@@ -83,13 +83,18 @@ fn the_certificates_of_a_timestamp_authority_are_put_in_order() {
         let text: String = order.into_iter().map(String::as_str).collect();
         assert_eq!(timestamp_chains(&text).unwrap(), sorted);
     }
-    // Two roots are two ends.
+    // A root that the certificate does not lead to makes no chain.
     let other = &blocks("roguetsa-chain.pem")[2];
     let both = timestamp_chains(&[chain.concat(), other.clone()].concat()).unwrap();
-    assert_eq!(both.len(), 2);
-    assert_eq!(both[0], sorted[0]);
-    assert_eq!(both[1][..2], sorted[0][..2]);
-    assert_ne!(both[1][2], sorted[0][2]);
+    assert_eq!(both, sorted);
+    let refused = timestamp_chains(&[chain[0].as_str(), &chain[1], other].concat());
+    assert!(
+        matches!(refused, Err(TimestampChainError::Useless(_))),
+        "{refused:?}"
+    );
+    // Without the certificate of the authority itself, each root is the end of a chain.
+    let roots = timestamp_chains(&[chain[2].as_str(), other].concat()).unwrap();
+    assert_eq!(roots.len(), 2);
 }
 
 #[test]
@@ -101,8 +106,8 @@ fn what_is_no_timestamp_authority_is_refused() {
         let text: String = parts.iter().map(|it| it.as_str()).collect();
         timestamp_chains(&text).unwrap_err()
     };
-    assert!(matches!(of(&[]), Error::NoSigner));
-    assert!(matches!(of(&[&chain[1], &chain[2]]), Error::NoSigner));
+    assert!(matches!(of(&[]), Error::NoRoot));
+    assert!(matches!(of(&[&chain[1]]), Error::NoRoot));
     assert!(matches!(of(&[&chain[0], &chain[1]]), Error::NoRoot));
     assert!(matches!(
         of(&[&chain[0], &other[0], &chain[2]]),
@@ -115,8 +120,8 @@ fn what_is_no_timestamp_authority_is_refused() {
     ));
     let cut = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n".to_owned();
     assert!(matches!(of(&[&cut]), Error::NotPem(_)));
-    let mut many = vec![&chain[0]];
-    many.extend(std::iter::repeat_n(&chain[2], 11));
+    let mut many = vec![&chain[0], &chain[1]];
+    many.extend(std::iter::repeat_n(&chain[2], 10));
     let text = |of: &[&String]| of.iter().map(|it| it.as_str()).collect::<String>();
     assert!(timestamp_chains(&text(&many)).is_ok());
     many.push(&chain[2]);

@@ -1,29 +1,21 @@
 //! Timestamp tokens: those of OpenSSL with every kind of key, and such as nobody should believe.
 
 use jiff::Timestamp;
-use rustls_pki_types::CertificateDer;
-use x509_cert::Certificate;
-use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{Decode as _, Encode as _};
 
-use super::forge::{Key, LOG_TIME};
-use super::issue::{Issuer, Request};
-use crate::signature::pem::blocks;
-use crate::verify::timestamp_token::{TimestampAuthority, Token, TokenError};
+use super::forge::LOG_TIME;
+use super::issue::Request;
+use super::stamp::{STAMPED, Stamp, certificates, identifier, made_authority, sequence, tlv};
+use crate::verify::timestamp_authority::TimestampAuthority;
+use crate::verify::timestamp_token::{Token, TokenError};
 
 fn file(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/timestamps");
     std::fs::read(format!("{folder}/{name}")).unwrap()
 }
 
-fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
-    let certificates = blocks(pem, "CERTIFICATE").unwrap().into_iter();
-    certificates.map(CertificateDer::from).collect()
-}
-
 fn authority(name: &str) -> TimestampAuthority {
     let pem = String::from_utf8(file(&format!("{name}.pem"))).unwrap();
-    TimestampAuthority::new(&chain(&pem), None)
+    TimestampAuthority::new(&certificates(&pem), None)
         .unwrap()
         .unwrap()
 }
@@ -89,9 +81,9 @@ fn token_counts_for_its_authority_and_its_bytes_only() {
 fn weak_tokens_are_refused() {
     // A key that is too short makes no authority.
     let pem = String::from_utf8(file("rsa1024.pem")).unwrap();
-    assert!(TimestampAuthority::new(&chain(&pem), None).is_err());
+    assert!(TimestampAuthority::new(&certificates(&pem), None).is_err());
     let refused = verify(&file("weak-chain-sha1.tsr"), &authority("sha1"));
-    assert!(matches!(refused, Err(TokenError::Path(_))), "{refused:?}");
+    assert!(matches!(refused, Err(TokenError::Chain(_))), "{refused:?}");
     for name in ["weak-digest-sha1.tsr", "weak-imprint-sha1.tsr"] {
         let refused = verify(&file(name), &authority("p256"));
         assert!(
@@ -149,138 +141,6 @@ fn bytes_before_after_and_missing_make_a_token_unreadable() {
             matches!(refused, Err(TokenError::Malformed(_))),
             "{refused:?}"
         );
-    }
-}
-
-// Tokens made here, right in everything that a test does not change.
-
-const TIME_STAMPING: &str = "1.3.6.1.5.5.7.3.8";
-const STAMPED: &[u8] = b"bytes of a signature";
-
-fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let length = contents.len();
-    let mut bytes = vec![tag];
-    match length {
-        0..0x80 => bytes.push(u8::try_from(length).unwrap()),
-        0x80..0x100 => bytes.extend([0x81, u8::try_from(length).unwrap()]),
-        _ => {
-            bytes.push(0x82);
-            bytes.extend(u16::try_from(length).unwrap().to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(contents);
-    bytes
-}
-
-fn sequence(parts: &[&[u8]]) -> Vec<u8> {
-    tlv(0x30, &parts.concat())
-}
-
-fn identifier(text: &str) -> Vec<u8> {
-    ObjectIdentifier::new_unwrap(text).to_der().unwrap()
-}
-
-fn sha256() -> Vec<u8> {
-    sequence(&[&identifier("2.16.840.1.101.3.4.2.1")])
-}
-
-fn digest(bytes: &[u8]) -> Vec<u8> {
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes)
-        .as_ref()
-        .to_vec()
-}
-
-/// A timestamp in the making.
-struct Stamp {
-    time: &'static [u8],
-    content_type: &'static str,
-    attribute_type: Option<&'static str>,
-    /// After the time in the statement.
-    more: Vec<u8>,
-    signers: usize,
-    request: Request,
-}
-
-fn made_authority(
-    chain: &[CertificateDer<'static>],
-    window: Option<sigstore_types::TimeRange>,
-) -> TimestampAuthority {
-    TimestampAuthority::new(chain, window).unwrap().unwrap()
-}
-
-impl Stamp {
-    fn new() -> Self {
-        Self {
-            time: b"20260921141320Z",
-            content_type: "1.2.840.113549.1.9.16.1.4",
-            attribute_type: Some("1.2.840.113549.1.9.16.1.4"),
-            more: Vec::new(),
-            signers: 1,
-            request: Request {
-                usage: Some(TIME_STAMPING),
-                ..Request::leaf("https://clock.example")
-            },
-        }
-    }
-
-    fn statement(&self) -> Vec<u8> {
-        let imprint = sequence(&[&sha256(), &tlv(4, &digest(STAMPED))]);
-        let parts = [
-            tlv(2, &[1]),
-            identifier("1.2.3.4.1"),
-            imprint,
-            tlv(2, &[7]),
-            tlv(0x18, self.time),
-            self.more.clone(),
-        ];
-        tlv(0x30, &parts.concat())
-    }
-
-    /// The token, and whom it is by.
-    fn made(&self) -> (Vec<u8>, Vec<CertificateDer<'static>>) {
-        let (root, key) = (Issuer::root("clock root"), Key::generate());
-        let leaf = root.issue(&self.request, &key);
-        let certificate = Certificate::from_der(&leaf).unwrap().tbs_certificate;
-        let statement = self.statement();
-        let attribute =
-            |name: &str, value: &[u8]| sequence(&[&identifier(name), &tlv(0x31, value)]);
-        let mut attributes = Vec::new();
-        if let Some(name) = self.attribute_type {
-            attributes.extend(attribute("1.2.840.113549.1.9.3", &identifier(name)));
-        }
-        let hash = tlv(4, &digest(&statement));
-        attributes.extend(attribute("1.2.840.113549.1.9.4", &hash));
-        let signer = sequence(&[
-            &tlv(2, &[1]),
-            &sequence(&[
-                &certificate.issuer.to_der().unwrap(),
-                &tlv(2, certificate.serial_number.as_bytes()),
-            ]),
-            &sha256(),
-            &tlv(0xa0, &attributes),
-            &sequence(&[&identifier("1.2.840.10045.4.3.2")]),
-            &tlv(4, &key.sign(&tlv(0x31, &attributes))),
-        ]);
-        let content = sequence(&[
-            &identifier(self.content_type),
-            &tlv(0xa0, &tlv(4, &statement)),
-        ]);
-        let data = sequence(&[
-            &tlv(2, &[3]),
-            &tlv(0x31, &sha256()),
-            &content,
-            &tlv(0x31, &signer.repeat(self.signers)),
-        ]);
-        let token = sequence(&[&identifier("1.2.840.113549.1.7.2"), &tlv(0xa0, &data)]);
-        let chain =
-            [&leaf, &chain(&root.pem)[0].to_vec()].map(|it| CertificateDer::from(it.clone()));
-        (token, chain.to_vec())
-    }
-
-    fn verified(&self) -> Result<Timestamp, TokenError> {
-        let (token, chain) = self.made();
-        let authority = made_authority(&chain, None);
-        Token::parse(&token)?.verify(STAMPED, &authority)
     }
 }
 
@@ -417,7 +277,7 @@ fn authority_must_be_for_timestamps_and_valid_at_the_time() {
         };
         let refused = stamp.verified();
         assert!(
-            matches!(refused, Err(TokenError::Path(_))),
+            matches!(refused, Err(TokenError::Chain(_))),
             "{usage:?}: {refused:?}"
         );
     }
@@ -431,7 +291,7 @@ fn authority_must_be_for_timestamps_and_valid_at_the_time() {
         };
         let refused = stamp.verified();
         assert!(
-            matches!(refused, Err(TokenError::Path(_))),
+            matches!(refused, Err(TokenError::Chain(_))),
             "{valid:?}: {refused:?}"
         );
     }

@@ -137,8 +137,7 @@ fn what_would_admit_more_if_it_were_ignored_is_refused() {
         ),
         (
             "ctlog: {tsaCertChain: x}",
-            ".ctlog.tsaCertChain: no certificate of the timestamp authority itself is among them, only such of \
-             certificate authorities",
+            ".ctlog.tsaCertChain: no self-signed root certificate is among them",
         ),
         (
             "additionalExtensions: {other: x}",
