@@ -103,3 +103,36 @@ fn a_timestamp_of_another_signature_is_wrong_though_none_is_demanded() {
     );
     assert_eq!(failure.check, FailedCheck::Timestamp);
 }
+
+/// The timestamp authority of the Sigstore project puts its certificate into the token.
+#[test]
+fn timestamp_counts_by_its_own_certificate_below_the_authorities_of_the_root() {
+    let corpus = Corpus::load();
+    let without_leaf = |file: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/corpus/trust");
+        let text = std::fs::read_to_string(format!("{folder}/{file}")).unwrap();
+        let mut root: Value = serde_json::from_str(&text).unwrap();
+        for authority in root["timestampAuthorities"].as_array_mut().unwrap() {
+            let certificates = authority["certChain"]["certificates"].as_array_mut();
+            certificates.unwrap().remove(0);
+        }
+        TrustedRoot::from_json(&root.to_string()).unwrap()
+    };
+    let root = without_leaf("trusted_root.json");
+    assert!(root.notes().is_empty(), "{:?}", root.notes());
+    let required = Demand {
+        signed_timestamp: true,
+        ..demand(&corpus, &root)
+    };
+    assert_eq!(judge(&corpus, &required, corpus::now()), Ok(true));
+    let rogue = without_leaf("trusted_root_rogue.json");
+    let by_others = Demand {
+        trusted_root: &rogue,
+        transparency_log: false,
+        ..required
+    };
+    assert_eq!(
+        judge(&corpus, &by_others, corpus::now()),
+        Err(FailedCheck::Timestamp)
+    );
+}
