@@ -86,7 +86,6 @@ pub(super) fn check_token(
                 | TokenError::Algorithm(_)
                 | TokenError::Signature
                 | TokenError::NoCertificate
-                | TokenError::Leaf(_)
                 | TokenError::SigningCertificate(_)
                 | TokenError::Chain(_)),
             ) => closest = error,

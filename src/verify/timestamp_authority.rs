@@ -162,7 +162,7 @@ impl TimestampAuthority {
         }
     }
 
-    pub(super) fn is_ever_valid(&self) -> bool {
+    fn is_ever_valid(&self) -> bool {
         self.valid_for
             .is_none_or(|window| window.end.is_none_or(|end| window.start <= end))
     }

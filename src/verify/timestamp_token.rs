@@ -15,9 +15,7 @@ use x509_cert::spki::AlgorithmIdentifierRef;
 
 use super::algorithm::{Algorithm, Hash, whole};
 use super::signing_certificate::{self, SigningCertificateError};
-use super::timestamp_authority::{
-    ChainError, Leaf, LeafError, SignerIdentifier, TimestampAuthority,
-};
+use super::timestamp_authority::{ChainError, Leaf, SignerIdentifier, TimestampAuthority};
 
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
@@ -69,12 +67,10 @@ pub(super) enum TokenError {
     Signature,
     /// The trusted root names certificate authorities only, and the certificate of the signer is not in the token.
     #[error(
-        "the trusted root names no certificate that signs timestamps, and the one that signed it is not in the token"
+        "the trusted root names no certificate that signs timestamps, and the token holds none of its signer with a \
+         supported key"
     )]
     NoCertificate,
-    /// The certificate in the token cannot be used.
-    #[error("the certificate in the token is not usable: {0}")]
-    Leaf(#[from] LeafError),
     /// The token was signed with another certificate than the one in it.
     #[error(transparent)]
     SigningCertificate(#[from] SigningCertificateError),

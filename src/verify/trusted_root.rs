@@ -10,7 +10,7 @@ use sigstore_types::TimeRange;
 use super::authority::{self, Authority, NoAuthority};
 use super::issuing::{self, UnusableChain};
 use super::log_keys::{self, LogKey, LogKeys};
-use super::timestamp_authority::TimestampAuthority;
+use super::timestamp_authority::{TimestampAuthority, UselessAuthority};
 use super::{CertificateAuthorities, RootParts};
 use crate::oci::Digest;
 use crate::signature::{Intermediate, SigningCertificate};
@@ -165,14 +165,21 @@ impl TrustedRoot {
             let name = operator(uri, authority.subject.organization.as_deref());
             match TimestampAuthority::new(&chain, authority.valid_for) {
                 Ok(Some(prepared)) => {
-                    notes.extend(prepared.useless().map(|error| {
-                        format!(
-                            "the {} proves no time: {error}",
-                            called("timestamp authority", &name)
-                        )
-                    }));
-                    if prepared.is_ever_valid() {
-                        timestamp_authorities.push(prepared);
+                    let useless = prepared.useless();
+                    if let Some(error) = &useless {
+                        let authority = called("timestamp authority", &name);
+                        notes.push(format!("the {authority} proves no time: {error}"));
+                    }
+                    match useless {
+                        // A certificate that does not count refuses every token, and the refusal names the reason.
+                        None | Some(UselessAuthority::Chain(_)) => {
+                            timestamp_authorities.push(prepared);
+                        }
+                        Some(
+                            UselessAuthority::NeverValid
+                            | UselessAuthority::Issuer(_)
+                            | UselessAuthority::RootKey(_),
+                        ) => {}
                     }
                 }
                 Ok(None) => return Err(TrustedRootError(Box::new(Unusable::TimestampAuthority))),

@@ -1,6 +1,8 @@
 //! Timestamps by authorities whose own certificate is in the token, and not in the trusted root.
 
-use super::forge::Key;
+use serde_json::json;
+
+use super::forge::{Key, base64};
 use super::issue::{Issuer, Request};
 use super::stamp::{
     STAMPED, Signer, Stamp, attribute, certificates, digest, identifier, made_authority, sequence,
@@ -9,7 +11,7 @@ use super::stamp::{
 use crate::verify::signing_certificate::SigningCertificateError;
 use crate::verify::timestamp_authority::{ChainError, UselessAuthority};
 use crate::verify::timestamp_token::{Token, TokenError};
-use crate::verify::{TimestampChainError, timestamp_chains};
+use crate::verify::{TimestampChainError, TrustedRoot, timestamp, timestamp_chains};
 
 const SERVER_AUTHENTICATION: &str = "1.3.6.1.5.5.7.3.1";
 const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
@@ -394,5 +396,35 @@ fn chain_of_authorities_alone_is_one_for_each_root() {
             matches!(refused, TimestampChainError::Useless(_)),
             "{refused:?}"
         );
+    }
+}
+
+#[test]
+fn authority_whose_certificates_may_issue_none_for_timestamps_proves_nothing() {
+    const SIGNATURES: &[u8] = &[3, 2, 7, 0x80];
+    const CERTIFICATES: &[u8] = &[3, 2, 1, 0x06];
+    let root = Issuer::root("clock root");
+    for (key_usage, counts) in [(CERTIFICATES, true), (SIGNATURES, false)] {
+        let between = root.intermediate(Request {
+            key_usage: Some(key_usage),
+            ..Request::authority("clock between")
+        });
+        let (token, _leaf) = Stamp::new().made_by(&between);
+        let chain = certificates(&[between.pem.as_str(), &root.pem].concat());
+        let chain = chain.iter().map(|der| json!({ "rawBytes": base64(der) }));
+        let document = json!({
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "timestampAuthorities": [{
+                "uri": "https://clock.example",
+                "certChain": { "certificates": chain.collect::<Vec<_>>() },
+            }],
+        });
+        let trusted = TrustedRoot::from_json(&document.to_string()).unwrap();
+        let token = sigstore_types::TimestampToken::new(token);
+        let time = timestamp::check_token(&token, STAMPED, &trusted);
+        assert_eq!(time.is_ok(), counts);
+        let notes = trusted.notes().join("; ");
+        assert_eq!(notes.is_empty(), counts, "{notes}");
+        assert!(counts || notes.contains("clock.example"), "{notes}");
     }
 }
