@@ -49,8 +49,10 @@ pub enum TimestampChainError {
 /// The most certificates; Kyverno takes no more.
 const CERTIFICATES_MAX: usize = 12;
 
-/// Returns the chains of the one timestamp authority to which these certificates belong, one for each root that its
-/// certificate leads to. If the authority's own certificate is not among them, its tokens must hold it.
+/// Returns the chains of the one timestamp authority to which these certificates belong.
+///
+/// There is one for each root that its certificate leads to. If the authority's own certificate is not among them, its
+/// tokens must hold it.
 ///
 /// # Errors
 /// When they are not the certificates of one timestamp authority up to a root, or no timestamp can be verified with them.

@@ -51,6 +51,11 @@ pub(super) fn digest(bytes: &[u8]) -> Vec<u8> {
         .to_vec()
 }
 
+/// Makes the certificates that a token carries.
+pub(super) type Carried = fn(&Signer<'_>) -> Vec<Vec<u8>>;
+/// Makes the attributes that name a certificate.
+pub(super) type Named = fn(&Signer<'_>) -> Vec<u8>;
+
 /// A timestamp in the making.
 pub(super) struct Stamp {
     pub(super) time: &'static [u8],
@@ -61,9 +66,9 @@ pub(super) struct Stamp {
     pub(super) signers: usize,
     pub(super) request: Request,
     /// Returns the certificates that the token carries, of the one that signed.
-    pub(super) carried: fn(&Signer<'_>) -> Vec<Vec<u8>>,
+    pub(super) carried: Carried,
     /// Returns the attributes that name the certificate.
-    pub(super) named: fn(&Signer<'_>) -> Vec<u8>,
+    pub(super) named: Named,
 }
 
 /// The certificate that signs a token, with what it was made of.

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::forge::{Key, base64};
 use super::issue::{Issuer, Request};
 use super::stamp::{
-    STAMPED, Signer, Stamp, attribute, certificates, digest, identifier, made_authority, sequence,
-    signing_certificate, tlv,
+    Carried, Named, STAMPED, Signer, Stamp, attribute, certificates, digest, identifier,
+    made_authority, sequence, signing_certificate, tlv,
 };
 use crate::verify::signing_certificate::SigningCertificateError;
 use crate::verify::timestamp_authority::{ChainError, UselessAuthority};
@@ -151,7 +151,7 @@ fn certificate_in_the_token_must_be_valid_at_its_time_and_no_authority() {
 #[test]
 fn token_without_its_certificate_cannot_be_verified_by_authorities_alone() {
     let root = Issuer::root("clock root");
-    let carried: [fn(&Signer<'_>) -> Vec<Vec<u8>>; 3] = [
+    let carried: [Carried; 3] = [
         |_signer| Vec::new(),
         // Another certificate with the same key.
         |signer| {
@@ -191,9 +191,9 @@ fn token_without_its_certificate_cannot_be_verified_by_authorities_alone() {
 }
 
 #[test]
-fn signed_attributes_must_name_the_certificate_in_the_token() {
+fn certificate_counts_by_each_form_of_the_attribute_that_names_it() {
     let root = Issuer::root("clock root");
-    let good: [fn(&Signer<'_>) -> Vec<u8>; 6] = [
+    let good: [Named; 6] = [
         |signer| version_1(&sha1(signer.certificate)),
         |signer| {
             let both = [
@@ -231,8 +231,13 @@ fn signed_attributes_must_name_the_certificate_in_the_token() {
         .verified_below(&[&root]);
         assert!(verified.is_ok(), "{number}: {verified:?}");
     }
+}
+
+#[test]
+fn signed_attributes_must_name_the_certificate_in_the_token() {
     use SigningCertificateError::{Malformed, Missing, OtherCertificate};
-    let bad: [(fn(&Signer<'_>) -> Vec<u8>, SigningCertificateError); 9] = [
+    let root = Issuer::root("clock root");
+    let bad: [(Named, SigningCertificateError); 9] = [
         (|_signer| Vec::new(), Missing),
         (
             |_signer| signing_certificate(&[&tlv(4, &digest(b"another"))]),
@@ -356,10 +361,7 @@ fn authority_that_can_prove_nothing_is_named() {
     assert!(for_more, "{found:?}");
     // A root that did not issue the certificate, and one that is missing.
     let other = certificates(&Issuer::root("another root").pem);
-    for chain in [
-        [vec![leaf(good.clone())], other].concat(),
-        vec![leaf(good.clone())],
-    ] {
+    for chain in [[vec![leaf(good.clone())], other].concat(), vec![leaf(good)]] {
         let found = useless(&chain, window(-60, 60));
         let leads_nowhere = matches!(found, Some(Useless::Chain(ChainError::Path(_))));
         assert!(leads_nowhere, "{found:?}");
@@ -377,7 +379,10 @@ fn chain_of_authorities_alone_is_one_for_each_root() {
     let text = [between.pem.as_str(), root.pem.as_str()].concat();
     let expected = certificates(&text);
     for text in [text.clone(), [root.pem.as_str(), &between.pem].concat()] {
-        assert_eq!(timestamp_chains(&text).unwrap(), [expected.clone()]);
+        assert_eq!(
+            timestamp_chains(&text).unwrap(),
+            std::slice::from_ref(&expected)
+        );
     }
     let useless = [
         Issuer::root_of(&Request::authority("root").for_code()).pem,
@@ -386,7 +391,7 @@ fn chain_of_authorities_alone_is_one_for_each_root() {
                 "CERTIFICATE",
                 &root.issue(&Request::leaf("https://clock.example"), &Key::generate()),
             ),
-            root.pem.clone(),
+            root.pem,
         ]
         .concat(),
     ];
