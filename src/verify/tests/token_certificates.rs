@@ -5,8 +5,8 @@ use serde_json::json;
 use super::forge::{Key, base64};
 use super::issue::{Issuer, Request};
 use super::stamp::{
-    Carried, Named, STAMPED, Signer, Stamp, attribute, certificates, digest, identifier,
-    made_authority, sequence, signing_certificate, tlv,
+    Carried, Named, STAMPED, Stamp, attribute, certificates, digest, identifier, made_authority,
+    sequence, signing_certificate, tlv,
 };
 use crate::verify::signing_certificate::SigningCertificateError;
 use crate::verify::timestamp_authority::{ChainError, UselessAuthority};

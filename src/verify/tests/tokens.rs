@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::forge::LOG_TIME;
 use super::issue::Request;
 use super::stamp::{STAMPED, Stamp, certificates, identifier, made_authority, sequence, tlv};
+use crate::verify::signing_certificate::SigningCertificateError;
 use crate::verify::timestamp_authority::TimestampAuthority;
 use crate::verify::timestamp_token::{Token, TokenError};
 
@@ -56,6 +57,30 @@ fn tokens_of_every_kind_of_authority_are_believed() {
         let is_fine = name.ends_with("seconds");
         assert!(is_fine || fraction == 0, "{name}: {time}");
         assert!(fraction % 1000 == 0, "{name}: {time}");
+    }
+}
+
+/// OpenSSL puts the certificate into the token and names it in the signed attributes. Its tokens in PSS were signed again as
+/// CMS, without that attribute.
+#[test]
+fn tokens_count_by_their_own_certificate_below_the_root() {
+    for (name, by) in GOOD {
+        let pem = String::from_utf8(file(&format!("{by}.pem"))).unwrap();
+        let below = made_authority(&certificates(&pem)[1..], None);
+        let verified = verify(&file(&format!("{name}.tsr")), &below);
+        if name.contains("-pss-") {
+            let missing = TokenError::SigningCertificate(SigningCertificateError::Missing);
+            assert_eq!(verified.unwrap_err().to_string(), missing.to_string());
+        } else {
+            verified.expect(name);
+        }
+        let other = if by == "p384" { "p521" } else { "p384" };
+        let pem = String::from_utf8(file(&format!("{other}.pem"))).unwrap();
+        let other = made_authority(&certificates(&pem)[1..], None);
+        assert!(
+            verify(&file(&format!("{name}.tsr")), &other).is_err(),
+            "{name}"
+        );
     }
 }
 
