@@ -4,6 +4,7 @@
 //! on anything else than the image, who signed it and its attestations is a problem; what only says for which resources
 //! the policy is asked is left out with a warning, which tightens it.
 
+mod about;
 mod attestations;
 mod attestors;
 mod calls;

@@ -1,13 +1,12 @@
 //! Functions and operators.
 
-use std::collections::BTreeSet;
-
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
+use super::about::Scope;
 use super::expression::Refusal;
 use super::loops::about_others;
-use super::meaning::{Meaning, Scope};
+use super::meaning::Meaning;
 use super::term::{Computed, Formula, Names, Term};
 use super::values::{computed, text, truth};
 use super::{counts, names, vouching};
@@ -45,32 +44,43 @@ const COMPARISONS: [&str; 6] = [
 ];
 const METHODS: [&str; 5] = ["contains", "startsWith", "endsWith", "matches", "size"];
 
-/// What a call means. Of a Pod with several images, what loops over them is joined by `&&` alone: joined otherwise, what
-/// one image does not satisfy would be made up for by the name of another.
+/// What a call means. What is about several images of a Pod is joined by `&&` alone: joined otherwise, what one image
+/// does not satisfy would be made up for by another.
 pub(super) fn evaluate(
     meaning: &mut Meaning<'_>,
     part: &IdedExpr,
     call: &CallExpr,
     scope: &mut Scope,
 ) -> Result<Term, Refusal> {
-    let outside = std::mem::take(&mut meaning.decided_by_names);
     let term = evaluate_call(meaning, part, call, scope)?;
-    let inside = std::mem::replace(&mut meaning.decided_by_names, outside);
-    meaning.decided_by_names |= inside;
-    if inside && !keeps_images_apart(call) {
+    let about = &mut meaning.about;
+    let is_negation = call.func_name == operators::LOGICAL_NOT;
+    match (call.func_name.as_str(), &term) {
+        (operators::LOGICAL_AND, _) => {
+            meaning.lists_differ |= about.lists_differ;
+            return Ok(term);
+        }
+        // Each of the images in both lists is treated like the one that is pulled.
+        (operators::ADD, Term::Several(_)) => {
+            about.lists_differ = false;
+            return Ok(term);
+        }
+        // Each item carries what it is about.
+        (operators::ADD, Term::List(_)) => return Ok(term),
+        _ => {}
+    }
+    if about.joins_names || about.by_names && !(is_negation && is_of_loop(call)) {
         return Err(about_others(part));
+    }
+    if about.lists_differ {
+        return Err(one_list_or_another(part));
     }
     Ok(term)
 }
 
-fn keeps_images_apart(call: &CallExpr) -> bool {
-    match (call.func_name.as_str(), call.args.as_slice()) {
-        (operators::LOGICAL_AND | operators::ADD, _) => true,
-        (operators::LOGICAL_NOT | operators::NOT_STRICTLY_FALSE, [operand]) => {
-            matches!(operand.expr, Expr::Comprehension(_))
-        }
-        _ => false,
-    }
+/// Returns true for what is said of each image of a loop.
+fn is_of_loop(call: &CallExpr) -> bool {
+    matches!(call.args.as_slice(), [operand] if matches!(operand.expr, Expr::Comprehension(_)))
 }
 
 fn evaluate_call(
@@ -152,14 +162,13 @@ fn and(
     right: &IdedExpr,
     scope: &mut Scope,
 ) -> Result<Term, Refusal> {
-    let (term, lists) = meaning.with_lists(|it| it.evaluate(left, scope));
-    let first = truth(left, term?)?;
+    let term = meaning.evaluate(left, scope)?;
+    let first = truth(left, term)?;
     if first == Formula::Constant(false) {
         return Ok(Term::Truth(first));
     }
-    let (second, others) = meaning.with_lists(|it| under(it, &first, right, scope));
-    meaning.lists_differ |= differ(&lists, &others);
-    Ok(Term::Truth(first.all(truth(right, second?)?)))
+    let second = under(meaning, &first, right, scope)?;
+    Ok(Term::Truth(first.all(truth(right, second)?)))
 }
 
 fn or(
@@ -168,25 +177,17 @@ fn or(
     right: &IdedExpr,
     scope: &mut Scope,
 ) -> Result<Term, Refusal> {
-    let (term, lists) = meaning.with_lists(|it| it.evaluate(left, scope));
-    let first = truth(left, term?)?;
+    let term = meaning.evaluate(left, scope)?;
+    let first = truth(left, term)?;
     if first == Formula::Constant(true) {
         return Ok(Term::Truth(first));
     }
-    let (second, others) = meaning.with_lists(|it| it.evaluate(right, scope));
-    if differ(&lists, &others) {
-        return Err(one_list_or_another(right));
-    }
-    Ok(Term::Truth(first.any(truth(right, second?)?)))
-}
-
-/// Whether both speak of lists of images, and not of the same.
-fn differ(lists: &BTreeSet<String>, others: &BTreeSet<String>) -> bool {
-    !lists.is_empty() && !others.is_empty() && lists != others
+    let second = meaning.evaluate(right, scope)?;
+    Ok(Term::Truth(first.any(truth(right, second)?)))
 }
 
 /// Of a Pod with several images, each side may be about another one: joined for one image, they would admit more.
-fn one_list_or_another(part: &IdedExpr) -> Refusal {
+pub(super) fn one_list_or_another(part: &IdedExpr) -> Refusal {
     Refusal::new(
         part,
         "what is demanded of one list of images, or else of another, cannot be told apart at a pull",
@@ -225,17 +226,13 @@ fn choose(
     [condition, yes, no]: [&IdedExpr; 3],
     scope: &mut Scope,
 ) -> Result<Term, Refusal> {
-    let (term, lists) = meaning.with_lists(|it| it.evaluate(condition, scope));
-    let chosen = truth(condition, term?)?;
+    let term = meaning.evaluate(condition, scope)?;
+    let chosen = truth(condition, term)?;
     if let Formula::Constant(value) = chosen {
         return meaning.evaluate(if value { yes } else { no }, scope);
     }
-    let (yes_term, of_yes) = meaning.with_lists(|it| under(it, &chosen, yes, scope));
-    let (no_term, of_no) = meaning.with_lists(|it| it.evaluate(no, scope));
-    if differ(&lists, &of_yes) || differ(&lists, &of_no) || differ(&of_yes, &of_no) {
-        return Err(one_list_or_another(part));
-    }
-    let (yes_term, no_term) = (yes_term?, no_term?);
+    let yes_term = under(meaning, &chosen, yes, scope)?;
+    let no_term = meaning.evaluate(no, scope)?;
     if let Formula::Condition(signed) = &chosen
         && let (Ok(yes), Ok(no)) = (
             computed(yes, yes_term.clone()),
@@ -262,11 +259,7 @@ fn index(
     of: Term,
     key_term: Term,
 ) -> Result<Term, Refusal> {
-    let number = if let Term::Value(value) = &key_term {
-        value.whole_number()
-    } else {
-        None
-    };
+    let number = key_term.value().and_then(Computed::whole_number);
     match (of, number.and_then(|it| usize::try_from(it).ok())) {
         (Term::Names(names), _) => {
             if operator != operators::INDEX && names != Names::Images {
@@ -281,7 +274,10 @@ fn index(
         (Term::Several(items), Some(_)) if items.len() == 1 => {
             items.into_iter().next().ok_or_else(|| beyond(part))
         }
-        (Term::List(items), Some(at)) => items.into_iter().nth(at).ok_or_else(|| beyond(part)),
+        (Term::List(items), Some(at)) => {
+            let item = items.into_iter().nth(at);
+            item.map(|it| it.term).ok_or_else(|| beyond(part))
+        }
         (of, _) if operator == operators::INDEX => {
             let parts = vec![computed(part, of)?, computed(key, key_term)?];
             meaning.bounded(part, Computed::call(operator, parts))

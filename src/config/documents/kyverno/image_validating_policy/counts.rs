@@ -3,6 +3,7 @@
 use cel::IdedExpr;
 use cel::common::ast::operators;
 
+use super::about::Item;
 use super::calls::negated;
 use super::expression::Refusal;
 use super::meaning::Meaning;
@@ -27,21 +28,28 @@ pub(super) fn add(
             left.extend(right);
             Ok(Term::List(left))
         }
-        (Term::Several(left), Term::Several(right) | Term::List(right))
-        | (Term::List(left), Term::Several(right)) => {
-            let mut terms = left;
-            for term in right {
-                if !terms.contains(&term) {
-                    terms.push(term);
-                }
-            }
-            Ok(Term::Several(terms))
-        }
+        (Term::Several(left), Term::Several(right)) => Ok(union(left, right)),
+        (Term::Several(left), Term::List(right)) => Ok(union(left, terms(right))),
+        (Term::List(left), Term::Several(right)) => Ok(union(terms(left), right)),
         (left, right) => {
             let parts = vec![computed(part, left)?, computed(part, right)?];
             meaning.bounded(part, Computed::call(operators::ADD, parts))
         }
     }
+}
+
+fn terms(items: Vec<Item>) -> Vec<Term> {
+    items.into_iter().map(|item| item.term).collect()
+}
+
+/// The images of both, each once.
+fn union(mut terms: Vec<Term>, others: Vec<Term>) -> Term {
+    for term in others {
+        if !terms.contains(&term) {
+            terms.push(term);
+        }
+    }
+    Term::Several(terms)
 }
 
 pub(super) fn compare(

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, MapEntryExpr, MapExpr, SelectExpr};
 
+use super::about::{About, Binding, Item, Scope};
 use super::calls;
 use super::expression::{Expression, Refusal};
 use super::names::{self, Assumption};
@@ -55,8 +56,10 @@ pub(super) struct Meaning<'a> {
     pub(super) definitions: &'a Definitions,
     /// The lists of images that were looked at.
     pub(super) used_images: BTreeSet<String>,
-    /// Whether different things are demanded of different lists.
+    /// True if different things are demanded of different lists.
     pub(super) lists_differ: bool,
+    /// What the part that is being evaluated is about, as far as it has been evaluated.
+    pub(super) about: About,
     /// The variables that were used.
     pub(super) used_variables: BTreeSet<usize>,
     /// Who may vouch for an attestation, wherever that is asked.
@@ -73,16 +76,11 @@ pub(super) struct Meaning<'a> {
     pub(super) undecided: Option<ReferenceRule>,
     /// True if anything was asked about the name of the image.
     pub(super) asked_names: bool,
-    /// True if a loop over images gave something that depends on their names.
-    pub(super) decided_by_names: bool,
     /// How many variables may be used: those before the one that is evaluated.
     variables_max: usize,
     pub(super) steps: usize,
     depth: usize,
 }
-
-/// What names stand for inside `all`, `map` and the like, the innermost last.
-pub(super) type Scope = Vec<(String, Term)>;
 
 /// The most steps that the expressions of a policy may take to evaluate, and the most parts of a condition.
 const STEPS_MAX: usize = 20_000;
@@ -112,6 +110,7 @@ impl<'a> Meaning<'a> {
             assumed,
             used_images: BTreeSet::new(),
             lists_differ: false,
+            about: About::default(),
             used_variables: BTreeSet::new(),
             vouching: BTreeMap::new(),
             established: BTreeSet::new(),
@@ -119,7 +118,6 @@ impl<'a> Meaning<'a> {
             left_out: BTreeSet::new(),
             undecided: None,
             asked_names: false,
-            decided_by_names: false,
             variables_max: definitions.variables.len(),
             steps: 0,
             depth: 0,
@@ -129,7 +127,7 @@ impl<'a> Meaning<'a> {
     /// What one validation demands. What it demands is established for those that follow.
     pub(super) fn demand(&mut self, expression: &Expression) -> Result<Formula, Refusal> {
         let root = &expression.root;
-        (self.asked_names, self.decided_by_names) = (false, false);
+        (self.asked_names, self.about) = (false, About::default());
         let term = self.evaluate(root, &mut Vec::new())?;
         let formula = truth(root, term)?;
         self.established.extend(formula.established());
@@ -157,24 +155,26 @@ impl<'a> Meaning<'a> {
         ))
     }
 
-    /// What `evaluate` gives, and the lists of images that it looked at.
-    pub(super) fn with_lists<T>(
-        &mut self,
-        evaluate: impl FnOnce(&mut Self) -> T,
-    ) -> (T, BTreeSet<String>) {
-        let before = std::mem::take(&mut self.used_images);
-        let result = evaluate(self);
-        let lists = std::mem::replace(&mut self.used_images, before);
-        self.used_images.extend(lists.iter().cloned());
-        (result, lists)
+    /// What a part of the expression stands for. What it is about is added to what the whole is about.
+    pub(super) fn evaluate(&mut self, part: &IdedExpr, scope: &mut Scope) -> Result<Term, Refusal> {
+        let item = self.evaluate_apart(part, scope)?;
+        self.about.absorb(item.about);
+        Ok(item.term)
     }
 
-    pub(super) fn evaluate(&mut self, part: &IdedExpr, scope: &mut Scope) -> Result<Term, Refusal> {
+    /// What a part stands for, and what it is about, which is not yet added to what the whole is about.
+    pub(super) fn evaluate_apart(
+        &mut self,
+        part: &IdedExpr,
+        scope: &mut Scope,
+    ) -> Result<Item, Refusal> {
         self.step(part)?;
         self.depth += 1;
+        let outside = std::mem::take(&mut self.about);
         let term = self.evaluate_within(part, scope);
+        let about = std::mem::replace(&mut self.about, outside);
         self.depth -= 1;
-        term
+        Ok(Item { term: term?, about })
     }
 
     fn evaluate_within(&mut self, part: &IdedExpr, scope: &mut Scope) -> Result<Term, Refusal> {
@@ -185,7 +185,11 @@ impl<'a> Meaning<'a> {
             Expr::Call(call) => calls::evaluate(self, part, call, scope),
             Expr::List(list) if list.optional_indices.is_empty() => {
                 let items = list.elements.iter();
-                let items = items.map(|item| self.evaluate(item, scope));
+                let items = items.map(|item| {
+                    let item = self.evaluate_apart(item, scope)?;
+                    self.about.absorb(item.about.clone());
+                    Ok(item)
+                });
                 items.collect::<Result<_, _>>().map(Term::List)
             }
             Expr::Map(map) => self.map(part, map, scope),
@@ -210,9 +214,10 @@ impl<'a> Meaning<'a> {
         Ok(())
     }
 
-    fn name(&self, part: &IdedExpr, name: &str, scope: &Scope) -> Result<Term, Refusal> {
-        if let Some((_, term)) = scope.iter().rev().find(|(bound, _)| bound == name) {
-            return Ok(term.clone());
+    fn name(&mut self, part: &IdedExpr, name: &str, scope: &Scope) -> Result<Term, Refusal> {
+        if let Some(Binding { item, .. }) = scope.iter().rev().find(|it| it.name == name) {
+            self.about.absorb(item.about.clone());
+            return Ok(item.term.clone());
         }
         match name {
             "images" => Ok(Term::Names(Names::Images)),
@@ -270,6 +275,7 @@ impl<'a> Meaning<'a> {
                 let found = definitions.images.contains(name);
                 if found {
                     self.used_images.insert(name.to_owned());
+                    self.about.add_list(name);
                 }
                 let known = definitions.images.iter().map(String::as_str);
                 let term = found.then(|| Term::Several(vec![Term::Image]));

@@ -6,10 +6,11 @@
 use cel::IdedExpr;
 use cel::common::ast::operators;
 
+use super::about::Scope;
 use super::expression::Refusal;
 use super::image_references::{part_named, test};
-use super::meaning::{Meaning, Scope};
-use super::term::{Formula, Term};
+use super::meaning::Meaning;
+use super::term::{Computed, Formula, Term};
 use super::values::text;
 use crate::policy::kyverno::reference::{Part, ReferenceRule, Test};
 
@@ -65,13 +66,7 @@ pub(super) fn compare(
     operator: &str,
     (left, right): (&Term, &Term),
 ) -> Result<Option<Term>, Refusal> {
-    let constant = |term: &Term| {
-        if let Term::Value(computed) = term {
-            computed.text()
-        } else {
-            None
-        }
-    };
+    let constant = |term: &Term| term.value().and_then(Computed::text);
     let equals = |looked_at: Part, text: String| ReferenceRule::Text(looked_at, Test::Equals(text));
     let rule = match (operator, part_of(left), part_of(right)) {
         (operators::EQUALS | operators::NOT_EQUALS, Some(looked_at), None) => {
@@ -84,7 +79,7 @@ pub(super) fn compare(
             let Term::List(items) = right else {
                 return Ok(None);
             };
-            let texts: Option<Vec<_>> = items.iter().map(constant).collect();
+            let texts: Option<Vec<_>> = items.iter().map(|it| constant(&it.term)).collect();
             let rules = |texts: Vec<String>| {
                 let rules = texts.into_iter().map(|text| equals(looked_at, text));
                 ReferenceRule::Any(rules.collect())
@@ -105,19 +100,10 @@ pub(super) fn compare(
 
 /// The part of the name that a term is.
 fn part_of(term: &Term) -> Option<Part> {
-    match term {
-        Term::Image => Some(Part::Whole),
-        Term::Name(part) => Some(*part),
-        Term::ParsedName
-        | Term::Attestor(_)
-        | Term::Attestation(_)
-        | Term::Names(_)
-        | Term::List(_)
-        | Term::Several(_)
-        | Term::Count(_)
-        | Term::Truth(_)
-        | Term::Value(_) => None,
+    if let Term::Name(part) = term {
+        return Some(*part);
     }
+    (*term == Term::Image).then_some(Part::Whole)
 }
 
 /// The answer that follows from what is assumed; nothing where both are possible, or may be.
@@ -166,12 +152,37 @@ pub(super) fn asks_for_digest(rule: &ReferenceRule) -> bool {
         ReferenceRule::Text(Part::Whole, Test::Contains(text)) => {
             matches!(text.as_str(), "@" | "@sha256" | "@sha256:")
         }
+        ReferenceRule::Text(Part::Whole, Test::Matches(expression)) => {
+            matches_any_digest(expression.as_str())
+        }
         ReferenceRule::Text(..)
         | ReferenceRule::Constant(_)
         | ReferenceRule::All(_)
         | ReferenceRule::Any(_)
         | ReferenceRule::Not(_) => false,
     }
+}
+
+/// Returns true if an expression matches every name with a digest by SHA-256, and no other.
+fn matches_any_digest(expression: &str) -> bool {
+    const HEX: [&str; 5] = [
+        "[a-f0-9]",
+        "[0-9a-f]",
+        "[a-fA-F0-9]",
+        "[A-Fa-f0-9]",
+        "[0-9a-fA-F]",
+    ];
+    let before = ["^.*", "^.+", ".*", ".+", ""];
+    let rest = before.iter().find_map(|it| expression.strip_prefix(it));
+    let Some(rest) = rest.and_then(|it| it.strip_prefix("@sha256")) else {
+        return false;
+    };
+    if matches!(rest, "" | ":" | ":.*" | ":.+") {
+        return true;
+    }
+    let digits = rest.strip_prefix(':');
+    let digits = digits.and_then(|it| HEX.iter().find_map(|class| it.strip_prefix(class)));
+    digits.is_some_and(|count| matches!(count, "{64}" | "{64}$" | "+" | "+$" | "{64,}" | "{64,}$"))
 }
 
 /// The names to which all of these answers apply; nothing where that is every name.
@@ -217,6 +228,33 @@ mod tests {
         let pin = format!("@sha256:{}", "a".repeat(64));
         for text in [pin.as_str(), "@sha256:a", "@sha512:", "sha256"] {
             assert!(!asks_for_digest(&contains(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn expression_over_any_digest_asks_for_a_digest() {
+        for expression in [
+            "@sha256:[a-f0-9]{64}$",
+            "@sha256:[0-9a-f]{64}",
+            "^.+@sha256:[a-fA-F0-9]+$",
+            ".*@sha256:[a-f0-9]{64}$",
+            "@sha256:",
+        ] {
+            assert!(matches_any_digest(expression), "{expression}");
+        }
+        let pin = format!("@sha256:{}$", "a".repeat(64));
+        for expression in [
+            pin.as_str(),
+            "^@sha256:[a-f0-9]{64}$",
+            "^ghcr[.]io/.+@sha256:[a-f0-9]{64}$",
+            "@sha256:[a-f0-9]{63}$",
+            "@sha256:a[a-f0-9]{63}$",
+            "@sha256:[a-e0-9]{64}$",
+            "@sha512:[a-f0-9]{128}$",
+            "(@sha256:[a-f0-9]{64})?$",
+            "@sha256:[a-f0-9]{64}$|:v1$",
+        ] {
+            assert!(!matches_any_digest(expression), "{expression}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use cel::{Context, IdedExpr, Value};
 
+use super::about::Item;
 use crate::policy::kyverno::reference::Part;
 
 /// What a part of an expression stands for.
@@ -23,7 +24,7 @@ pub(super) enum Term {
     /// `images`, `attestors`, `attestations` or `variables`.
     Names(Names),
     /// A list that is written out.
-    List(Vec<Self>),
+    List(Vec<Item>),
     /// What images of a Pod give: each of these, and nobody knows how many of them.
     Several(Vec<Self>),
     /// How many of these vouch.
@@ -47,6 +48,24 @@ pub(super) enum Names {
 pub(super) enum Vouching {
     Signature { attestor: usize },
     Attestation { attestation: usize, attestor: usize },
+}
+
+impl Term {
+    /// What is computed from what was signed, or is a constant, if the term is that.
+    pub(super) fn value(&self) -> Option<&Computed> {
+        if let Self::Value(computed) = self {
+            Some(computed)
+        } else {
+            None
+        }
+    }
+
+    /// Returns true if it is the same whatever was signed.
+    pub(super) fn is_constant(&self) -> bool {
+        let is_constant = |formula: &Formula| matches!(formula, Formula::Constant(_));
+        self.value().is_some_and(|it| it.attested.is_none())
+            || matches!(self, Self::Truth(formula) if is_constant(formula))
+    }
 }
 
 impl Vouching {

@@ -5,6 +5,7 @@ use crate::policy::{DefaultAction, Requirement};
 
 mod attestors;
 mod fields;
+mod joined;
 mod names;
 mod payloads;
 mod refusals;

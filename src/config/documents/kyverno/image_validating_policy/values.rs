@@ -47,7 +47,7 @@ pub(super) fn computed(part: &IdedExpr, term: Term) -> Result<Computed, Refusal>
             Ok(Computed::literal(LiteralValue::Boolean(value.into())))
         }
         Term::List(items) => {
-            let items = items.into_iter().map(|item| computed(part, item));
+            let items = items.into_iter().map(|item| computed(part, item.term));
             let items = items.collect::<Result<Vec<_>, _>>()?;
             let made = Computed::of(items, |items| Expr::List(ListExpr::new(items)));
             made.map_err(|TwoAttestations| two_attestations(part))
@@ -83,17 +83,5 @@ pub(super) fn two_attestations(part: &IdedExpr) -> Refusal {
 pub(super) fn text(part: &IdedExpr, term: &Term) -> Option<String> {
     literal_text(part)
         .map(ToOwned::to_owned)
-        .or_else(|| match term {
-            Term::Value(computed) => computed.text(),
-            Term::Image
-            | Term::Name(_)
-            | Term::ParsedName
-            | Term::Attestor(_)
-            | Term::Attestation(_)
-            | Term::Names(_)
-            | Term::List(_)
-            | Term::Several(_)
-            | Term::Count(_)
-            | Term::Truth(_) => None,
-        })
+        .or_else(|| term.value().and_then(Computed::text))
 }

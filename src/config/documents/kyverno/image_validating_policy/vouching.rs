@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use cel::IdedExpr;
 
+use super::about::Scope;
 use super::counts::named_twice;
 use super::expression::Refusal;
-use super::meaning::{Meaning, Scope};
+use super::meaning::Meaning;
 use super::term::{Computed, Names, Term, Vouching};
 use super::values::text;
 
@@ -72,7 +73,7 @@ fn read_attestors(
     };
     let mut attestors = Vec::new();
     for item in items {
-        let Term::Attestor(attestor) = item else {
+        let Term::Attestor(attestor) = item.term else {
             return Err(Refusal::new(part, "no attestor", LIST_ATTESTORS));
         };
         if attestors.contains(&attestor) {

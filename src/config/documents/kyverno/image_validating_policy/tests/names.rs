@@ -128,6 +128,8 @@ fn a_demand_for_digests_is_left_to_the_proxy() {
     for digest in [
         "images.containers.map(image, image.contains('@sha256:')).all(e, e)",
         "images.containers.all(i, parseImageReference(i).containsDigest())",
+        "images.containers.all(i, i.matches('@sha256:[a-f0-9]{64}$'))",
+        "images.containers.all(i, i.matches('^.+@sha256:[0-9a-f]+$'))",
     ] {
         let (requirement, warnings) = demanded_with("", &[digest, signed]);
         assert_eq!(words(&requirement), key("a"), "{digest}");
@@ -143,6 +145,10 @@ fn a_demand_for_digests_is_left_to_the_proxy() {
             "{digest}"
         );
     }
+    let both = "images.containers.all(i, i.matches('@sha256:[a-f0-9]{64}$') && verifyImageSignatures(i, [attestors.a]) > 0)";
+    let (requirement, warnings) = demanded_with("", &[both]);
+    assert_eq!(words(&requirement), key("a"));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     // A signature that only names without a digest need is demanded of all.
     let either = "images.containers.all(i, i.contains('@sha256:') || verifyImageSignatures(i, [attestors.a]) > 0)";
     let found = by_name(&[either], &[APP]);
