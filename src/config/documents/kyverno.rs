@@ -95,13 +95,26 @@ fn widen(
     surroundings: &Surroundings<'_>,
     reader: &mut Reader,
 ) {
+    let name = WarningName::ClusterScope;
+    widen_as(name, field, only_audits, note, surroundings, reader);
+}
+
+/// The same with a warning of this name.
+fn widen_as(
+    name: WarningName,
+    field: &Field<'_>,
+    only_audits: bool,
+    note: String,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) {
     match surroundings.default {
         DefaultAction::Deny if only_audits => reader.problem(
             field,
             format!("{note}; it only audits, and would let through what it was not written for"),
             "remove it if that is meant, enforce the policy, or say `default: audit` in the configuration",
         ),
-        DefaultAction::Deny | DefaultAction::Audit => reader.warn(field, WarningName::ClusterScope, note),
+        DefaultAction::Deny | DefaultAction::Audit => reader.warn(field, name, note),
     }
 }
 
@@ -154,6 +167,11 @@ pub(super) fn read(
     let only_audits = rules.iter().any(|rule| rule::only_audits(rule, &document));
     note_namespace(kind, &metadata, only_audits, surroundings, reader);
     note_webhook_conditions(&spec, only_audits, surroundings, reader);
+    if let Some(field) = spec.get("admission")
+        && plain::boolean(&field, reader) == Some(false)
+    {
+        note_background(&field, only_audits, surroundings, reader);
+    }
     let is_usable = reader.problems.len() == known_problems;
     rules
         .iter()
@@ -238,15 +256,25 @@ fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
             );
         }
     }
-    if let Some(field) = spec.get("admission")
-        && plain::boolean(&field, reader) == Some(false)
-    {
-        reader.warn(
-            &field,
-            WarningName::BackgroundOnly,
-            "Kyverno would only report in the background; here the policy decides about pulls",
-        );
-    }
+}
+
+/// Says that Kyverno does not ask the policy about requests.
+fn note_background(
+    field: &Field<'_>,
+    only_audits: bool,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) {
+    let note = "Kyverno would only report in the background; here the policy decides about pulls";
+    let name = WarningName::BackgroundOnly;
+    widen_as(
+        name,
+        field,
+        only_audits,
+        note.to_owned(),
+        surroundings,
+        reader,
+    );
 }
 
 /// Says that it decides nothing, with or without a pull.

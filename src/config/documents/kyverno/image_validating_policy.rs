@@ -108,8 +108,15 @@ fn read_usable(
         let kind = documents::text_under(document, "kind").unwrap_or_default();
         super::note_namespace(kind, metadata, only_audits, surroundings, reader);
     }
-    for (field, note) in resources::left_out(&spec, reader) {
+    for (field, note) in resources::left_out(&spec, only_audits, reader) {
         super::widen(&field, only_audits, note, surroundings, reader);
+    }
+    if let Some(field) = spec.get("images") {
+        let note = "where a resource names its images is not known at a pull: each list stands for the image that is pulled";
+        super::widen(&field, only_audits, note.to_owned(), surroundings, reader);
+    }
+    if let Some(field) = spec.get("evaluation") {
+        note_evaluation(&field, only_audits, surroundings, reader);
     }
     let context = BTreeSet::new();
     let mut scope = Scope {
@@ -193,10 +200,6 @@ fn read_extractors(spec: &Section<'_>, reader: &mut Reader) -> BTreeSet<String> 
     let Some(field) = spec.get("images") else {
         return names;
     };
-    reader.warn(
-        &field, WarningName::ClusterScope,
-        "where a resource names its images is not known at a pull: each list stands for the image that is pulled",
-    );
     for item in field.items(reader) {
         let section = item.section(NAMED_KEYS, reader);
         read_name(&section, &mut names, reader);
@@ -257,20 +260,21 @@ fn note_what_has_no_meaning(spec: &Section<'_>, reader: &mut Reader) {
             "credentials, and whether a registry is reached without TLS, are set under `upstreams`",
         );
     }
-    if let Some(field) = spec.get("evaluation") {
-        note_evaluation(&field, reader);
-    }
 }
 
-fn note_evaluation(field: &Field<'_>, reader: &mut Reader) {
+/// Says of which resources Kyverno would ask the policy, and when.
+fn note_evaluation(
+    field: &Field<'_>,
+    only_audits: bool,
+    surroundings: &Surroundings<'_>,
+    reader: &mut Reader,
+) {
     let section = field.section(EVALUATION_KEYS, reader);
     if let Some(mode) = section.get("mode")
         && mode.text(reader).is_some_and(|text| text != "Kubernetes")
     {
-        reader.warn(
-            &mode, WarningName::ClusterScope,
-            "what names the image is not known at a pull: the policy covers every pull of its images",
-        );
+        let note = "what names the image is not known at a pull: the policy covers every pull of its images";
+        super::widen(&mode, only_audits, note.to_owned(), surroundings, reader);
     }
     for key in ["admission", "background"] {
         let Some(field) = section.get(key) else {
@@ -279,11 +283,7 @@ fn note_evaluation(field: &Field<'_>, reader: &mut Reader) {
         let enabled = field.section(ENABLED_KEYS, reader).get("enabled");
         let enabled = enabled.and_then(|field| plain::boolean(&field, reader));
         if key == "admission" && enabled == Some(false) {
-            reader.warn(
-                &field,
-                WarningName::BackgroundOnly,
-                "Kyverno would only report in the background; here the policy decides about pulls",
-            );
+            super::note_background(&field, only_audits, surroundings, reader);
         }
     }
 }

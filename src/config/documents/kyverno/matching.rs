@@ -39,25 +39,53 @@ const PODS: [&str; 8] = [
 
 /// Everything in `match` that would leave some pulls out, and that it does not.
 pub(super) fn left_out<'n>(field: &Field<'n>, reader: &mut Reader) -> Vec<(Field<'n>, String)> {
+    if says_nothing(&field.node.value) {
+        return vec![(field.clone(), MATCHES_NOTHING.to_owned())];
+    }
     let section = field.section(KEYS, reader);
     let mut found = left_out_by_block(&section, reader);
-    let any = section.get("any");
-    let any = any.map(|it| it.items(reader)).unwrap_or_default();
-    // Kyverno takes a block that says nothing for one that matches nothing.
-    let any: Vec<_> = any
-        .iter()
-        .filter(|it| !says_nothing(it))
-        .map(|it| left_out(it, reader))
-        .collect();
-    // One block that leaves nothing out is enough: the others only add to it.
-    if !any.iter().any(Vec::is_empty) {
-        found.extend(any.into_iter().flatten());
+    if let Some(resources) = section.get("resources")
+        && !says_nothing(&resources.node.value)
+        && !names_kinds(&resources)
+    {
+        found.push((resources, NAMES_NO_KIND.to_owned()));
+    }
+    if let Some(any) = section.get("any") {
+        found.extend(left_out_by_any(&any, reader));
     }
     let all = section.get("all");
     for item in all.map(|it| it.items(reader)).unwrap_or_default() {
-        found.extend(left_out(&item, reader));
+        if says_nothing(&item.node.value) {
+            found.push((item, MATCHES_NOTHING.to_owned()));
+        } else {
+            let block = item.section(KEYS, reader);
+            found.extend(left_out_by_block(&block, reader));
+        }
     }
     found
+}
+
+fn names_kinds(resources: &Field<'_>) -> bool {
+    let Value::Mapping(entries) = &resources.node.value else {
+        return false;
+    };
+    let mut entries = entries.iter();
+    entries.any(|(key, node)| key.name == "kinds" && !says_nothing(&node.value))
+}
+
+fn left_out_by_any<'n>(any: &Field<'n>, reader: &mut Reader) -> Vec<(Field<'n>, String)> {
+    let items = any.items(reader);
+    // A block that says nothing adds nothing to the others.
+    let blocks = items.iter().filter(|it| !says_nothing(&it.node.value));
+    let blocks: Vec<_> = blocks.map(|it| left_out(it, reader)).collect();
+    if blocks.is_empty() && !items.is_empty() {
+        return vec![(any.clone(), MATCHES_NOTHING.to_owned())];
+    }
+    // One block that leaves nothing out is enough: the others only add to it.
+    if blocks.iter().any(Vec::is_empty) {
+        return Vec::new();
+    }
+    blocks.into_iter().flatten().collect()
 }
 
 fn left_out_by_block<'n>(section: &Section<'n>, reader: &mut Reader) -> Vec<(Field<'n>, String)> {
@@ -93,16 +121,22 @@ fn left_out_by_block<'n>(section: &Section<'n>, reader: &mut Reader) -> Vec<(Fie
     found
 }
 
-fn says_nothing(block: &Field<'_>) -> bool {
-    let Value::Mapping(entries) = &block.node.value else {
-        return false;
-    };
-    entries.iter().all(|(_, node)| match &node.value {
+/// Kyverno takes a block that says nothing for one that matches nothing, and refuses such a policy.
+const MATCHES_NOTHING: &str =
+    "it says nothing, so Kyverno matches nothing by it: the rule covers every pull of its images";
+
+/// Kyverno refuses `resources` without `kinds`.
+const NAMES_NO_KIND: &str =
+    "`kinds` is missing, so Kyverno takes no such policy: the rule covers every pull of its images";
+
+/// Returns true if nothing is written there but empty lists and mappings.
+fn says_nothing(value: &Value) -> bool {
+    match value {
         Value::Null => true,
         Value::Scalar(_) => false,
-        Value::Sequence(items) => items.is_empty(),
-        Value::Mapping(entries) => entries.is_empty(),
-    })
+        Value::Sequence(items) => items.iter().all(|it| says_nothing(&it.value)),
+        Value::Mapping(entries) => entries.iter().all(|(_, it)| says_nothing(&it.value)),
+    }
 }
 
 /// The kinds, where no image is pulled for any of them. Beside one for which images are pulled, others only add to it.
@@ -155,14 +189,23 @@ fn is_version(part: &str) -> bool {
 /// Returns true if `exclude` takes away any pull.
 pub(super) fn excludes(field: &Field<'_>, reader: &mut Reader) -> bool {
     let section = field.section(KEYS, reader);
-    let mut excludes = excludes_by_block(&section, reader);
-    for key in ["any", "all"] {
+    let by_block = excludes_by_block(&section, reader);
+    let mut by_each = |key: &'static str| {
         let list = section.get(key);
-        for item in list.map(|it| it.items(reader)).unwrap_or_default() {
-            excludes |= self::excludes(&item, reader);
-        }
-    }
-    excludes
+        let items = list.map(|it| it.items(reader)).unwrap_or_default();
+        let excludes = items.iter().map(|it| excludes(it, reader));
+        excludes.collect::<Vec<_>>()
+    };
+    let (any, all) = (by_each("any"), by_each("all"));
+    // Something is taken away by `all` if each of its blocks takes it away.
+    by_block || any.contains(&true) || all.contains(&true) && !all.contains(&false)
+}
+
+/// Returns true if an image may be pulled for the kind, or for what a wildcard in it stands for.
+fn may_pull(kind: &str) -> bool {
+    let mut parts = kind.split(['/', '.']);
+    let named = parts.find(|part| part.starts_with(|it: char| it.is_ascii_uppercase()));
+    named.is_none_or(|part| part.contains(['*', '?']) || PODS.contains(&part))
 }
 
 fn excludes_by_block(section: &Section<'_>, reader: &mut Reader) -> bool {
@@ -178,6 +221,11 @@ fn excludes_by_block(section: &Section<'_>, reader: &mut Reader) -> bool {
     let starts_pulls = |operation: &&str| !["DELETE", "CONNECT"].contains(operation);
     if !operations.is_empty() && !operations.iter().any(starts_pulls) {
         // An object that is deleted pulls nothing.
+        return false;
+    }
+    let kinds = resources.get("kinds").map(|it| texts(&it, reader));
+    if kinds.is_some_and(|kinds| !kinds.is_empty() && !kinds.iter().any(|it| may_pull(it))) {
+        // Every part of a block must hold, and no image is pulled for these kinds.
         return false;
     }
     users

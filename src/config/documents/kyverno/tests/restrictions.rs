@@ -42,7 +42,19 @@ fn what_restricts_nothing_leaves_an_audit_usable() {
         "match: {resources: {kinds: ['*/*']}}",
         // One block covers every Pod, and the other adds to it.
         "match: {any: [{resources: {kinds: [Pod]}}, {resources: {kinds: [TaskRun], namespaces: [ci]}}]}",
+        "match: {any: [{}, {resources: {kinds: [Pod]}}]}",
         &format!("{PODS}\nexclude: {{}}"),
+        // No image is pulled for these kinds, whoever makes them.
+        &format!("{PODS}\nexclude: {{any: [{{resources: {{kinds: [ConfigMap]}}}}]}}"),
+        &format!(
+            "{PODS}\nexclude: {{any: [{{resources: {{kinds: [v1/Secret, example.com/v1/Widget], namespaces: [a]}}}}]}}"
+        ),
+        &format!(
+            "{PODS}\nexclude: {{resources: {{kinds: [Service]}}, clusterRoles: [cluster-admin]}}"
+        ),
+        &format!(
+            "{PODS}\nexclude: {{all: [{{resources: {{kinds: [ConfigMap]}}}}, {{resources: {{namespaces: [a]}}}}]}}"
+        ),
         &format!("{PODS}\nexclude: {{any: []}}"),
         &format!("{PODS}\nexclude: {{any: [{{resources: {{}}}}]}}"),
         &format!(
@@ -89,12 +101,32 @@ fn what_restricts_is_a_problem_of_an_audit_and_a_warning_of_what_is_enforced() {
         "match: {any: [{resources: {kinds: [TaskRun]}}]}",
         "match: {any: [{resources: {kinds: [Pod], namespaces: [a]}}, {resources: {kinds: [TaskRun]}}]}",
         // Kyverno matches nothing by a block that says nothing.
+        "match: {}",
+        "match: {any: []}",
+        "match: {any: [{}]}",
+        "match: {any: [{}, {}]}",
+        "match: {any: [{resources: {}}]}",
+        "match: {any: [{resources: {kinds: []}}]}",
+        "match: {all: [{}]}",
+        "match: {all: [{resources: {kinds: [Pod]}}, {}]}",
+        "match: {resources: {}}",
+        "match: {any: [{}], resources: {kinds: [Pod]}}",
+        // Kyverno takes no resources without kinds.
+        "match: {any: [{resources: {namespaces: ['*']}}]}",
+        "match: {resources: {operations: [CREATE]}}",
         "match: {any: [{}, {resources: {kinds: [Pod], namespaces: [a]}}]}",
         "match: {all: [{resources: {kinds: [Pod]}}, {resources: {namespaces: [a]}}]}",
         &format!("{PODS}\nexclude: {{any: [{{resources: {{namespaces: [kube-system]}}}}]}}"),
         &format!("{PODS}\nexclude: {{any: [{{resources: {{operations: [UPDATE]}}}}]}}"),
         &format!("{PODS}\nexclude: {{any: [{{clusterRoles: [cluster-admin]}}]}}"),
         &format!("{PODS}\nexclude: {{resources: {{kinds: [Pod]}}}}"),
+        &format!("{PODS}\nexclude: {{any: [{{resources: {{kinds: [ConfigMap, Deployment]}}}}]}}"),
+        &format!("{PODS}\nexclude: {{any: [{{resources: {{kinds: [Pod/ephemeralcontainers]}}}}]}}"),
+        &format!("{PODS}\nexclude: {{any: [{{resources: {{kinds: ['*']}}}}]}}"),
+        &format!("{PODS}\nexclude: {{any: [{{resources: {{kinds: ['C*Job']}}}}]}}"),
+        &format!(
+            "{PODS}\nexclude: {{all: [{{resources: {{kinds: [Pod]}}}}, {{resources: {{namespaces: [a]}}}}]}}"
+        ),
         &format!("{PODS}\npreconditions: {{any: []}}"),
         &format!(
             "{PODS}\npreconditions: {{all: [{{key: '{{{{request.operation}}}}', operator: Equals, value: DELETE}}]}}"
@@ -155,6 +187,36 @@ fn conditions_of_the_webhook_restrict_the_policy() {
             "{conditions}: {reader:?}"
         );
         assert_eq!(policies.len(), usize::from(usable), "{conditions}");
+    }
+}
+
+#[test]
+fn audit_of_the_background_alone_is_a_problem() {
+    let with = |action: &str, admission: bool| {
+        let spec = format!("spec:\n  admission: {admission}\n  validationFailureAction: {action}");
+        auditing(PODS).replace("spec:\n  validationFailureAction: Audit", &spec)
+    };
+    let (policies, reader) = load(&with("Audit", false));
+    assert_eq!(policies.len(), 0);
+    let [problem] = reader.problems.as_slice() else {
+        panic!("{:?}", reader.problems);
+    };
+    assert_eq!(problem.key, "spec.admission");
+    assert!(
+        problem
+            .message
+            .contains("would only report in the background")
+    );
+    for (text, warned, default) in [
+        (with("Audit", true), false, DefaultAction::Deny),
+        (with("Enforce", false), true, DefaultAction::Deny),
+        (with("Audit", false), true, DefaultAction::Audit),
+    ] {
+        let (policies, reader) = load_with(&text, default);
+        assert_eq!((policies.len(), reader.problems), (1, vec![]), "{text}");
+        let names: Vec<_> = reader.warnings.iter().map(|it| it.name).collect();
+        let is_warned = names.contains(&Some(WarningName::BackgroundOnly));
+        assert_eq!(is_warned, warned, "{text}");
     }
 }
 

@@ -207,8 +207,8 @@ spec:
         [
             "spec.failurePolicy",
             "spec.applyRules",
-            "spec.admission",
             "metadata.namespace",
+            "spec.admission",
             "spec.rules[0].match.subjects",
             "spec.rules[0].match.any[0].resources.namespaces",
             "spec.rules[0].match.any[1].resources.kinds[0]",

@@ -77,20 +77,28 @@ const NOTED: &[(&str, &[&str])] = &[
         &["`matchConditions` is not known at a pull"],
     ),
     (
-        "matchConstraints: {namespaceSelector: {matchLabels: {a: b}}}",
+        "matchConstraints: {resourceRules: [{resources: [pods]}], namespaceSelector: {matchLabels: {a: b}}}",
         &["`namespaceSelector` is not known"],
     ),
     (
-        "matchConstraints: {objectSelector: {matchLabels: {a: b}}}",
+        "matchConstraints: {resourceRules: [{resources: [pods]}], objectSelector: {matchLabels: {a: b}}}",
         &["`objectSelector` is not known"],
     ),
     (
-        "matchConstraints: {excludeResourceRules: [{resources: [pods]}]}",
+        "matchConstraints: {resourceRules: [{resources: [pods]}], excludeResourceRules: [{resources: [pods]}]}",
         &["`excludeResourceRules` is not known"],
     ),
     (
         "matchConstraints: {resourceRules: [{resources: [pods, deployments, pods/ephemeralcontainers]}]}",
         &[],
+    ),
+    (
+        "matchConstraints: {excludeResourceRules: [{resources: [configmaps]}], resourceRules: [{resources: [pods]}]}",
+        &[],
+    ),
+    (
+        "matchConstraints: {resourceRules: []}",
+        &["asks this policy about nothing"],
     ),
     (
         "matchConstraints: {resourceRules: [{resources: [knativeservices]}]}",
@@ -215,6 +223,8 @@ fn an_image_of_any_list_is_the_one_that_is_pulled() {
     );
 }
 
+const PODS: &str = "matchConstraints: {resourceRules: [{resources: [pods]}]}";
+
 #[test]
 fn only_deny_refuses() {
     for (actions, mode) in [
@@ -226,15 +236,16 @@ fn only_deny_refuses() {
         ("validationActions: [Audit, Warn]", Mode::Audit),
         ("validationActions: [Audit, Deny]", Mode::Enforce),
     ] {
-        assert_eq!(loaded(&with_spec(actions), &[]).mode, mode, "{actions}");
+        let text = with_spec(&format!("{PODS}\n  {actions}"));
+        assert_eq!(loaded(&text, &[]).mode, mode, "{actions}");
     }
-    let everything = with_spec("validationActions: [Audit]").replace("ghcr.io/org/*", "*");
+    let audit = with_spec(&format!("{PODS}\n  validationActions: [Audit]"));
+    let everything = audit.replace("ghcr.io/org/*", "*");
     assert_refused(&everything, "spec", "covers every image and only audits");
     let (policies, reader) = load_with(&everything, DefaultAction::Audit);
     assert!(reader.problems.is_empty());
     assert_eq!(policies.len(), 1);
-    let nothing = with_spec("validationActions: [Audit]")
-        .replace("  matchImageReferences: [{glob: 'ghcr.io/org/*'}]\n", "");
+    let nothing = audit.replace("  matchImageReferences: [{glob: 'ghcr.io/org/*'}]\n", "");
     assert_refused(&nothing, "spec", "covers every image and only audits");
 }
 
@@ -244,6 +255,46 @@ fn an_audit_is_not_widened_to_all_pulls() {
         "validationActions: [Audit]\n  matchConstraints: {resourceRules: [{resources: [pods]}]}",
     );
     loaded(&audit, &[]);
+    let with_rules = |rules: &str| audit.replace("[{resources: [pods]}]", rules);
+    for rules in [
+        "[{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods]}]",
+        "[{apiGroups: ['*'], apiVersions: ['*'], operations: ['*'], resources: ['*'], scope: '*'}]",
+        "[{apiGroups: [apps], apiVersions: [v1], resources: [deployments], scope: Namespaced}]",
+        "[{apiGroups: ['', batch], resources: [configmaps, cronjobs]}]",
+        "[{apiGroups: [''], resources: ['*/*']}]",
+        "[{apiGroups: [''], resources: [pods/exec]}, {apiGroups: [''], resources: [pods, pods/ephemeralcontainers]}]",
+    ] {
+        loaded(&with_rules(rules), &[]);
+    }
+    for rules in [
+        "[]",
+        "[{}]",
+        "[{apiGroups: [''], resources: []}]",
+        "[{apiGroups: [example.com], resources: [pods]}]",
+        "[{apiGroups: [apps], resources: [pods]}]",
+        "[{apiGroups: [batch.volcano.sh], resources: [jobs]}]",
+        "[{apiGroups: [metrics.k8s.io], resources: ['*']}]",
+        "[{apiGroups: [], resources: [pods]}]",
+        "[{apiGroups: [''], apiVersions: [v2], resources: [pods]}]",
+        "[{apiGroups: [''], resources: [pods/ephemeralcontainers]}]",
+        "[{apiGroups: [''], resources: ['pods/*']}]",
+        "[{apiGroups: [''], resources: ['*/status']}]",
+        "[{apiGroups: [''], resources: [pods], scope: Cluster}]",
+        "[{apiGroups: [''], resources: [pods]}], excludeResourceRules: [{resources: [deployments]}]",
+        "[{apiGroups: [''], resources: [pods]}], excludeResourceRules: [{resources: ['*']}]",
+    ] {
+        let key = "spec.matchConstraints";
+        assert_refused(
+            &with_rules(rules),
+            key,
+            "would let through what it was not written for",
+        );
+        // An enforced policy only refuses more.
+        let enforced =
+            with_rules(rules).replace("validationActions: [Audit]", "failurePolicy: Fail");
+        let (policies, problems, _) = outcome(&enforced);
+        assert_eq!((policies.len(), problems), (1, vec![]), "{rules}");
+    }
     for (text, key) in [
         (
             with_spec(
@@ -270,6 +321,19 @@ fn an_audit_is_not_widened_to_all_pulls() {
         (
             audit.replace("kind: Image", "kind: NamespacedImage"),
             "metadata",
+        ),
+        (with_spec("validationActions: [Audit]"), "spec"),
+        (
+            format!("{audit}  evaluation: {{mode: JSON}}\n"),
+            "spec.evaluation.mode",
+        ),
+        (
+            format!("{audit}  evaluation: {{admission: {{enabled: false}}}}\n"),
+            "spec.evaluation.admission",
+        ),
+        (
+            format!("{audit}  images: [{{name: more, expression: object.x}}]\n"),
+            "spec.images",
         ),
     ] {
         assert_refused(&text, key, "would let through what it was not written for");
