@@ -8,6 +8,7 @@ mod cluster_image_policy;
 mod containers_policy;
 mod files;
 mod kind;
+mod kustomization;
 mod kyverno;
 mod root_document;
 mod trust_root;
@@ -24,6 +25,7 @@ use super::yaml::{Node, Value};
 use crate::policy::{DefaultAction, Doubt, ImportedCoverage, Mode, Policy, Requirement};
 use crate::trust::Source;
 use kind::Kind;
+pub(super) use kustomization::is_in_kustomization_file;
 use kyverno::image_validating_policy;
 use trust_root::TrustRoots;
 
@@ -96,10 +98,18 @@ fn read_document(
         }
         Kind::Irrelevant => {
             let name = name_of(document);
-            reader.note(
-                document,
-                format!("{name} decides nothing about images, so it is passed over"),
-            );
+            let changes = kustomization::changes(document);
+            if changes.is_empty() {
+                let message = format!("{name} decides nothing about images, so it is passed over");
+                reader.note(document, message);
+            } else {
+                let message = format!(
+                    "{name} is not applied, and it changes what the cluster gets ({}): the policies are read as they \
+                     stand in their files; name the output of `kustomize build` instead",
+                    changes.join(", ")
+                );
+                reader.warn(document, WarningName::KustomizationNotApplied, message);
+            }
             Vec::new()
         }
         Kind::Unknown => {
@@ -255,11 +265,6 @@ fn pem_blocks(text: &str) -> Vec<String> {
     const BEGIN: &str = "-----BEGIN ";
     let blocks = text.split(BEGIN).skip(1);
     blocks.map(|rest| format!("{BEGIN}{rest}")).collect()
-}
-
-/// Returns true if a node stands in a file that kustomize reads by its name.
-pub(super) fn is_in_kustomization_file(node: &Node) -> bool {
-    kind::is_in_kustomization_file(node)
 }
 
 /// The text under a key of a document whose keys are not known yet.

@@ -21,6 +21,8 @@ pub enum WarningName {
     NobodyMayPull,
     /// An exception of a cluster is not read.
     ExceptionNotRead,
+    /// A kustomization that changes policies is not applied.
+    KustomizationNotApplied,
     /// A policy that waives every image loads only under `default: audit`.
     OnlyUnderDefaultAudit,
     /// The outcome depends on tags, which are not always known at a pull.
@@ -115,7 +117,7 @@ pub enum WarningName {
 
 impl WarningName {
     /// All of them.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::NoUpstreams,
         Self::NoPolicies,
         Self::PasswordsInClear,
@@ -124,6 +126,7 @@ impl WarningName {
         Self::CoversNothing,
         Self::NobodyMayPull,
         Self::ExceptionNotRead,
+        Self::KustomizationNotApplied,
         Self::OnlyUnderDefaultAudit,
         Self::TagsDecide,
         Self::ClusterScope,
@@ -183,6 +186,7 @@ impl WarningName {
             Self::CoversNothing => "covers-nothing",
             Self::NobodyMayPull => "nobody-may-pull",
             Self::ExceptionNotRead => "exception-not-read",
+            Self::KustomizationNotApplied => "kustomization-not-applied",
             Self::OnlyUnderDefaultAudit => "only-under-default-audit",
             Self::TagsDecide => "tags-decide",
             Self::ClusterScope => "cluster-scope",

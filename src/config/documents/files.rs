@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::kind::{self, Kind};
+use super::kustomization;
 use crate::config::reader::{Field, Reader};
 use crate::config::yaml::{self, Node, Source};
 use crate::config::{Position, Problem, read_file};
@@ -62,10 +63,7 @@ impl File {
 
     fn is_kustomization(&self) -> bool {
         let documents = self.documents.iter().flatten();
-        let mut documents = documents.map(|node| {
-            kind::is_in_kustomization_file(node)
-                || super::text_under(&Field::root(node), "kind") == Some("Kustomization")
-        });
+        let mut documents = documents.map(|node| kustomization::is_one(&Field::root(node)));
         documents.any(|it| it)
     }
 }

@@ -1,11 +1,11 @@
 //! What a document is.
 
 use super::{
-    cluster_image_policy, containers_policy, kyverno, kyverno::image_validating_policy, text_under,
-    trust_root,
+    cluster_image_policy, containers_policy, is_in_kustomization_file, kyverno,
+    kyverno::image_validating_policy, text_under, trust_root,
 };
 use crate::config::reader::{Field, Reader};
-use crate::config::yaml::Node;
+use crate::config::yaml::{Node, Value};
 
 /// What a document is, by its `apiVersion` and `kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,16 +123,6 @@ impl Kind {
     }
 }
 
-/// Returns true if a node stands in a file that kustomize reads by its name, and which therefore needs no kind.
-pub(super) fn is_in_kustomization_file(node: &Node) -> bool {
-    let name = node.position.file.file_name();
-    name.is_some_and(|name| {
-        ["kustomization.yaml", "kustomization.yml", "Kustomization"]
-            .iter()
-            .any(|it| name == *it)
-    })
-}
-
 /// The documents of a file. A list (`kubectl get … -o yaml`) stands for its items.
 pub(super) fn flatten<'n>(nodes: &'n [Node], reader: &mut Reader) -> Vec<Field<'n>> {
     let mut documents = Vec::new();
@@ -148,7 +138,13 @@ const LIST_KEYS: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
 /// How deep the parser lets documents nest is how deep this recurses.
 fn add<'n>(document: Field<'n>, documents: &mut Vec<Field<'n>>, reader: &mut Reader) {
     if !is_list(&document) {
-        documents.push(document);
+        let policies = policies_within(&document);
+        if policies.is_empty() {
+            documents.push(document);
+        }
+        for policy in policies {
+            add(policy, documents, reader);
+        }
         return;
     }
     let section = document.section(&LIST_KEYS, reader);
@@ -165,6 +161,35 @@ fn is_list(document: &Field<'_>) -> bool {
     let version = text_under(document, "apiVersion").unwrap_or_default();
     let group = version.split_once('/').map_or("", |(group, _)| group);
     kind == "List" && version == "v1" || kind.ends_with("List") && GROUPS.contains(&group)
+}
+
+/// The policies among the `items` of an object that is no list of policies by its kind, such as a `PodList`.
+fn policies_within<'n>(document: &Field<'n>) -> Vec<Field<'n>> {
+    let Value::Mapping(entries) = &document.node.value else {
+        return Vec::new();
+    };
+    if Kind::of(document) != Kind::Irrelevant {
+        return Vec::new();
+    }
+    let items = entries.iter().find(|(key, _)| key.name == "items");
+    let Some(Value::Sequence(items)) = items.map(|(_, node)| &node.value) else {
+        return Vec::new();
+    };
+    let separator = if document.key.is_empty() { "" } else { "." };
+    let items = items.iter().enumerate().map(|(index, node)| Field {
+        node,
+        key: format!("{}{separator}items[{index}]", document.key),
+    });
+    items.filter(is_policy).collect()
+}
+
+/// Returns true if an object is a policy, or a list with one. An object without a kind is none: in a list of one kind
+/// items have none.
+fn is_policy(item: &Field<'_>) -> bool {
+    let has_kind = text_under(item, "kind").is_some_and(|kind| !kind.is_empty());
+    has_kind && Kind::of(item) != Kind::Irrelevant
+        || is_list(item)
+        || !policies_within(item).is_empty()
 }
 
 #[cfg(test)]

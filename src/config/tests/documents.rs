@@ -183,3 +183,75 @@ fn an_exception_of_the_cluster_is_told() {
     let names: Vec<_> = checked.warnings.iter().map(|it| it.name).collect();
     assert_eq!(names, [Some(WarningName::ExceptionNotRead)]);
 }
+
+#[test]
+fn policies_in_a_list_of_another_kind_are_read() {
+    let item = |text: &str| format!("  - {}\n", text.trim_end().replace('\n', "\n    "));
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: []}\n";
+    for (version, kind) in [
+        ("v1", "PodList"),
+        ("apps/v1", "DeploymentList"),
+        ("example.com/v1", "WidgetList"),
+        ("v2", "List"),
+    ] {
+        let text = format!(
+            "apiVersion: {version}\nkind: {kind}\nitems:\n{}{}",
+            item(pod),
+            item(&policy("a"))
+        );
+        let found = checked(&[("p.yaml", &text)]);
+        assert_eq!(found.problems, [], "{kind}");
+        assert_eq!(names(&found), ["a"], "{kind}");
+        // What is wrong in an item has the key that leads to it.
+        let broken = text.replace("ctlog: {}", "ctlog: {x: y}");
+        let found = checked(&[("p.yaml", &broken)]);
+        let keys: Vec<_> = found.problems.iter().map(|it| it.key.as_str()).collect();
+        assert_eq!(keys, ["items[1].spec.authorities[0].ctlog.x"], "{kind}");
+        // A list within a list.
+        let inner = item(&text);
+        let outer = format!("apiVersion: v1\nkind: SecretList\nitems:\n{inner}");
+        assert_eq!(names(&checked(&[("p.yaml", &outer)])), ["a"], "{kind}");
+        // A policy in a form that is not known is not passed over, either.
+        let unknown = text.replace("v1beta1", "v9");
+        assert_eq!(checked(&[("p.yaml", &unknown)]).problems.len(), 1, "{kind}");
+    }
+    // The API leaves out the kinds of the items.
+    let pods = "apiVersion: v1\nkind: PodList\nitems: [{metadata: {name: x}}]\n";
+    let found = checked(&[("p.yaml", &format!("{}---\n{pods}", policy("p")))]);
+    assert_eq!((names(&found), notes(&found).len()), (vec!["p"], 1));
+    assert_eq!(found.problems, []);
+}
+
+#[test]
+fn kustomization_that_changes_policies_is_a_warning() {
+    let good = policy("p");
+    for (name, text, fields) in [
+        (
+            "kustomization.yaml",
+            "resources: [p.yaml]\npatches: [{path: x.yaml}]\n",
+            "patches",
+        ),
+        (
+            "kustomization.yml",
+            "resources: [p.yaml]\nreplacements: [{path: x.yaml}]\n",
+            "replacements",
+        ),
+        (
+            "k.yaml",
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\ntransformers: [x.yaml]\nimages: [{name: a}]\n",
+            "transformers, images",
+        ),
+    ] {
+        let found = checked(&[("p.yaml", &good), (name, text)]);
+        assert_eq!(found.problems, [], "{name}");
+        assert_eq!((names(&found), notes(&found).len()), (vec!["p"], 0));
+        let [warning] = found.warnings.as_slice() else {
+            panic!("{:?}", found.warnings);
+        };
+        assert_eq!(warning.name, Some(WarningName::KustomizationNotApplied));
+        assert!(
+            warning.message.contains(&format!("({fields})")),
+            "{warning}"
+        );
+    }
+}
