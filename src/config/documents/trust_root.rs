@@ -109,6 +109,10 @@ impl<'a> TrustRoots<'a> {
     /// A repository that is fetched becomes a source like those of the configuration, which come first.
     fn read_repository(&mut self, name: &str, spec: &Section<'_>, reader: &mut Reader) {
         if self.configured.is_written(name) {
+            // Its warnings are about a root that is not used. What is wrong with it is told all the same.
+            let known_warnings = reader.warnings.len();
+            read_way(spec, reader);
+            reader.warnings.truncate(known_warnings);
             reader.warn(
                 spec.field(),
                 WarningName::ConfiguredRootUsed,
@@ -121,44 +125,12 @@ impl<'a> TrustRoots<'a> {
             refuse_same_name(name, spec.field(), reader);
             return;
         }
-        let root = match (spec.get("remote"), spec.get("repository")) {
-            (Some(remote), _) => self.read_remote(name, &remote, reader),
-            (None, Some(repository)) => read_archive(&repository, reader),
-            (None, None) => None,
-        };
+        let root = read_way(spec, reader).map(|(root, source)| {
+            self.sources
+                .extend(source.map(|source| (name.to_owned(), source)));
+            root
+        });
         self.own.insert(name.to_owned(), root);
-    }
-
-    /// Nothing is asked for while documents are read.
-    fn read_remote(&mut self, name: &str, field: &Field<'_>, reader: &mut Reader) -> Option<Root> {
-        let section = field.section(REMOTE_KEYS, reader);
-        let help = "write the address of the TUF repository";
-        let url = section
-            .required("mirror", help, reader)
-            .and_then(|field| read_url(&field, reader));
-        let initial = read_initial(&section, reader);
-        if let Some(targets) = section.get("targets")
-            && targets.text(reader)? != TARGETS
-        {
-            reader.problem(
-                &targets,
-                "targets are looked for under `targets` alone",
-                "name the root under `trusted_roots` as {file: trusted_root.json}",
-            );
-            return None;
-        }
-        let target = text(&section, "trustedRootTarget", reader);
-        let (url, initial) = (url?, initial?);
-        let reason = format!("the trusted root at {url} has not been fetched yet");
-        self.sources.insert(
-            name.to_owned(),
-            Source::Tuf {
-                url,
-                root: InitialRoot::Inline(initial.into()),
-                target: target.unwrap_or_else(|| Source::TARGET.to_owned()),
-            },
-        );
-        Some(Root::Unusable { reason })
     }
 
     /// Where the roots come from that are fetched, by name.
@@ -201,6 +173,44 @@ impl<'a> TrustRoots<'a> {
             }
         }
     }
+}
+
+/// The root of a repository that is fetched or that the document holds, and where it comes from if it is fetched.
+fn read_way(spec: &Section<'_>, reader: &mut Reader) -> Option<(Root, Option<Source>)> {
+    if let Some(remote) = spec.get("remote") {
+        return read_remote(&remote, reader).map(|(root, source)| (root, Some(source)));
+    }
+    let root = read_archive(&spec.get("repository")?, reader)?;
+    Some((root, None))
+}
+
+/// Nothing is asked for while documents are read.
+fn read_remote(field: &Field<'_>, reader: &mut Reader) -> Option<(Root, Source)> {
+    let section = field.section(REMOTE_KEYS, reader);
+    let help = "write the address of the TUF repository";
+    let url = section
+        .required("mirror", help, reader)
+        .and_then(|field| read_url(&field, reader));
+    let initial = read_initial(&section, reader);
+    if let Some(targets) = section.get("targets")
+        && targets.text(reader)? != TARGETS
+    {
+        reader.problem(
+            &targets,
+            "targets are looked for under `targets` alone",
+            "name the root under `trusted_roots` as {file: trusted_root.json}",
+        );
+        return None;
+    }
+    let target = text(&section, "trustedRootTarget", reader);
+    let (url, initial) = (url?, initial?);
+    let reason = format!("the trusted root at {url} has not been fetched yet");
+    let source = Source::Tuf {
+        url,
+        root: InitialRoot::Inline(initial.into()),
+        target: target.unwrap_or_else(|| Source::TARGET.to_owned()),
+    };
+    Some((Root::Unusable { reason }, source))
 }
 
 fn refuse_same_name(name: &str, field: &Field<'_>, reader: &mut Reader) {
