@@ -487,7 +487,13 @@ fn a_match_of_every_pod_restricts_nothing() {
             false,
         ),
         ("[{resource: pods, selector: {matchLabels: {a: b}}}]", true),
+        ("[{resource: pods, group: ''}]", false),
         ("[{resource: deployments, group: apps}]", true),
+        // No Pods: of another group or version, or of no resource at all.
+        ("[{resource: pods, group: example.com}]", true),
+        ("[{resource: pods, group: apps, version: v1}]", true),
+        ("[{resource: pods, version: v2}]", true),
+        ("[{}]", true),
     ] {
         let text = document(
             "ghcr.io/org/**",
@@ -592,9 +598,12 @@ fn a_trust_root_in_a_tuf_repository_is_fetched_like_one_of_the_configuration() {
             "spec.repository.mirrorFS",
         ),
     ] {
-        let Err(Problems(problems)) = load(&spec, "") else {
-            panic!("{spec}");
-        };
-        assert_eq!(keys(&problems), [key], "{spec}");
+        // It is read as strictly where one of the configuration takes its place.
+        for rest in ["", "trusted_roots: {corp: builtin}"] {
+            let Err(Problems(problems)) = load(&spec, rest) else {
+                panic!("{spec} {rest}");
+            };
+            assert_eq!(keys(&problems), [key], "{spec} {rest}");
+        }
     }
 }
