@@ -172,11 +172,19 @@ fn read_address(field: &Field<'_>, reader: &mut Reader) -> Option<String> {
     if usable && plain {
         return Some(text.trim_end_matches('/').to_owned());
     }
-    reader.problem(
-        field,
-        format!("`{}` is not scheme, host and port", field.written()),
-        "write an address without a path, such as https://images.example",
-    );
+    let help = "write an address without a path, such as https://images.example";
+    refuse_form(field, "scheme, host and port", help, reader)
+}
+
+/// Reports a text that has not the form that it must have. There is nothing to return then.
+fn refuse_form<T>(
+    field: &Field<'_>,
+    form: &str,
+    help: &'static str,
+    reader: &mut Reader,
+) -> Option<T> {
+    let message = format!("`{}` is not {form}", field.written());
+    reader.problem(field, message, help);
     None
 }
 
@@ -200,12 +208,8 @@ fn read_host(field: &Field<'_>, reader: &mut Reader) -> Option<String> {
     match Host::parse(text) {
         Ok(Host::Domain(name)) if name == text.to_ascii_lowercase() => Some(name),
         Ok(_) | Err(_) => {
-            reader.problem(
-                field,
-                format!("`{}` is not a host name", field.written()),
-                "write a name without scheme and port, such as countersign.monitoring.svc; addresses always pass",
-            );
-            None
+            let help = "write a name without scheme and port, such as countersign.monitoring.svc; addresses always pass";
+            refuse_form(field, "a host name", help, reader)
         }
     }
 }
