@@ -10,6 +10,7 @@ mod certificate_authorities;
 mod certificate_transparency;
 pub mod file;
 mod issued;
+mod issued_by;
 mod issuing;
 mod log_keys;
 mod name;
@@ -36,6 +37,7 @@ use crate::signature::{Candidate, FULCIO_EXTENSIONS};
 
 pub use authority::NoAuthority;
 pub use certificate_authorities::{CertificateAuthorities, CertificateAuthoritiesError};
+pub use issued_by::{IssuedCertificate, NotIssuedError, read_issued};
 pub use public_key::{KeyError, PublicKey};
 pub use root_parts::RootParts;
 pub use timestamp_chain::{TimestampChain, TimestampChainError, timestamp_chains};

@@ -8,6 +8,7 @@ mod file;
 mod forge;
 mod injected;
 mod issue;
+mod issued_by;
 mod keyed;
 mod keyless;
 mod keys;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::super::super::policies;
 use super::super::super::reader::{Field, Reader, Section};
+use super::certificates::Certified;
 use super::entry::Scope;
 use super::{certificates, plain, signers};
 use crate::policy::{
@@ -257,7 +258,13 @@ fn read_entry(
         [("keys", keys)] => read_keys(keys, target, scope, reader)?,
         [("keyless", keyless)] => vec![signers::read_keyless(keyless, scope, reader)?],
         [("certificates", certificates)] => {
-            vec![certificates::read(certificates, scope, reader)?]
+            match certificates::read(certificates, scope, reader)? {
+                Certified::Signer(authority) => vec![*authority],
+                Certified::Nobody(reason) => {
+                    let message = format!("nobody can vouch as the policy demands: {reason}");
+                    return Some(vec![Requirement::Refusal { message }]);
+                }
+            }
         }
         [("attestor", nested)] => {
             return read_set(nested, target, depth + 1, scope, reader).map(|set| vec![set]);

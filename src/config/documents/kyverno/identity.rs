@@ -1,5 +1,6 @@
 //! Whom a certificate must name: `subject`, `issuer` and extensions.
 
+use crate::config::WarningName;
 use std::collections::BTreeMap;
 
 use super::super::super::reader::{Field, Reader, Section, describe};
@@ -37,12 +38,30 @@ const EXTENSIONS: [(&str, &str, &str); 6] = [
 ];
 
 /// Who must be certified. `expressions`: the keys of the expressions for subject and issuer, where there are such.
+///
+/// Without a subject or an issuer Kyverno takes any. Beside `roots` that is who is certified by the authorities of the
+/// document. Without them it would be everybody, which is refused.
 pub(super) fn read(
     section: &Section<'_>,
     expressions: Option<(&'static str, &'static str)>,
     reader: &mut Reader,
 ) -> Option<IdentityRequirement> {
     let (subject_expression, issuer_expression) = expressions.unzip();
+    if let Some(roots) = section.get("roots") {
+        let is_named = |keys: [Option<&'static str>; 2]| {
+            let mut keys = keys.into_iter().flatten();
+            keys.any(|key| section.get(key).is_some())
+        };
+        let has_subject = is_named([Some("subject"), subject_expression]);
+        let has_issuer = is_named([Some("issuer"), issuer_expression]);
+        return read_beside_roots(
+            section,
+            expressions,
+            (has_subject, has_issuer),
+            &roots,
+            reader,
+        );
+    }
     let identity = read_matchers(section, "subject", subject_expression, Matcher::Any, reader);
     let oidc_issuer = read_matchers(section, "issuer", issuer_expression, Matcher::All, reader);
     let extensions = match section.get("additionalExtensions") {
@@ -54,6 +73,47 @@ pub(super) fn read(
         oidc_issuer: Some(oidc_issuer?),
         certificate_authorities: None,
         extensions: extensions?,
+    })
+}
+
+fn read_beside_roots(
+    section: &Section<'_>,
+    expressions: Option<(&'static str, &'static str)>,
+    (has_subject, has_issuer): (bool, bool),
+    roots: &Field<'_>,
+    reader: &mut Reader,
+) -> Option<IdentityRequirement> {
+    let (subject_expression, issuer_expression) = expressions.unzip();
+    let identity = if has_subject {
+        read_matchers(section, "subject", subject_expression, Matcher::Any, reader)
+    } else {
+        reader.warn(
+            roots,
+            WarningName::AnybodyCertified,
+            "without `subject`, whoever has a certificate by one of these authorities may vouch",
+        );
+        Matcher::wildcard("*").ok()
+    };
+    let oidc_issuer = if has_issuer {
+        Some(read_matchers(
+            section,
+            "issuer",
+            issuer_expression,
+            Matcher::All,
+            reader,
+        )?)
+    } else {
+        None
+    };
+    let extensions = match section.get("additionalExtensions") {
+        Some(field) => read_extensions(&field, reader)?,
+        None => BTreeMap::new(),
+    };
+    Some(IdentityRequirement {
+        identity: identity?,
+        oidc_issuer,
+        certificate_authorities: None,
+        extensions,
     })
 }
 

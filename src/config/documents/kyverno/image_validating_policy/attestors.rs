@@ -136,7 +136,8 @@ fn read_cosign(
         Some(field) => read_root(&field, reader).map(Some),
         None => Some(None),
     };
-    let signers = read_signers(&section, reader);
+    let demands_sct = proofs.as_ref().is_none_or(|it| it.sct);
+    let signers = read_signers(&section, demands_sct, reader);
     if let (Some(signers), Some(proofs), Some(root)) = (signers, proofs, root) {
         attestor.authorities = build(
             &attestor.name,
@@ -283,7 +284,11 @@ fn refuse_expression(section: &Section<'_>, reader: &mut Reader) -> Option<()> {
 }
 
 /// The key, or every identity.
-fn read_signers(section: &Section<'_>, reader: &mut Reader) -> Option<Vec<AuthoritySigner>> {
+fn read_signers(
+    section: &Section<'_>,
+    demands_sct: bool,
+    reader: &mut Reader,
+) -> Option<Vec<AuthoritySigner>> {
     let ways = ["key", "keyless", "certificate"];
     let ways = ways
         .into_iter()
@@ -292,7 +297,9 @@ fn read_signers(section: &Section<'_>, reader: &mut Reader) -> Option<Vec<Author
     match ways.as_slice() {
         [("key", key)] => read_key(key, reader).map(|signer| vec![signer]),
         [("keyless", keyless)] => identities::read(keyless, reader),
-        [(_, certificate)] => read_certificate(certificate, reader).map(|signer| vec![signer]),
+        [(_, certificate)] => {
+            read_certificate(certificate, demands_sct, reader).map(|signer| vec![signer])
+        }
         _ => {
             reader.problem(
                 section.field(),
@@ -305,22 +312,41 @@ fn read_signers(section: &Section<'_>, reader: &mut Reader) -> Option<Vec<Author
     }
 }
 
-/// As in Kyverno, the key of a certificate is what vouches.
-fn read_certificate(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner> {
+/// As in Kyverno, the key of a certificate is what vouches. It must lead to the root of a chain beside it.
+fn read_certificate(
+    field: &Field<'_>,
+    demands_sct: bool,
+    reader: &mut Reader,
+) -> Option<AuthoritySigner> {
     let section = field.section(CERTIFICATE_KEYS, reader);
+    let help = "write {cert: {value: …}}; without `cert`, Kyverno has no key to verify with";
+    let certificate = section.required("cert", help, reader)?;
+    let value = read_value(&certificate, reader)?;
     if let Some(chain) = section.get("certChain") {
-        reader.problem(
-            &chain,
-            "`certChain` is not supported: that certificates lead to it is not checked",
-            "name the key of the signer, or its certificate under `cert` alone",
-        );
-        return None;
+        let chain = read_value(&chain, reader)?;
+        let issued = certificates::read_issued(&value, &chain, reader)?;
+        if demands_sct {
+            if issued.has_promises {
+                certificates::refuse_promises(&value, reader);
+            } else {
+                reader.problem(
+                    &chain,
+                    "`certChain` beside `cert` demands that the certificate was published, and it holds no promise of a \
+                     certificate-transparency log: Kyverno accepts no signature",
+                    "write ctlog: {insecureIgnoreSCT: true} if the certificate need not be published",
+                );
+            }
+            return None;
+        }
     }
-    let certificate = section.required("cert", "write {cert: {value: …}}", reader)?;
-    let certificate = certificate.section(VALUE_KEYS, reader);
-    refuse_expression(&certificate, reader)?;
-    let value = certificate.required("value", "write the certificate in PEM", reader)?;
     certificates::read_signer(&value, reader)
+}
+
+/// The text under `value`, which is not looked up in the cluster.
+fn read_value<'n>(field: &Field<'n>, reader: &mut Reader) -> Option<Field<'n>> {
+    let section = field.section(VALUE_KEYS, reader);
+    refuse_expression(&section, reader)?;
+    section.required("value", "write certificates in PEM", reader)
 }
 
 fn read_key(field: &Field<'_>, reader: &mut Reader) -> Option<AuthoritySigner> {

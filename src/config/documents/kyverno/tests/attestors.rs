@@ -207,3 +207,76 @@ fn proofs_are_demanded_as_kyverno_does() {
         assert_eq!(proofs, (log, timestamp, sct), "{signer}");
     }
 }
+
+#[test]
+fn certificate_beside_a_chain_must_lead_to_its_root() {
+    let certificate = serde_json::json!(include_str!("../../../tests/own_authority.pem"));
+    let other = serde_json::json!(include_str!("../../../tests/other_authority.pem"));
+    let with = |chain: &serde_json::Value, rest: &str| {
+        let fields = format!("cert: {certificate}, certChain: {chain}{rest}");
+        format!(
+            "imageReferences: ['ghcr.io/org/*']\nattestors: [{{entries: [{{certificates: {{{fields}}}}}]}}]"
+        )
+    };
+    let waived = ", ctlog: {ignoreSCT: true}";
+    let policy = loaded(&with(&certificate, waived));
+    assert_eq!(words(&policy.requirement), "inline");
+    let found = problems(&with(&other, waived));
+    assert_eq!(
+        found,
+        [
+            "attestors[0].entries[0].certificates.certChain: no certificate of the chain issued it, up to the root at its end"
+        ]
+    );
+    // As in Kyverno, nobody can vouch by a certificate that must have been published and was not.
+    let unpublished = with(&certificate, "");
+    let policy = loaded(&unpublished);
+    assert!(
+        matches!(policy.requirement, Requirement::Refusal { .. }),
+        "{policy:?}"
+    );
+    assert_warns(
+        &unpublished,
+        &[
+            "no promise of a certificate-transparency log",
+            "as in Kyverno",
+        ],
+    );
+}
+
+#[test]
+fn roots_of_a_document_vouch_for_whomever_they_certify() {
+    let roots = serde_json::json!(include_str!("../../../tests/own_authority.pem"));
+    let with = |fields: &str| {
+        format!(
+            "imageReferences: ['ghcr.io/org/*']
+attestors: [{{entries: [{{keyless: {{{fields}ctlog: {{ignoreSCT: true}}, roots: {roots}}}}}]}}]"
+        )
+    };
+    for (fields, subject, issuer, warned) in [
+        ("", "*", None, true),
+        ("issuer: i, ", "*", Some("i"), true),
+        ("subject: s, ", "s", None, false),
+        ("subject: s, issuer: i, ", "s", Some("i"), false),
+    ] {
+        let entry = with(fields);
+        let policy = loaded(&entry);
+        let authorities = policy.requirement.authorities();
+        let AuthoritySigner::Identity(identity) = &authorities[0].signer else {
+            panic!("an identity");
+        };
+        assert!(identity.certificate_authorities.is_some(), "{fields}");
+        assert_eq!(identity.identity.source(), subject, "{fields}");
+        let found = identity
+            .oidc_issuer
+            .as_ref()
+            .map(crate::policy::Matcher::source);
+        assert_eq!(found.as_deref(), issuer, "{fields}");
+        if warned {
+            assert_warns(
+                &entry,
+                &["whoever has a certificate by one of these authorities"],
+            );
+        }
+    }
+}

@@ -204,7 +204,7 @@ fn what_would_admit_more_if_it_were_ignored_is_refused() {
         ),
         (
             "{cert: x, certChain: x}",
-            ".certChain: that `cert` leads to `certChain` is not checked",
+            ".cert: the text does not hold exactly one PEM block",
         ),
         (
             "{certChain: x, rekor: {pubkey: x}}",

@@ -187,13 +187,13 @@ const KEYS_REFUSED: &[(&str, &str, &str)] = &[
     ),
     (
         "{certificate: {cert: {value: x}, certChain: {value: x}}}",
-        ".certificate.certChain",
-        "`certChain` is not supported",
+        ".certificate.cert.value",
+        "not hold exactly one PEM block",
     ),
     (
         "{certificate: {certChain: {value: x}}}",
-        ".certificate.certChain",
-        "`certChain` is not supported",
+        ".certificate",
+        "`cert` is missing",
     ),
     (
         "{certificate: {cert: {value: x}, unknown: 1}}",
@@ -443,4 +443,30 @@ fn the_key_of_a_certificate_vouches() {
         AuthoritySigner::Key { .. }
     ));
     assert!(authorities[0].transparency_log);
+}
+
+#[test]
+fn certificate_beside_a_chain_must_lead_to_its_root() {
+    let certificate = include_str!("../../../../tests/own_authority.pem");
+    let certificate = serde_json::json!(certificate).to_string();
+    let other = serde_json::json!(include_str!("../../../../tests/other_authority.pem"));
+    let other = other.to_string();
+    let with = |chain: &str, rest: &str| {
+        let fields = format!("cert: {{value: {certificate}}}, certChain: {{value: {chain}}}");
+        with_attestor(&format!("{{certificate: {{{fields}}}{rest}}}"))
+    };
+    let waived = ", ctlog: {url: 'https://rekor.sigstore.dev', insecureIgnoreSCT: true}";
+    let policy = loaded(&with(&certificate, waived), &["never published"]);
+    let authorities = policy.requirement.authorities();
+    assert!(matches!(
+        &authorities[0].signer,
+        AuthoritySigner::Key { .. }
+    ));
+    let key = "spec.attestors[0].cosign.certificate.certChain";
+    assert_refused(
+        &with(&other, waived),
+        key,
+        "no certificate of the chain issued it",
+    );
+    assert_refused(&with(&certificate, ""), key, "Kyverno accepts no signature");
 }
