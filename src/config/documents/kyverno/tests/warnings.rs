@@ -222,6 +222,7 @@ spec:
     // Auditing, it would let through what it was not written for.
     let narrowed = [
         "metadata.namespace",
+        "spec.admission",
         "spec.rules[0].match.subjects",
         "spec.rules[0].match.any[0].resources.namespaces",
         "spec.rules[0].match.any[1].resources.kinds[0]",
