@@ -60,8 +60,9 @@ pub enum NotIssuedError {
     Time,
 }
 
-/// Proves that the certificate in `certificate`, a PEM text, leads to the last of the certificates in `chain`, another
-/// PEM text. The chain must have been valid when the certificate began, as in cosign, which compares no other time.
+/// Proves that a certificate in PEM leads to the last of the certificates in another PEM text.
+///
+/// The chain must have been valid when the certificate began, as in cosign, which compares no other time.
 ///
 /// # Errors
 /// When it does not lead there, or is not for signing code.

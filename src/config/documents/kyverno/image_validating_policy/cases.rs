@@ -60,7 +60,7 @@ pub(super) fn explore<'a>(
     let mut to_do = vec![Vec::new()];
     while let Some(assumed) = to_do.pop() {
         match evaluate(definitions, validations, assumed) {
-            Outcome::Case(case) => cases.push(case),
+            Outcome::Case(case) => cases.push(*case),
             Outcome::Refused(found) => {
                 for (index, refusal) in found {
                     let is_known = |(at, it): &(usize, Refusal)| *at == index && it.is(&refusal);
@@ -88,7 +88,7 @@ pub(super) fn explore<'a>(
 }
 
 enum Outcome<'a> {
-    Case(Case<'a>),
+    Case(Box<Case<'a>>),
     Refused(Vec<(usize, Refusal)>),
     /// A question was asked that the assumptions do not answer.
     Undecided {
@@ -127,12 +127,12 @@ fn evaluate<'a>(
         return Outcome::Refused(refusals);
     }
     lists.retain(|it| !it.is_empty());
-    Outcome::Case(Case {
+    Outcome::Case(Box::new(Case {
         assumed,
         demanded,
         meaning,
         lists,
-    })
+    }))
 }
 
 /// The cases by what they demand. A case that demands nothing is for no image; nothing where that is all there are, or
