@@ -26,6 +26,7 @@ use crate::upstream::{self, Upstream};
 pub use blob::{BlobBody, ServedBlob};
 pub use lists::{ReferrersList, TagsList};
 pub use manifest::{CacheState, ServedManifest};
+pub use recheck::decision_id;
 
 /// Serves pulls. Cheap to clone.
 #[derive(Debug, Clone)]

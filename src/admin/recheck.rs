@@ -12,14 +12,13 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant};
-use ulid::Ulid;
 
 use super::Admin;
 use super::api::{problem, unavailable};
 use crate::clock;
 use crate::decision_log::{Client, Record};
 use crate::oci::{Digest, Reference, RepositoryName, reference};
-use crate::pull::{Caller, Refusal, ServedManifest};
+use crate::pull::{Caller, Refusal, ServedManifest, decision_id};
 
 /// Images that are looked at again at the same time.
 const CONCURRENT_MAX: usize = 4;
@@ -151,19 +150,6 @@ fn parse(image: &str) -> Option<(RepositoryName, Reference)> {
     let repository = RepositoryName::completed(name).ok()?;
     let reference = digest.or(tag).unwrap_or("latest").parse().ok()?;
     Some((repository, reference))
-}
-
-fn decision_id(served: &Result<ServedManifest, Refusal>) -> Option<Ulid> {
-    match served {
-        Ok(served) => Some(served.manifest.decision().id),
-        Err(Refusal::Denied(refused)) => refused.decision,
-        Err(
-            Refusal::NotFound(_)
-            | Refusal::Unavailable { .. }
-            | Refusal::BadUpstream { .. }
-            | Refusal::Internal(_),
-        ) => None,
-    }
 }
 
 fn too_many(wait: Duration) -> Response {

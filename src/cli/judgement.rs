@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::decision_log::{Client, Destination, Query, Record, Subject};
 use crate::oci::Digest;
 use crate::policy::Root;
-use crate::pull::{Caller, Missing, Refusal, ServedManifest};
+use crate::pull::{Caller, Missing, Refusal, ServedManifest, decision_id};
 use crate::state::EvidenceSource;
 
 /// How long fetching trusted roots may take.
@@ -176,19 +176,6 @@ impl Judgement {
         };
         let evidence = state.evidence(&subject).await.map_err(Error::Record)?;
         Ok(evidence.map_or_else(Vec::new, |evidence| evidence.sources))
-    }
-}
-
-pub(super) fn decision_id(served: &Result<ServedManifest, Refusal>) -> Option<Ulid> {
-    match served {
-        Ok(served) => Some(served.manifest.decision().id),
-        Err(Refusal::Denied(refused)) => refused.decision,
-        Err(
-            Refusal::NotFound(_)
-            | Refusal::Unavailable { .. }
-            | Refusal::BadUpstream { .. }
-            | Refusal::Internal(_),
-        ) => None,
     }
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use ulid::Ulid;
 use url::Url;
 
-use super::output::{Format, log_table, print, print_json, tell};
+use super::output::{Format, log_table, print_for_people, print_json, tell};
 use super::{block_on, chain};
 use crate::clock;
 use crate::decision_log::{
@@ -122,7 +122,7 @@ async fn show(arguments: &Arguments) -> Result<(), source::Error> {
         let record = source.record(id).await?;
         match arguments.output {
             Format::Json => print_json(&record),
-            Format::Text => print(&record::render(&record)),
+            Format::Text => print_for_people(&record::render(&record)),
         };
         return Ok(());
     }
@@ -220,7 +220,7 @@ fn write(records: &[Record], format: Format, with_header: bool) -> bool {
             tell("no decision matches");
             true
         }
-        Format::Text => print(&table(records, with_header)),
+        Format::Text => print_for_people(&table(records, with_header)),
     }
 }
 

@@ -10,7 +10,8 @@ use super::log::{AdminApi, SourceError};
 use super::output::{Format, print, print_json, tell};
 use super::{ConfigFiles, EXIT_NO, EXIT_UNDECIDED, EXIT_USAGE, block_on, chain, verify};
 use crate::admin::Recheck;
-use crate::cli::image::ImageReference;
+use crate::cli::image::{ImageReference, ParseError};
+use crate::cli::image_name::{ImageName, Names, Reading};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -24,9 +25,9 @@ the tag, look for signatures and decide at once. It admits nothing that a pull w
 
 Exit status: 0 admitted, 1 refused, 2 cannot be decided or the proxy does not answer, 64 bad usage or configuration.")]
 pub(super) struct Arguments {
-    /// The image, as for `docker pull`.
+    /// The image, as for `docker pull` or as a Pod names it.
     #[arg(value_name = "IMAGE")]
-    image: ImageReference,
+    image: ImageName,
     #[command(flatten)]
     config: ConfigFiles,
     /// The admin API of the proxy; without it, `server.admin_listen` of the configuration.
@@ -40,16 +41,30 @@ pub(super) struct Arguments {
     output: Format,
 }
 
+type Place = (Url, Option<String>, Result<Reading, ParseError>);
+
 /// The proxy bounds its own time; this is longer.
 const TIME_MAX: Duration = Duration::from_secs(90);
 
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let (server, token) = match place(arguments) {
+    let (server, token, reading) = match place(arguments) {
         Ok(place) => place,
         Err(code) => return code,
     };
+    let image = match reading {
+        Ok(Reading { image, remark, .. }) => {
+            if let Some(remark) = remark {
+                tell(&remark);
+            }
+            image
+        }
+        Err(error) => {
+            tell(&error.to_string());
+            return EXIT_USAGE;
+        }
+    };
     block_on(async {
-        match ask(&server, token.as_deref(), &arguments.image).await {
+        match ask(&server, token.as_deref(), &image).await {
             Ok(answer) => show(&answer, arguments.output),
             Err(error) => {
                 tell(&chain(&error));
@@ -59,14 +74,17 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     })
 }
 
-/// The admin API and its token, from the arguments or else the configuration.
-fn place(arguments: &Arguments) -> Result<(Url, Option<String>), u8> {
+/// The admin API and its token, from the arguments or else the configuration, and the image. Without a configuration the
+/// image has the name that `docker pull` gives it.
+fn place(arguments: &Arguments) -> Result<Place, u8> {
     if let Some(server) = &arguments.server
         && arguments.config.config.is_empty()
     {
-        return Ok((server.clone(), arguments.token.clone()));
+        let reading = arguments.image.read_plainly();
+        return Ok((server.clone(), arguments.token.clone(), reading));
     }
     let config = arguments.config.load()?;
+    let reading = arguments.image.read(&Names::of(&config));
     let configured = config.server.admin_token;
     let token = arguments.token.clone();
     let token = token.or_else(|| configured.map(|token| token.expose().to_owned()));
@@ -80,7 +98,7 @@ fn place(arguments: &Arguments) -> Result<(Url, Option<String>), u8> {
             })?
         }
     };
-    Ok((server, token))
+    Ok((server, token, reading))
 }
 
 /// The address on which something answers that listens on `listen`: a listener on every address is on loopback too.

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::decision_log::{Basis, Subject};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::policy::{AuthoritySigner, KeySet, Policies, Policy, Root};
-use crate::pull::{Refusal, Refused, ServedManifest};
+use crate::pull::{Refusal, Refused, ServedManifest, decision_id};
 use crate::signature::Candidate;
 use crate::state;
 
@@ -165,7 +165,7 @@ impl Replay {
             (Some(tag), Ok(served)) => self.by_tag(served, tag, now).await,
             (_, served) => served,
         };
-        let record = match judgement::decision_id(&served) {
+        let record = match decision_id(&served) {
             Some(id) => engine.state.record(id).await?,
             None => None,
         };

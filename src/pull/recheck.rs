@@ -1,5 +1,7 @@
 //! An image that is looked at again at once.
 
+use ulid::Ulid;
+
 use super::manifest::served_as_far_as;
 use super::{CacheState, Caller, Missing, Pull, Refusal, ServedManifest};
 use crate::admission::Asked;
@@ -47,5 +49,20 @@ impl Pull {
                 .refusal_for(&error, repository, Missing::Manifest, &asked)
                 .await),
         }
+    }
+}
+
+/// Returns the id of the decision behind an outcome, where one was made and recorded.
+#[must_use]
+pub fn decision_id(outcome: &Result<ServedManifest, Refusal>) -> Option<Ulid> {
+    match outcome {
+        Ok(served) => Some(served.manifest.decision().id),
+        Err(Refusal::Denied(refused)) => refused.decision,
+        Err(
+            Refusal::NotFound(_)
+            | Refusal::Unavailable { .. }
+            | Refusal::BadUpstream { .. }
+            | Refusal::Internal(_),
+        ) => None,
     }
 }

@@ -81,7 +81,10 @@ class Proxy:
 
     def decisions(self, **query):
         text = "&".join(f"{name}={value}" for name, value in query.items())
-        status, _headers, body = self.get(f"/api/v1/decisions?{text}", admin=True)
+        try:
+            status, _headers, body = self.get(f"/api/v1/decisions?{text}", admin=True)
+        except (OSError, http.client.HTTPException):
+            return []
         return json.loads(body)["decisions"] if status == 200 else []
 
     def stop(self):

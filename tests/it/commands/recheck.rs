@@ -178,10 +178,28 @@ async fn recheck_finds_the_admin_api_in_the_configuration() {
     place.scene.signed("apps/web", "v1");
     let config = place.scene.proxy.config_path();
     let image = place.scene.repository("apps/web:v1");
-    let output = countersign(&["recheck", "--config", config.to_str().unwrap(), &image]).await;
-    assert_eq!(code(&output), ADMITTED, "{}", text(&output));
+    let config = config.to_str().unwrap();
+    let in_a_pod = format!("proxy.example:5080/{image}");
+    for name in [&image, &in_a_pod] {
+        let output = countersign(&["recheck", "--config", config, name]).await;
+        assert_eq!(code(&output), ADMITTED, "{}", text(&output));
+    }
     let output = countersign(&["recheck", "--server", "http://127.0.0.1:1", &image]).await;
     assert_eq!(code(&output), UNDECIDED, "{}", text(&output));
     let output = countersign(&["recheck", "--server", "file:///etc", &image]).await;
     assert_eq!(code(&output), USAGE, "{}", text(&output));
+}
+
+#[tokio::test]
+async fn log_has_colour_where_that_is_wanted() {
+    let place = Rechecked::start().await;
+    place.scene.unsigned("apps/bare", "v1");
+    assert_eq!(code(&place.recheck("apps/bare:v1").await), REFUSED);
+    let arguments = ["log", "--admin", &place.server];
+    let plain = countersign(&arguments).await;
+    assert!(text(&plain).contains("deny"), "{}", text(&plain));
+    assert!(!text(&plain).contains('\u{1b}'), "{}", text(&plain));
+    let wanted = [&arguments[..], &["--color", "always"]].concat();
+    let painted = text(&countersign(&wanted).await);
+    assert!(painted.contains("\u{1b}[31mdeny"), "{painted}");
 }
