@@ -6,6 +6,8 @@ mod names;
 mod recheck;
 mod trust;
 
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,18 +15,21 @@ use axum::extract::{DefaultBodyLimit, Request, State as Extract};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures::FutureExt as _;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use tokio::net::TcpListener;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 pub use health::Readiness;
 pub use names::Names;
 pub use recheck::Recheck;
 
-use crate::decision_log::AccessLog;
+use crate::decision_log::{AccessLog, JsonLines};
 use crate::in_force::InForce;
+use crate::listener::Handler;
+use crate::listener::descriptors::Descriptors;
 use crate::pull::Pull;
 use crate::secret::Secret;
 use crate::state::State;
@@ -55,6 +60,10 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// For its losses.
     pub access_log: AccessLog,
+    /// For its losses.
+    pub decision_lines: JsonLines,
+    /// The limit of open files.
+    pub descriptors: Descriptors,
     /// Whether the proxy serves.
     pub readiness: Readiness,
     /// Whether everything is served without a token: the listener is on loopback.
@@ -73,6 +82,14 @@ impl Admin {
             inner: Arc::new(parts),
             refreshed: Arc::default(),
             rechecks: Arc::default(),
+        }
+    }
+
+    /// What answers the requests of the admin listener.
+    #[must_use]
+    pub fn handler(self) -> AdminHandler {
+        AdminHandler {
+            router: TowerToHyperService::new(self.router()),
         }
     }
 
@@ -120,16 +137,19 @@ impl Admin {
     }
 }
 
-/// Serves the admin API until `stop`.
-pub async fn serve(admin: Admin, listener: TcpListener, stop: CancellationToken) {
-    let served = axum::serve(listener, admin.router())
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "The admin API ended"
-        );
+/// Answers the requests of the admin listener. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AdminHandler {
+    router: TowerToHyperService<Router>,
+}
+
+impl Handler for AdminHandler {
+    async fn answer(&self, request: Request, _address: SocketAddr) -> Response {
+        let answered = AssertUnwindSafe(self.router.call(request)).catch_unwind();
+        match answered.await {
+            Ok(Ok(response)) => response,
+            Err(_panic) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
     }
 }
 

@@ -31,7 +31,9 @@ use crate::clock;
 use crate::config::{self, Config, TlsFiles};
 use crate::decision_log::{AccessLog, Destination, OpenError, RefusedClients};
 use crate::keys;
-use crate::server::{self, Listener, PublicAddress, RulesInForce, Server};
+use crate::listener::descriptors::Descriptors;
+use crate::listener::{self, Bounds, Listener};
+use crate::server::{self, PublicAddress, RulesInForce, Server};
 use crate::state::{self, Batch, State};
 use crate::store;
 use crate::trust::{self, RootStatus};
@@ -172,6 +174,8 @@ impl App {
         };
         let (tcp, address) = bind(config.server.listen).await?;
         let (admin_tcp, admin_address) = bind(config.server.admin_listen).await?;
+        let descriptors = Descriptors::raise();
+        let fit = descriptors.divide(&config.limits);
         let engine = Engine::build(config, &lines.decisions).await?;
         let access_log = AccessLog::open(&lines.pulls)?;
         let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
@@ -196,14 +200,21 @@ impl App {
             store: engine.store.clone(),
             metrics: Arc::clone(&engine.metrics),
             access_log: access_log.clone(),
+            decision_lines: engine.decisions.clone(),
+            descriptors,
             readiness: readiness.clone(),
             open: admin_address.ip().is_loopback(),
             token: config.server.admin_token.clone(),
             names: admin_names(&config.server),
         });
-        engine
-            .tasks
-            .spawn(admin::serve(admin, admin_tcp, stop_admin.clone()));
+        let admin_listener = Listener {
+            tcp: admin_tcp,
+            tls: None,
+            bounds: Bounds::new(&config.limits, fit.admin_connections_max),
+            metrics: engine.metrics.listeners.admin.clone(),
+        };
+        let serving = listener::serve(admin_listener, admin.handler(), stop_admin.clone());
+        engine.tasks.spawn(serving);
         engine.maker.keep_fresh(&engine.material);
         let watch = changes::Watch {
             in_force: engine.in_force.clone(),
@@ -213,10 +224,14 @@ impl App {
         };
         engine.tasks.spawn(watch.run(stop.clone()));
         keep_writing(&engine, &refused_clients, &stop);
-        let serving =
-            engine
-                .tasks
-                .spawn(server::serve(server, Listener { tcp, tls }, stop.clone()));
+        let registry_listener = Listener {
+            tcp,
+            tls,
+            bounds: Bounds::new(&config.limits, fit.connections_max),
+            metrics: engine.metrics.listeners.registry.clone(),
+        };
+        let serving = listener::serve(registry_listener, server, stop.clone());
+        let serving = engine.tasks.spawn(serving);
         tracing::info!(%address, %admin_address, version = env!("CARGO_PKG_VERSION"), "Serving");
         Ok(Self {
             address,
@@ -284,7 +299,13 @@ impl App {
             Err(_elapsed) => tracing::warn!("Stopped before all answers were finished"),
         }
         self.stop_admin.cancel();
-        self.access_log.flush().await;
+        let flushing = self.access_log.flush();
+        if tokio::time::timeout(engine::LINES_TIME_MAX, flushing)
+            .await
+            .is_err()
+        {
+            tracing::warn!("Could not write all access lines");
+        }
         write_refused_clients(&self.refused_clients, &self.engine.state).await;
         self.engine.settle().await;
         tracing::info!("Stopped");

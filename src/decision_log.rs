@@ -24,7 +24,7 @@ use crate::verify::TransparencyLog;
 pub use access::{AccessClient, AccessLine, AccessLog};
 pub use change::{Change, ChangeKind, ChangeQuery};
 pub use clients::{CLIENTS_MAX, RefusedClient, RefusedClients};
-pub use json_lines::{Closed, JsonLines};
+pub use json_lines::JsonLines;
 pub use kind::{KINDS, KindName, UnknownKind};
 pub use output::{Destination, OpenError};
 pub use past::{PastError, parse_past};

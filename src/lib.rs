@@ -15,6 +15,7 @@ pub mod clock;
 pub mod flights;
 pub mod limits;
 pub mod oci;
+pub mod pace;
 pub mod secret;
 pub mod shares;
 
@@ -38,6 +39,7 @@ pub mod manifests;
 
 // From a request to an answer.
 pub mod clients;
+pub mod listener;
 pub mod pull;
 pub mod server;
 

@@ -72,10 +72,17 @@ pub struct Limits {
     pub memory_blob_bytes_max: u64,
     /// Bytes of content kept on disk.
     pub store_bytes_max: u64,
-    /// Client connections.
+    /// Client connections. Lowered at the start to what fits into the limit of open files.
     pub connections_max: usize,
-    /// Time for a client to send the headers of a request.
+    /// Time for a client to begin a connection, and to send the headers and the body of a request.
     pub client_header_time_max: Duration,
+    /// Time without a request on a connection.
+    pub client_idle_time_max: Duration,
+    /// Time in which a client that is being sent something must take `client_progress_bytes_min`.
+    pub client_progress_time_max: Duration,
+    /// Bytes that a client must take in `client_progress_time_max`. A stream of HTTP/2 must take one piece of its response
+    /// (16 KiB) in that time.
+    pub client_progress_bytes_min: u64,
 }
 
 impl Default for Limits {
@@ -116,6 +123,9 @@ impl Default for Limits {
             store_bytes_max: 100 * 1024 * MIB,
             connections_max: 20_000,
             client_header_time_max: Duration::from_secs(30),
+            client_idle_time_max: Duration::from_secs(75),
+            client_progress_time_max: Duration::from_secs(60),
+            client_progress_bytes_min: MIB / 64,
         }
     }
 }

@@ -3,7 +3,6 @@
 mod answer;
 mod blob;
 mod challenge;
-mod connection;
 mod lists;
 mod manifest;
 mod range;
@@ -15,7 +14,6 @@ mod token;
 use std::sync::Arc;
 
 pub use challenge::PublicAddress;
-pub use connection::{Listener, serve};
 pub use rules::{Rules, RulesInForce};
 
 use crate::clients::Tokens;

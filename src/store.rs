@@ -193,11 +193,8 @@ impl Store {
             return Ok(None);
         };
         self.shared.note_use(&file, digest, size);
-        Ok(Some(StoredBlob::new(
-            Arc::new(file),
-            size,
-            Arc::clone(&self.shared.buffers),
-        )))
+        let store = Arc::clone(&self.shared);
+        Ok(Some(StoredBlob::new(file, size, *digest, store)))
     }
 
     /// Removes content that was found to be wrong. Absent content is no error.
@@ -225,6 +222,12 @@ impl Store {
         source: Source<'_>,
     ) -> Result<Begin, Error> {
         transfer::begin(&self.shared, digest, size, source).await
+    }
+
+    /// Bytes of stored content that are in memory, because clients have not taken them yet.
+    #[must_use]
+    pub fn sending_bytes(&self) -> u64 {
+        self.shared.buffers.sending_bytes() as u64
     }
 
     /// How full the store is.

@@ -1,6 +1,9 @@
 //! What the process tells about itself: log lines, and the numbers an on-call engineer starts from.
 
 mod configuration;
+pub(crate) mod lines;
+mod listener;
+mod log;
 mod material;
 mod shares;
 
@@ -11,6 +14,9 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder,
 };
+
+pub use listener::{Ended, ListenerMetrics, Listeners, Open};
+pub use log::{flush_log_lines, log_to_stderr, log_without_waiting};
 
 use crate::decision_log::Record;
 use crate::keys::KeyStatus;
@@ -74,11 +80,16 @@ pub struct Metrics {
     verification_seconds: Histogram,
     upstream_requests: IntCounterVec,
     upstream_seconds: HistogramVec,
-    /// Client connections.
-    pub connections: IntGauge,
+    /// Numbers about the listeners.
+    pub listeners: Listeners,
+    descriptors_open: IntGauge,
+    descriptors_max: IntGauge,
+    sending_bytes: IntGauge,
     store_bytes: IntGauge,
     store_files: IntGauge,
     access_lines_dropped: IntGauge,
+    decision_lines_dropped: IntGauge,
+    log_lines_dropped: IntGauge,
     material: material::Material,
     configuration: configuration::Configuration,
     shares: shares::ShareNumbers,
@@ -93,6 +104,14 @@ pub struct Gauges {
     pub store_files: u64,
     /// Lines the access log lost.
     pub access_lines_dropped: u64,
+    /// Lines about decisions that were lost.
+    pub decision_lines_dropped: u64,
+    /// Bytes of stored content that are in memory on their way to clients.
+    pub sending_bytes: u64,
+    /// Open file descriptors.
+    pub descriptors_open: u64,
+    /// File descriptors that may be open.
+    pub descriptors_max: u64,
     /// How the trusted roots are.
     pub roots: Vec<RootStatus>,
     /// How the keys are.
@@ -164,10 +183,31 @@ impl Metrics {
                 "Time of upstream requests, retries included; to the headers for blobs.",
                 &["purpose"],
             )?,
-            connections: gauge(&registry, "connections", "Client connections.")?,
+            listeners: Listeners::new(&registry)?,
+            descriptors_open: gauge(&registry, "descriptors_open", "Open file descriptors.")?,
+            descriptors_max: gauge(
+                &registry,
+                "descriptors_max",
+                "File descriptors that may be open.",
+            )?,
+            sending_bytes: gauge(
+                &registry,
+                "sending_bytes",
+                "Bytes of stored content in memory that clients have not taken yet.",
+            )?,
             store_bytes: gauge(&registry, "store_bytes", "Bytes of content on disk.")?,
             store_files: gauge(&registry, "store_files", "Files of content on disk.")?,
             access_lines_dropped: gauge(&registry, "access_lines_dropped", LINES_DROPPED)?,
+            decision_lines_dropped: gauge(
+                &registry,
+                "decision_lines_dropped",
+                "Lines about decisions that were lost since the start; the database has all.",
+            )?,
+            log_lines_dropped: gauge(
+                &registry,
+                "log_lines_dropped",
+                "Log lines that were lost since the start.",
+            )?,
             material: material::Material::new(&registry)?,
             configuration: configuration::Configuration::new(&registry)?,
             shares: shares::ShareNumbers::new(&registry)?,
@@ -239,6 +279,11 @@ impl Metrics {
         set(&self.store_bytes, gauges.store_bytes);
         set(&self.store_files, gauges.store_files);
         set(&self.access_lines_dropped, gauges.access_lines_dropped);
+        set(&self.decision_lines_dropped, gauges.decision_lines_dropped);
+        set(&self.log_lines_dropped, log::log_lines_dropped());
+        set(&self.sending_bytes, gauges.sending_bytes);
+        set(&self.descriptors_open, gauges.descriptors_open);
+        set(&self.descriptors_max, gauges.descriptors_max);
         self.material.set(&gauges.roots, &gauges.keys);
         self.shares.read();
         let mut text = Vec::new();
@@ -269,19 +314,6 @@ impl Observer for Metrics {
 impl Endpoint {
     fn as_str(self) -> &'static str {
         ENDPOINTS.get(self as usize).copied().unwrap_or("other")
-    }
-}
-
-/// Log lines of the program itself go to standard error; `RUST_LOG` chooses them.
-pub fn log_to_stderr(directives: Option<&str>) {
-    let filter = tracing_subscriber::EnvFilter::new(directives.unwrap_or("info"));
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .finish();
-    if tracing::subscriber::set_global_default(subscriber).is_err() {
-        tracing::debug!("Log lines were already set up");
     }
 }
 

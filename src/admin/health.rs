@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::Admin;
 use crate::keys::KeyStatus;
+use crate::listener::descriptors;
 use crate::telemetry::Gauges;
 use crate::trust::RootStatus;
 
@@ -150,6 +151,10 @@ pub(super) async fn metrics(Extract(admin): Extract<Admin>) -> Response {
         store_bytes: usage.bytes,
         store_files: usage.files,
         access_lines_dropped: admin.inner.access_log.dropped(),
+        decision_lines_dropped: admin.inner.decision_lines.dropped(),
+        sending_bytes: admin.inner.store.sending_bytes(),
+        descriptors_open: descriptors::open(),
+        descriptors_max: admin.inner.descriptors.max,
         roots: admin.roots(),
         keys: admin.keys(),
     };

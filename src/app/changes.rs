@@ -78,12 +78,7 @@ impl Watch {
         }
         *known = Some(now);
         for change in &changes {
-            // The row is written: a reader of the lines that has stopped reading loses nothing else.
-            let _taken = tokio::time::timeout(
-                super::engine::LINE_TIME_MAX,
-                self.lines.write_change(change),
-            )
-            .await;
+            self.lines.write_change(change);
         }
         Ok(())
     }

@@ -26,8 +26,8 @@ use crate::upstream::http::HttpUpstream;
 
 /// How long transfers and writes in the background may take when everything ends.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long a decision waits for its line to be taken.
-pub(super) const LINE_TIME_MAX: Duration = Duration::from_millis(500);
+/// Time to write the lines about decisions and pulls at the end.
+pub(super) const LINES_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Everything that decides and serves, without listeners.
 #[derive(Debug)]
@@ -171,11 +171,8 @@ impl Engine {
             tracing::warn!("Stopped before all work in the background was done");
         }
         write_counts(&self.admission).await;
-        if let Err(error) = self.decisions.flush().await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "Could not write all decision lines"
-            );
+        if !self.decisions.flush(LINES_TIME_MAX).await {
+            tracing::warn!("Could not write all decision lines");
         }
     }
 }
@@ -191,17 +188,7 @@ struct Recorded {
 impl Sink for Recorded {
     async fn recorded(&self, record: &Record) {
         self.metrics.decided(record);
-        // The record is durable in the database by now: a reader of the lines that has stopped reading holds up no pull.
-        match tokio::time::timeout(LINE_TIME_MAX, self.lines.write(record)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "Could not write a decision line"
-                );
-            }
-            Err(_elapsed) => tracing::error!(id = %record.id, "Nobody takes the decision lines"),
-        }
+        self.lines.write(record);
     }
 }
 

@@ -3,6 +3,7 @@
 mod overview;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,6 +16,9 @@ use crate::decision_log::Destination;
 use crate::telemetry;
 use overview::Overview;
 
+/// Time to write what is queued at the end.
+const LOG_LINES_TIME_MAX: Duration = Duration::from_secs(2);
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   countersign serve                                  # loopback, public registries, built-in catalogue of publishers
@@ -22,14 +26,24 @@ use overview::Overview;
   countersign serve --config config.yaml --config secrets.yaml
 
 The files are read again when they change, and on SIGHUP; a configuration with a problem leaves the one in force.
-Decisions and pulls are written to standard output as JSON lines, everything else to standard error (RUST_LOG chooses).")]
+Decisions and pulls are written to standard output as JSON lines, everything else to standard error (RUST_LOG chooses). What nobody reads is dropped and counted.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFiles,
 }
 
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    telemetry::log_to_stderr(super::environment("RUST_LOG").as_deref());
+    let directives = super::environment("RUST_LOG");
+    if let Err(error) = telemetry::log_without_waiting(directives.as_deref()) {
+        tell(&format!("cannot log: {}", chain(&error)));
+        return EXIT_USAGE;
+    }
+    let code = load_and_serve(arguments);
+    telemetry::flush_log_lines(LOG_LINES_TIME_MAX);
+    code
+}
+
+fn load_and_serve(arguments: &Arguments) -> u8 {
     let paths = arguments.config.config.clone();
     let (files, config) = Files::open(Arc::new(move || {
         Config::load_with_files(&paths, &super::environment)

@@ -1,42 +1,22 @@
 //! Decisions as JSON lines, for log collectors.
 //!
-//! The database is the record; these lines are a copy, written after it. No line is lost while the process lives: a
-//! destination that takes none for a while (a full disk) is tried again, and callers wait once the queue is full.
+//! The database is the record; these lines are a copy, written after it by a thread of its own. No decision waits for a
+//! destination that takes no lines: what does not fit into the queue is dropped and counted. A destination that fails for a
+//! while (a full disk) is tried again.
 
 use std::io;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-
 use super::line::Line;
 use super::output::{Destination, OpenError, Output};
 use super::{Change, Record};
-
-/// Lines that may wait to be written.
-const QUEUED_MAX: usize = 4096;
-
-/// The most lines in one write.
-const GROUP_MAX: usize = 256;
-
-/// The time between two attempts at a destination that fails.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+use crate::telemetry::lines::{Lines, Sink};
 
 /// The sink of decisions as JSON lines. Cheap to clone; the writing thread ends with the last clone.
 #[derive(Debug, Clone)]
 pub struct JsonLines {
     /// Absent when nothing is to be written.
-    queue: Option<mpsc::Sender<Item>>,
-}
-
-/// Nobody reads the lines any more (a closed pipe): the line was not written and none will be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the log's destination is closed")]
-pub struct Closed;
-
-#[derive(Debug)]
-enum Item {
-    Line(Vec<u8>),
-    Flush(oneshot::Sender<()>),
+    lines: Option<Lines>,
 }
 
 impl JsonLines {
@@ -46,91 +26,67 @@ impl JsonLines {
     /// When the file cannot be opened or the thread not be started.
     pub fn open(destination: &Destination) -> Result<Self, OpenError> {
         let Some(output) = Output::open(destination)? else {
-            return Ok(Self { queue: None });
+            return Ok(Self { lines: None });
         };
-        let (queue, items) = mpsc::channel(QUEUED_MAX);
-        super::output::spawn(destination, "decision-lines", move || run(output, items))?;
-        Ok(Self { queue: Some(queue) })
+        let lines = Lines::spawn("decision-lines", output);
+        let lines = lines.map_err(|source| super::output::not_opened(destination, source))?;
+        Ok(Self { lines: Some(lines) })
     }
 
-    /// Queues one record. Waits while the queue is full.
-    ///
-    /// # Errors
-    /// When nobody reads the lines any more.
-    pub async fn write(&self, record: &Record) -> Result<(), Closed> {
-        self.write_line(&Line::Decision(record)).await
+    /// Queues one record. Never waits.
+    pub fn write(&self, record: &Record) {
+        self.write_line(&Line::Decision(record));
     }
 
-    /// Queues one change. Waits while the queue is full.
-    ///
-    /// # Errors
-    /// When nobody reads the lines any more.
-    pub async fn write_change(&self, change: &Change) -> Result<(), Closed> {
-        self.write_line(&Line::Change(change)).await
+    /// Queues one change. Never waits.
+    pub fn write_change(&self, change: &Change) {
+        self.write_line(&Line::Change(change));
     }
 
-    async fn write_line(&self, line: &Line<'_>) -> Result<(), Closed> {
-        let Some(queue) = &self.queue else {
-            return Ok(());
-        };
-        let Ok(mut line) = serde_json::to_vec(line) else {
-            // A record is made of text, numbers and lists; the database would have refused it before.
-            return Ok(());
-        };
-        line.push(b'\n');
-        let queued = queue.send(Item::Line(line)).await;
-        queued.map_err(|_gone| Closed)
-    }
-
-    /// Returns when all lines queued before are written.
-    ///
-    /// # Errors
-    /// When nobody reads the lines any more.
-    pub async fn flush(&self) -> Result<(), Closed> {
-        let Some(queue) = &self.queue else {
-            return Ok(());
-        };
-        let (done, flushed) = oneshot::channel();
-        let queued = queue.send(Item::Flush(done)).await;
-        queued.map_err(|_gone| Closed)?;
-        flushed.await.map_err(|_gone| Closed)
-    }
-}
-
-fn run(mut output: Output, mut items: mpsc::Receiver<Item>) {
-    let mut group = Vec::new();
-    let mut lines = Vec::new();
-    while items.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
-        let mut flushes = Vec::new();
-        for item in group.drain(..) {
-            match item {
-                Item::Line(line) => lines.extend_from_slice(&line),
-                Item::Flush(done) => flushes.push(done),
-            }
-        }
-        if write_patiently(&mut output, &mut lines).is_err() {
-            tracing::error!("Nobody reads the decision lines any more: no more are written");
+    fn write_line(&self, line: &Line<'_>) {
+        let Some(lines) = &self.lines else {
             return;
+        };
+        // A record is made of text, numbers and lists; the database would have refused it before.
+        if let Ok(mut line) = serde_json::to_vec(line) {
+            line.push(b'\n');
+            lines.push(line);
         }
-        for done in flushes {
-            // Whoever waited may have gone.
-            let _gone = done.send(());
-        }
+    }
+
+    /// Lines that were lost because nobody took them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.lines.as_ref().map_or(0, Lines::dropped)
+    }
+
+    /// Waits until all lines queued before are written, for at most `time_max`. Tells whether they are.
+    pub async fn flush(&self, time_max: Duration) -> bool {
+        let Some(lines) = self.lines.clone() else {
+            return true;
+        };
+        let flushing = tokio::task::spawn_blocking(move || lines.flush(time_max));
+        flushing.await.unwrap_or(false)
     }
 }
 
-/// Tries until the lines are written; fails only when trying again is pointless.
-fn write_patiently(output: &mut Output, lines: &mut Vec<u8>) -> Result<(), Closed> {
-    let mut reported = false;
-    while let Err(error) = output.write(lines) {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            return Err(Closed);
-        }
-        if !reported {
-            tracing::error!(%error, "Could not write decision lines; trying again until it works");
-            reported = true;
-        }
-        std::thread::sleep(RETRY_INTERVAL);
+impl Sink for Output {
+    fn write(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
+        Self::write(self, lines)
     }
-    Ok(())
+
+    fn dropped(&mut self, count: u64) {
+        tracing::warn!(
+            count,
+            "Decision lines were dropped, because nobody took them; the decision log has the decisions"
+        );
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            tracing::error!("Nobody reads the decision lines any more: no more are written");
+        } else {
+            tracing::error!(%error, "Could not write decision lines; trying again until it works");
+        }
+    }
 }

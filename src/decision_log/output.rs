@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use crate::telemetry::lines::write_all;
+
 /// Where lines are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
@@ -64,27 +66,6 @@ impl Output {
     }
 }
 
-fn write_all(
-    lines: &mut Vec<u8>,
-    mut write: impl FnMut(&[u8]) -> io::Result<usize>,
-) -> io::Result<()> {
-    let mut written = 0;
-    let outcome = loop {
-        let rest = lines.get(written..).unwrap_or_default();
-        if rest.is_empty() {
-            break Ok(());
-        }
-        match write(rest) {
-            Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-            Ok(bytes) => written += bytes,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => break Err(error),
-        }
-    };
-    lines.drain(..written);
-    outcome
-}
-
 /// Starts the thread that writes to the destination.
 pub(super) fn spawn(
     destination: &Destination,
@@ -94,12 +75,16 @@ pub(super) fn spawn(
     let spawned = std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(work);
-    let handle = spawned.map_err(|source| OpenError {
+    let handle = spawned.map_err(|source| not_opened(destination, source))?;
+    Ok(handle.thread().clone())
+}
+
+pub(super) fn not_opened(destination: &Destination, source: io::Error) -> OpenError {
+    OpenError {
         path: match destination {
             Destination::File(path) => path.clone(),
             Destination::Stdout | Destination::Nowhere => PathBuf::from("-"),
         },
         source,
-    })?;
-    Ok(handle.thread().clone())
+    }
 }

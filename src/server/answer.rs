@@ -1,10 +1,12 @@
 //! One request: who asks, for what, and what they get; then one line in the access log.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
+use futures::FutureExt as _;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -17,6 +19,7 @@ use super::{Rules, Server, respond, token};
 use crate::clients::{Access, Busy, Client, Clients};
 use crate::clock;
 use crate::decision_log::{self, AccessClient, AccessLine};
+use crate::listener::Handler;
 use crate::oci::Digest;
 use crate::pull::{CacheState, Caller, Refusal};
 use crate::shares::Party;
@@ -51,6 +54,14 @@ pub(super) struct Answer {
     pub(super) cache: Option<CacheState>,
     /// Bytes of the body.
     pub(super) bytes: u64,
+}
+
+impl Handler for Server {
+    async fn answer(&self, request: Request<Body>, address: SocketAddr) -> Response<Body> {
+        // A panic answers this request with 500 and ends nothing else.
+        let answering = AssertUnwindSafe(Self::answer(self, request, address)).catch_unwind();
+        answering.await.unwrap_or_else(|_panic| respond::internal())
+    }
 }
 
 impl Server {

@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_NONE_MATCH, IF_RANGE, RANGE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, Version};
 
 use super::answer::{Answer, Asking};
 use super::range::{self, Range};
@@ -12,6 +12,7 @@ use super::{Server, respond};
 use crate::decision_log::Subject;
 use crate::manifests::Headers;
 use crate::oci::{Digest, RepositoryName};
+use crate::pace::Pace;
 use crate::pull::{BlobBody, ServedBlob};
 
 /// Blobs have no type of their own here; a descriptor's is the manifest's business.
@@ -62,7 +63,11 @@ fn admitted(asking: &Asking<'_>, digest: &Digest, served: ServedBlob) -> Answer 
     let mut response = Response::new(if asking.is_head() {
         Body::empty()
     } else {
-        into_body(body, start, end)
+        let pace = match asking.request.version {
+            Version::HTTP_2 => Pace::careful(),
+            _ => Pace::steady(),
+        };
+        into_body(body, start, end, pace)
     });
     respond::content_headers(&mut response, Headers::new(digest, MEDIA_TYPE), end - start);
     if range.is_some() {
@@ -86,13 +91,14 @@ fn admitted(asking: &Asking<'_>, digest: &Digest, served: ServedBlob) -> Answer 
     answer
 }
 
-fn into_body(body: BlobBody, start: u64, end: u64) -> Body {
+fn into_body(body: BlobBody, start: u64, end: u64, pace: Pace) -> Body {
     match body {
         BlobBody::Memory(bytes) => Body::from(slice(&bytes, start, end)),
-        BlobBody::File(file) => Body::from_stream(file.into_stream(start, end)),
+        BlobBody::File(file) => Body::from_stream(file.into_stream(start, end, pace)),
         // An error ends the connection: with `Content-Length` sent, no client takes that for a whole body.
         BlobBody::Transfer(transfer) => {
-            Body::from_stream(transfer.stream(start, end).map_err(std::io::Error::other))
+            let stream = transfer.stream(start, end, pace);
+            Body::from_stream(stream.map_err(std::io::Error::other))
         }
     }
 }

@@ -102,7 +102,7 @@ async fn follow(store: &Store, digest: &Digest, size: usize) -> Transfer {
 
 /// What a reader got, and how its stream ended.
 async fn read(transfer: &Transfer, start: u64, end: u64) -> (Vec<u8>, Result<(), TransferError>) {
-    let mut stream = transfer.stream(start, end);
+    let mut stream = transfer.stream(start, end, crate::pace::Pace::steady());
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next().await {
         match piece {
@@ -119,7 +119,7 @@ async fn read(transfer: &Transfer, start: u64, end: u64) -> (Vec<u8>, Result<(),
 async fn read_blob(store: &Store, digest: &Digest, start: u64, end: u64) -> Vec<u8> {
     let blob = store.open_blob(digest).await.unwrap().unwrap();
     let pieces: Vec<Bytes> = blob
-        .into_stream(start, end)
+        .into_stream(start, end, crate::pace::Pace::steady())
         .map(Result::unwrap)
         .collect()
         .await;

@@ -17,8 +17,9 @@ use tokio::sync::watch;
 
 use crate::oci::digest::Hasher;
 use crate::oci::{Digest, RepositoryName};
+use crate::pace::Pace;
 
-use super::blob::{Buffers, StoredBlob};
+use super::blob::Buffers;
 use super::partials::Beginning;
 use super::{Error, blocking};
 
@@ -132,8 +133,8 @@ pub(super) async fn begin(
         .await?
     };
     match prepared {
-        Ok(Prepared::Stored(blob)) => {
-            filling.already_stored(blob.into_file());
+        Ok(Prepared::Stored(file)) => {
+            filling.already_stored(file);
             Ok(Begin::Follow(transfer))
         }
         Ok(Prepared::Beginning(beginning)) => {
@@ -146,7 +147,7 @@ pub(super) async fn begin(
 
 enum Prepared {
     /// Another transfer of it ended a moment ago.
-    Stored(StoredBlob),
+    Stored(Arc<File>),
     /// A file to write to, empty or with what arrived before.
     Beginning(Beginning),
 }
@@ -163,8 +164,7 @@ fn prepare(
         && stored == size
     {
         store.index.touch(digest, size);
-        let blob = StoredBlob::new(Arc::new(file), size, Arc::clone(&store.buffers));
-        return Ok(Prepared::Stored(blob));
+        return Ok(Prepared::Stored(Arc::new(file)));
     }
     let kept = store
         .partials
@@ -227,13 +227,19 @@ impl Transfer {
     /// the whole content was found right, wherever they are in it; a failure ends the stream with an error, so that the
     /// response breaks.
     #[must_use]
-    pub fn stream(&self, start: u64, end: u64) -> BoxStream<'static, Result<Bytes, TransferError>> {
+    pub fn stream(
+        &self,
+        start: u64,
+        end: u64,
+        pace: Pace,
+    ) -> BoxStream<'static, Result<Bytes, TransferError>> {
         let range = Range::new(start, end, self.shared.size);
         let reader = Reader {
             progress: self.shared.progress.subscribe(),
             shared: Arc::clone(&self.shared),
             position: range.start,
             range,
+            pace,
         };
         stream::unfold(Some(reader), async |reader| {
             let mut reader = reader?;
@@ -260,6 +266,7 @@ struct Reader {
     progress: watch::Receiver<Progress>,
     range: Range,
     position: u64,
+    pace: Pace,
 }
 
 /// What a reader asked for, within the content.
@@ -282,7 +289,7 @@ impl Reader {
         let read = self
             .shared
             .buffers
-            .read(file, self.position, readable_to)
+            .read(file, self.position, readable_to, self.pace.next_bytes())
             .await;
         Some(match read {
             Ok(bytes) => {

@@ -12,6 +12,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("flights", &[]),
     ("secret", &[]),
     ("shares", &[]),
+    ("pace", &[]),
+    ("listener", &["pace", "telemetry"]),
     ("telemetry", &[]),
     ("signature", &["oci"]),
     ("verify", &["oci", "signature"]),
@@ -72,6 +74,14 @@ const EXTRA: &[(&str, &str, &str)] = &[
         "admission",
         "in_force",
         "each decision takes the policies once, and counts while they are in force",
+    ),
+    ("server", "listener", "requests come from a listener"),
+    ("server", "pace", "HTTP/2 bodies begin with small pieces"),
+    ("store", "pace", "content is read in pieces of that size"),
+    (
+        "admin",
+        "listener",
+        "requests come from a listener, whose use the metrics show",
     ),
     (
         "admission",

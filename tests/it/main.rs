@@ -83,6 +83,8 @@ mod signed_tags;
 #[cfg(test)]
 mod single_flight;
 #[cfg(test)]
+mod slow_peers;
+#[cfg(test)]
 mod stale;
 #[cfg(test)]
 mod support;

@@ -127,7 +127,10 @@ async fn an_open_blob_outlives_its_removal() {
     store.put(&digest, bytes.clone()).await.unwrap();
     let blob = store.open_blob(&digest).await.unwrap().unwrap();
     store.remove(&digest).await.unwrap();
-    let pieces: Vec<_> = blob.into_stream(0, u64::MAX).collect().await;
+    let pieces: Vec<_> = blob
+        .into_stream(0, u64::MAX, crate::pace::Pace::steady())
+        .collect()
+        .await;
     let pieces: Vec<Bytes> = pieces.into_iter().map(Result::unwrap).collect();
     assert!(pieces.concat() == bytes);
 }
@@ -145,7 +148,10 @@ async fn a_blob_cut_short_behind_our_back_ends_with_an_error() {
         .unwrap()
         .set_len(1000)
         .unwrap();
-    let pieces: Vec<_> = blob.into_stream(0, u64::MAX).collect().await;
+    let pieces: Vec<_> = blob
+        .into_stream(0, u64::MAX, crate::pace::Pace::steady())
+        .collect()
+        .await;
     assert!(pieces.last().unwrap().is_err());
 }
 

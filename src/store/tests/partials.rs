@@ -52,7 +52,12 @@ async fn readers_wait_for_the_first_new_byte() {
     assert!(is_pending(std::pin::pin!(transfer.readable_from(0))));
     filling.write(bytes.slice(300_000..300_001)).await.unwrap();
     transfer.readable_from(0).await.unwrap();
-    let first = transfer.stream(0, 400_000).next().await.unwrap().unwrap();
+    let first = transfer
+        .stream(0, 400_000, crate::pace::Pace::steady())
+        .next()
+        .await
+        .unwrap()
+        .unwrap();
     assert!(bytes.starts_with(&first));
     // An upstream that fails at once is told with its status.
     filling.suspend(failure()).await;

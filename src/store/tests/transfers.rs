@@ -64,7 +64,7 @@ async fn the_last_piece_of_content_and_of_ranges_waits_for_the_digest() {
         (100, 50_000, 0),
         (499_999, 500_000, 0),
     ] {
-        let mut stream = transfer.stream(start, end);
+        let mut stream = transfer.stream(start, end, crate::pace::Pace::steady());
         let mut got = 0;
         while got < early {
             got += stream.next().await.unwrap().unwrap().len();
@@ -93,7 +93,12 @@ async fn the_first_bytes_are_readable_at_once() {
     assert!(is_pending(std::pin::pin!(transfer.readable_from(0))));
     filling.write(bytes.slice(..1)).await.unwrap();
     transfer.readable_from(0).await.unwrap();
-    let first = transfer.stream(0, 500_000).next().await.unwrap().unwrap();
+    let first = transfer
+        .stream(0, 500_000, crate::pace::Pace::steady())
+        .next()
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(first, bytes.slice(..1));
 }
 
@@ -164,7 +169,7 @@ async fn empty_content_is_complete_when_it_was_found_right() {
     let (_directory, store) = new_store().await;
     let digest = Digest::sha256(b"");
     let (filling, transfer) = lead(&store, &digest, 0).await;
-    let mut stream = transfer.stream(0, 0);
+    let mut stream = transfer.stream(0, 0, crate::pace::Pace::steady());
     assert!(is_pending(std::pin::pin!(stream.next())));
     assert!(is_pending(std::pin::pin!(transfer.readable_from(0))));
     filling.finish().await.unwrap();
@@ -213,7 +218,7 @@ async fn a_stalled_transfer_resumes_where_it_stopped() {
     let digest = Digest::sha256(&bytes);
     let (mut filling, transfer) = lead(&store, &digest, bytes.len()).await;
     fill(&mut filling, &bytes.slice(..150_000), 1400).await;
-    let mut stream = transfer.stream(0, 300_000);
+    let mut stream = transfer.stream(0, 300_000, crate::pace::Pace::steady());
     let mut read = Vec::new();
     while read.len() < 150_000 {
         read.extend_from_slice(&stream.next().await.unwrap().unwrap());

@@ -150,6 +150,21 @@ const CROSSED: &[(&str, &str, &str)] = &[
         "tests/it/limits/times.rs",
         "of_the_headers_of_a_client",
     ),
+    (
+        "client_idle_time_max",
+        "tests/it/limits/times.rs",
+        "of_an_idle_client",
+    ),
+    (
+        "client_progress_time_max",
+        "tests/it/limits/times.rs",
+        "in_which_a_client_takes_nothing",
+    ),
+    (
+        "client_progress_bytes_min",
+        "tests/it/limits/times.rs",
+        "in_which_a_client_takes_nothing",
+    ),
 ];
 
 #[test]

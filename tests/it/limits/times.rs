@@ -159,10 +159,15 @@ async fn of_the_headers_of_a_client() {
 #[tokio::test]
 async fn in_which_connections_are_used_up() {
     let scene = limited(json!({"connections_max": 3})).await;
+    scene.registry.fault("/manifests/hung", Fault::Hang);
+    let hung = scene.manifest_path("apps/web", "hung");
+    let request = format!("GET {hung} HTTP/1.1\r\nHost: x\r\n\r\n");
     let mut held = Vec::new();
     for _ in 0..3 {
         let stream = TcpStream::connect(("127.0.0.1", scene.proxy.port()));
-        held.push(stream.await.unwrap());
+        let mut stream = stream.await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        held.push(stream);
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     let asking = scene.proxy.get("/v2/");
@@ -171,4 +176,42 @@ async fn in_which_connections_are_used_up() {
     assert_eq!(scene.proxy.admin("/livez").await.status, 200);
     held.clear();
     assert_eq!(scene.proxy.get("/v2/").await.status, 200);
+}
+
+#[tokio::test]
+async fn of_an_idle_client() {
+    let scene = limited(json!({"client_idle_time_max": "600ms"})).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", scene.proxy.port()))
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let request = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+    }
+    let asked = Instant::now();
+    let mut read = Vec::new();
+    let reading = stream.read_to_end(&mut read);
+    let ended = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    assert!(ended.is_ok(), "it stays open");
+    assert!(asked.elapsed() > Duration::from_millis(400));
+    let answers = String::from_utf8_lossy(&read).matches("200 OK").count();
+    assert_eq!(answers, 3);
+}
+
+#[tokio::test]
+async fn in_which_a_client_takes_nothing() {
+    let scene = limited(json!({
+        "client_progress_time_max": "1s", "client_progress_bytes_min": "4MiB",
+    }))
+    .await;
+    let image = Image::large("large", 16 * 1024 * 1024);
+    scene.push_signed("apps/web", "v1", &image);
+    assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+    let path = scene.blob_path("apps/web", &image.layer(0));
+    let port = scene.proxy.port();
+    let mut opened = open(port, "GET", &path, &[]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let (read, broken) = opened.rest().await;
+    assert!(broken.is_some(), "{} bytes and no end", read.len());
 }
