@@ -189,24 +189,19 @@ impl App {
             tokens: tokens(&config.server),
             address: public_address(&config.server),
             limits: Arc::clone(&config.limits),
+            requests: server::requests(engine.metrics.ledger(), config.limits.client_requests_max),
             access_log: access_log.clone(),
             refused_clients: refused_clients.clone(),
             metrics: Arc::clone(&engine.metrics),
         });
-        let admin = Admin::new(admin::Parts {
-            in_force: engine.in_force.clone(),
-            pull: engine.pull.clone(),
-            state: engine.state.clone(),
-            store: engine.store.clone(),
-            metrics: Arc::clone(&engine.metrics),
-            access_log: access_log.clone(),
-            decision_lines: engine.decisions.clone(),
+        let admin = admin_api(
+            config,
+            &engine,
+            &access_log,
+            &readiness,
             descriptors,
-            readiness: readiness.clone(),
-            open: admin_address.ip().is_loopback(),
-            token: config.server.admin_token.clone(),
-            names: admin_names(&config.server),
-        });
+            admin_address,
+        );
         let admin_listener = Listener {
             tcp: admin_tcp,
             tls: None,
@@ -216,13 +211,7 @@ impl App {
         let serving = listener::serve(admin_listener, admin.handler(), stop_admin.clone());
         engine.tasks.spawn(serving);
         engine.maker.keep_fresh(&engine.material);
-        let watch = changes::Watch {
-            in_force: engine.in_force.clone(),
-            state: engine.state.clone(),
-            lines: engine.decisions.clone(),
-            replica: replica(),
-        };
-        engine.tasks.spawn(watch.run(stop.clone()));
+        keep_watching(&engine, &stop);
         keep_writing(&engine, &refused_clients, &stop);
         let registry_listener = Listener {
             tcp,
@@ -310,6 +299,41 @@ impl App {
         self.engine.settle().await;
         tracing::info!("Stopped");
     }
+}
+
+fn admin_api(
+    config: &Config,
+    engine: &Engine,
+    access_log: &AccessLog,
+    readiness: &admin::Readiness,
+    descriptors: Descriptors,
+    address: SocketAddr,
+) -> Admin {
+    Admin::new(admin::Parts {
+        in_force: engine.in_force.clone(),
+        pull: engine.pull.clone(),
+        state: engine.state.clone(),
+        store: engine.store.clone(),
+        metrics: Arc::clone(&engine.metrics),
+        access_log: access_log.clone(),
+        decision_lines: engine.decisions.clone(),
+        descriptors,
+        readiness: readiness.clone(),
+        open: address.ip().is_loopback(),
+        token: config.server.admin_token.clone(),
+        names: admin_names(&config.server),
+    })
+}
+
+/// Records changes of what is in force.
+fn keep_watching(engine: &Engine, stop: &CancellationToken) {
+    let watch = changes::Watch {
+        in_force: engine.in_force.clone(),
+        state: engine.state.clone(),
+        lines: engine.decisions.clone(),
+        replica: replica(),
+    };
+    engine.tasks.spawn(watch.run(stop.clone()));
 }
 
 /// Writes what is counted in memory to the log from time to time.

@@ -74,6 +74,8 @@ pub struct Limits {
     pub store_bytes_max: u64,
     /// Client connections. Lowered at the start to what fits into the limit of open files.
     pub connections_max: usize,
+    /// Requests that are being answered at one time, those from memory aside. A client may have half of them.
+    pub client_requests_max: usize,
     /// Time for a client to begin a connection, and to send the headers and the body of a request.
     pub client_header_time_max: Duration,
     /// Time without a request on a connection.
@@ -122,6 +124,7 @@ impl Default for Limits {
             memory_blob_bytes_max: MIB / 4,
             store_bytes_max: 100 * 1024 * MIB,
             connections_max: 20_000,
+            client_requests_max: 4096,
             client_header_time_max: Duration::from_secs(30),
             client_idle_time_max: Duration::from_secs(75),
             client_progress_time_max: Duration::from_secs(60),

@@ -5,6 +5,7 @@ mod blob;
 mod challenge;
 mod lists;
 mod manifest;
+mod place;
 mod range;
 mod respond;
 pub mod route;
@@ -14,12 +15,14 @@ mod token;
 use std::sync::Arc;
 
 pub use challenge::PublicAddress;
+pub use place::requests;
 pub use rules::{Rules, RulesInForce};
 
 use crate::clients::Tokens;
 use crate::decision_log::{AccessLog, RefusedClients};
 use crate::limits::Limits;
 use crate::pull::Pull;
+use crate::shares::Shares;
 use crate::telemetry::Metrics;
 
 /// What answering takes. Cheap to clone.
@@ -41,6 +44,8 @@ pub struct Parts {
     pub address: PublicAddress,
     /// The limits in force.
     pub limits: Arc<Limits>,
+    /// Places for requests that memory alone does not answer.
+    pub requests: Shares,
     /// One line for every pull.
     pub access_log: AccessLog,
     /// Counts the clients of each refusal.

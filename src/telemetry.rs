@@ -5,6 +5,7 @@ pub(crate) mod lines;
 mod listener;
 mod log;
 mod material;
+mod process;
 mod shares;
 
 use std::sync::OnceLock;
@@ -56,7 +57,6 @@ const ENDPOINTS: [&str; 7] = [
 const STATUSES: [u16; 15] = [
     200, 206, 304, 400, 401, 403, 404, 405, 416, 431, 500, 502, 503, 504, 0,
 ];
-const LINES_DROPPED: &str = "Lines that the access log lost since the start.";
 const DECISION_SECONDS: &str = "Time to make a decision, look-ups included.";
 const VERIFICATION_SECONDS: &str = "Time spent verifying for one decision.";
 /// Seconds; from a memory hit to the longest wait for an upstream.
@@ -82,14 +82,9 @@ pub struct Metrics {
     upstream_seconds: HistogramVec,
     /// Numbers about the listeners.
     pub listeners: Listeners,
-    descriptors_open: IntGauge,
-    descriptors_max: IntGauge,
-    sending_bytes: IntGauge,
+    process: process::Process,
     store_bytes: IntGauge,
     store_files: IntGauge,
-    access_lines_dropped: IntGauge,
-    decision_lines_dropped: IntGauge,
-    log_lines_dropped: IntGauge,
     material: material::Material,
     configuration: configuration::Configuration,
     shares: shares::ShareNumbers,
@@ -184,30 +179,9 @@ impl Metrics {
                 &["purpose"],
             )?,
             listeners: Listeners::new(&registry)?,
-            descriptors_open: gauge(&registry, "descriptors_open", "Open file descriptors.")?,
-            descriptors_max: gauge(
-                &registry,
-                "descriptors_max",
-                "File descriptors that may be open.",
-            )?,
-            sending_bytes: gauge(
-                &registry,
-                "sending_bytes",
-                "Bytes of stored content in memory that clients have not taken yet.",
-            )?,
+            process: process::Process::new(&registry)?,
             store_bytes: gauge(&registry, "store_bytes", "Bytes of content on disk.")?,
             store_files: gauge(&registry, "store_files", "Files of content on disk.")?,
-            access_lines_dropped: gauge(&registry, "access_lines_dropped", LINES_DROPPED)?,
-            decision_lines_dropped: gauge(
-                &registry,
-                "decision_lines_dropped",
-                "Lines about decisions that were lost since the start; the database has all.",
-            )?,
-            log_lines_dropped: gauge(
-                &registry,
-                "log_lines_dropped",
-                "Log lines that were lost since the start.",
-            )?,
             material: material::Material::new(&registry)?,
             configuration: configuration::Configuration::new(&registry)?,
             shares: shares::ShareNumbers::new(&registry)?,
@@ -278,12 +252,7 @@ impl Metrics {
             |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.store_bytes, gauges.store_bytes);
         set(&self.store_files, gauges.store_files);
-        set(&self.access_lines_dropped, gauges.access_lines_dropped);
-        set(&self.decision_lines_dropped, gauges.decision_lines_dropped);
-        set(&self.log_lines_dropped, log::log_lines_dropped());
-        set(&self.sending_bytes, gauges.sending_bytes);
-        set(&self.descriptors_open, gauges.descriptors_open);
-        set(&self.descriptors_max, gauges.descriptors_max);
+        self.process.set(gauges);
         self.material.set(&gauges.roots, &gauges.keys);
         self.shares.read();
         let mut text = Vec::new();

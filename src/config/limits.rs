@@ -87,6 +87,7 @@ limits! {
     bytes_or_zero memory_blob_bytes_max "A blob up to this size may be kept in memory."
     bytes store_bytes_max "Content on disk."
     count connections_max "Client connections; lowered to what fits into the limit of open files."
+    count client_requests_max "Requests being answered at one time, those from memory aside; a client may have half."
     time client_header_time_max "For a client to begin a connection, and to send the headers and the body of a request."
     time client_idle_time_max "Without a request on a connection."
     time client_progress_time_max "For a client to take client_progress_bytes_min of what it is sent."

@@ -29,7 +29,7 @@ use crate::telemetry::Endpoint;
 const ANSWERS_MAX: usize = 100;
 const CHANGING: &str = "the configuration of this proxy keeps changing";
 const CREDENTIALS_NEEDED: &str = "this needs the credentials of a user of this proxy";
-const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+pub(super) const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A request as the endpoints see it.
 #[derive(Debug)]
@@ -164,6 +164,16 @@ impl Server {
                 reference,
             } => self.manifest(asking, repository, reference).await,
             Action::Blob { repository, digest } => self.blob(asking, repository, digest).await,
+            Action::Tags { .. } | Action::Referrers { .. } => self.list(asking, action).await,
+        }
+    }
+
+    async fn list(&self, asking: &Asking<'_>, action: &Action) -> Answer {
+        let place = match self.take_place(asking) {
+            Ok(place) => place,
+            Err(answer) => return *answer,
+        };
+        let answer = match action {
             Action::Tags { repository, page } => self.tags(asking, repository, page.as_ref()).await,
             Action::Referrers {
                 repository,
@@ -173,7 +183,11 @@ impl Server {
                 self.referrers(asking, repository, digest, artifact_type.as_deref())
                     .await
             }
-        }
+            Action::Base | Action::Token | Action::Manifest { .. } | Action::Blob { .. } => {
+                Answer::plain(respond::internal())
+            }
+        };
+        answer.hold(place)
     }
 
     /// Finds out who asks, then asks the rules, before any cache is looked at.

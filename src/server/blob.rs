@@ -30,15 +30,27 @@ impl Server {
             repository: repository.clone(),
             digest: *digest,
         };
-        let served = match pull.remembered_blob(&subject, asking.now).await {
+        let remembered = pull.remembered_blob(&subject, asking.now).await;
+        let is_in_memory = remembered
+            .as_ref()
+            .is_some_and(|served| matches!(served.body, BlobBody::Memory(_)));
+        if is_in_memory && let Some(served) = remembered {
+            return admitted(asking, digest, served);
+        }
+        let place = match self.take_place(asking) {
+            Ok(place) => place,
+            Err(answer) => return *answer,
+        };
+        let served = match remembered {
             Some(served) => Ok(served),
             None if asking.is_head() => pull.blob_size(&subject, asking.caller()).await,
             None => pull.blob(&subject, asking.caller()).await,
         };
-        match served {
+        let answer = match served {
             Ok(served) => admitted(asking, digest, served),
             Err(refusal) => Answer::refused(&refusal),
-        }
+        };
+        answer.hold(place)
     }
 }
 

@@ -21,10 +21,18 @@ impl Server {
         reference: &Reference,
     ) -> Answer {
         let pull = &self.inner.pull;
-        let served = match pull.remembered_manifest(repository, reference, asking.now) {
-            Some(served) => served,
-            None => pull.manifest(repository, reference, asking.caller()).await,
+        if let Some(served) = pull.remembered_manifest(repository, reference, asking.now) {
+            return Self::served_manifest(asking, served);
+        }
+        let place = match self.take_place(asking) {
+            Ok(place) => place,
+            Err(answer) => return *answer,
         };
+        let served = pull.manifest(repository, reference, asking.caller()).await;
+        Self::served_manifest(asking, served).hold(place)
+    }
+
+    fn served_manifest(asking: &Asking<'_>, served: Result<ServedManifest, Refusal>) -> Answer {
         match served {
             Ok(served) => admitted(asking, &served),
             Err(refusal) => Self::refused_manifest(asking, &refusal),

@@ -18,6 +18,8 @@ type Open = (Resource, Weak<Inner>);
 pub enum Resource {
     /// Requests at upstreams. Each upstream has several budgets; metrics add them up.
     UpstreamRequests,
+    /// Requests of clients that are being answered, those from memory aside.
+    ClientRequests,
 }
 
 /// The use of one resource.
@@ -67,6 +69,7 @@ impl Resource {
     pub fn name(self) -> &'static str {
         match self {
             Self::UpstreamRequests => "upstream_requests",
+            Self::ClientRequests => "client_requests",
         }
     }
 }

@@ -260,3 +260,51 @@ async fn body_that_trickles_in_ends_in_time() {
         trickle.abort();
     }
 }
+
+/// The status line and the headers of the answer to a `GET` from this address.
+async fn head_of(last: u8, port: u16, path: &str) -> String {
+    let mut stream = connect_from(last, port).await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    let reading = stream.read_to_end(&mut read);
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .unwrap()
+        .unwrap();
+    let text = String::from_utf8_lossy(&read).into_owned();
+    text.split("\r\n\r\n").next().unwrap().to_lowercase()
+}
+
+#[tokio::test]
+async fn requests_beyond_the_share_of_a_client_are_answered_with_503() {
+    let limits = json!({"client_requests_max": 10, "decision_time_max": "6s"});
+    let scene = Scene::with(|configuration, _| configuration.set("limits", limits)).await;
+    let image = scene.signed("apps/web", "v1");
+    scene.signed("apps/web", "v2");
+    assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+    let port = scene.proxy.port();
+    scene.registry.fault("/manifests/hung", Fault::Hang);
+    let hung = scene.manifest_path("apps/web", "hung");
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        let hung = hung.clone();
+        waiting.spawn(async move { head_of(30, port, &hung).await });
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The share is used up: no more at once, and nothing waits.
+    let started = Instant::now();
+    let refused = head_of(30, port, &hung).await;
+    assert!(refused.starts_with("http/1.1 503"), "{refused}");
+    assert!(refused.contains("retry-after: 1"), "{refused}");
+    assert!(started.elapsed() < Duration::from_secs(1));
+    // Memory needs no place, and others have places.
+    let warm = head_of(30, port, &scene.manifest_path("apps/web", "v1")).await;
+    assert!(warm.starts_with("http/1.1 200"), "{warm}");
+    let cold = head_of(31, port, &scene.manifest_path("apps/web", "v2")).await;
+    assert!(cold.starts_with("http/1.1 200"), "{cold}");
+    drop(waiting.join_all().await);
+    // The places are free again.
+    let after = head_of(30, port, &scene.manifest_path("apps/web", "v2")).await;
+    assert!(after.starts_with("http/1.1 200"), "{after}");
+}

@@ -146,6 +146,11 @@ const CROSSED: &[(&str, &str, &str)] = &[
         "in_which_connections_are_used_up",
     ),
     (
+        "client_requests_max",
+        "tests/it/slow_peers.rs",
+        "requests_beyond_the_share_of_a_client_are_answered_with_503",
+    ),
+    (
         "client_header_time_max",
         "tests/it/limits/times.rs",
         "of_the_headers_of_a_client",
