@@ -90,6 +90,9 @@ impl Pull {
             let served = match self.granted(grant, subject, size_only).await {
                 Ok(served) => served,
                 Err(trouble) => {
+                    if let Trouble::Upstream(error) = &trouble {
+                        self.inner.absent.note_blob(subject, error);
+                    }
                     return Err(self.refusal_for_trouble(trouble, subject, &asked).await);
                 }
             };
@@ -159,6 +162,9 @@ impl Pull {
             && let Some(served) = self.at_hand(grant.clone(), subject).await?
         {
             return Ok(served);
+        }
+        if let Some(absent) = self.inner.absent.blob(subject) {
+            return Err(absent.into());
         }
         // Bytes that another repository brought here are served only after this one's upstream says it has them too. The
         // word of a host that never delivered them is worth nothing: to such a host's clients they are not here at all,

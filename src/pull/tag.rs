@@ -21,8 +21,20 @@ use crate::upstream::{self, Purpose};
 pub(super) struct Resolved {
     digest: Digest,
     resolved_at: Timestamp,
-    /// Whether an upstream told this process; else the state says so.
-    witnessed: bool,
+    /// The moment at which an upstream told this process; nothing if the state says so.
+    witnessed: Option<Instant>,
+}
+
+impl Resolved {
+    /// Returns how long ago the upstream said so, by the clock that says more. An answer from the future is as old as
+    /// can be.
+    fn age(&self, now: Timestamp) -> Duration {
+        let by_wall_clock = Duration::try_from(now.duration_since(self.resolved_at));
+        let witnessed = self.witnessed.map(|moment| moment.elapsed());
+        by_wall_clock
+            .unwrap_or(Duration::MAX)
+            .max(witnessed.unwrap_or_default())
+    }
 }
 
 /// What asking the upstream about a tag gave.
@@ -90,7 +102,7 @@ impl Pull {
         now: Timestamp,
     ) -> Option<Digest> {
         let resolved = self.inner.tags.get(&(repository.clone(), tag.clone()))?;
-        (age(resolved.resolved_at, now) < self.inner.freshness.tag_ttl).then_some(resolved.digest)
+        (resolved.age(now) < self.inner.freshness.tag_ttl).then_some(resolved.digest)
     }
 
     /// The subject of a tag, with its manifest when that was just got.
@@ -114,17 +126,24 @@ impl Pull {
             digest,
         };
         // By which policies a digest is judged must not be for the state to say: where tags count, it is asked about.
-        let believed = |known: &Resolved| known.witnessed || !self.inner.admission.counts_tags();
+        let believed =
+            |known: &Resolved| known.witnessed.is_some() || !self.inner.admission.counts_tags();
         if let Some(known) = known.filter(believed)
             && !asked.anew
-            && age(known.resolved_at, now) < self.inner.freshness.tag_ttl
+            && known.age(now) < self.inner.freshness.tag_ttl
         {
             let subject = subject(known.digest);
             self.note_tag(&subject, tag, &asked).await?;
             return Ok((subject, None, asked));
         }
+        if let Some(absent) = self.inner.absent.tag(repository, tag)
+            && !asked.anew
+        {
+            let error = Arc::new(absent.into());
+            return Err(self.unusable(repository, &error, asked).await);
+        }
         let may_serve_stale =
-            known.filter(|known| age(known.resolved_at, now) <= self.inner.freshness.stale_for);
+            known.filter(|known| known.age(now) <= self.inner.freshness.stale_for);
         let flight = {
             let (pull, flown) = (self.clone(), (repository.clone(), tag.clone()));
             let stale = may_serve_stale.is_some();
@@ -167,7 +186,7 @@ impl Pull {
                     let subject = subject(known.digest);
                     // What only the state says of it may add policies and take none away: where no tag of it was seen,
                     // all policies for its repository count.
-                    if known.witnessed || self.inner.admission.has_seen_tags(&subject) {
+                    if known.witnessed.is_some() || self.inner.admission.has_seen_tags(&subject) {
                         self.note_tag(&subject, tag, &asked).await?;
                     }
                     Ok((subject, None, asked))
@@ -296,8 +315,13 @@ impl Pull {
         now: Timestamp,
     ) -> Result<Lookup, Arc<manifests::Error>> {
         let looked_up = self.ask(repository, tag, known, may_serve_stale).await;
-        if let Ok(found) = &looked_up {
-            self.keep_tag(repository, tag, found.digest(), now);
+        match &looked_up {
+            Ok(found) => self.keep_tag(repository, tag, found.digest(), now),
+            Err(error) => {
+                if let manifests::Error::Upstream(error) = error.as_ref() {
+                    self.inner.absent.note_tag(repository, tag, error);
+                }
+            }
         }
         looked_up
     }
@@ -374,7 +398,7 @@ impl Pull {
             Ok(row) => Ok(row.map(|row| Resolved {
                 digest: row.digest,
                 resolved_at: row.resolved_at,
-                witnessed: false,
+                witnessed: None,
             })),
             Err(error) => Err(self
                 .unusable(
@@ -397,7 +421,7 @@ impl Pull {
         let resolved = Resolved {
             digest,
             resolved_at,
-            witnessed: true,
+            witnessed: Some(Instant::now()),
         };
         self.inner
             .tags
@@ -481,9 +505,4 @@ fn late(repository: &RepositoryName) -> manifests::Error {
         host: repository.host().to_owned(),
         reason: "no answer in time".to_owned(),
     })
-}
-
-/// How long ago. What claims to come from the future is as old as can be.
-fn age(since: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(since)).unwrap_or(Duration::MAX)
 }
