@@ -354,6 +354,7 @@ impl Pull {
                 message: format!("{repository}: {error}"),
             },
             upstream::Error::Throttled { .. }
+            | upstream::Error::Congested { .. }
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
             | upstream::Error::OtherContent { .. }
@@ -419,6 +420,7 @@ fn unavailable(repository: &RepositoryName, error: &upstream::Error) -> Refusal 
     let retry_after = match error {
         upstream::Error::Throttled { retry_after, .. } => retry_after.unwrap_or(RETRY_AFTER),
         upstream::Error::NotFound { .. }
+        | upstream::Error::Congested { .. }
         | upstream::Error::Denied { .. }
         | upstream::Error::Unsupported { .. }
         | upstream::Error::Failed { .. }

@@ -311,6 +311,7 @@ impl Error {
             | upstream::Error::Truncated { .. }
             | upstream::Error::Unsupported { .. } => Self::BadUpstream(error),
             upstream::Error::Throttled { .. }
+            | upstream::Error::Congested { .. }
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
             | upstream::Error::OtherContent { .. }

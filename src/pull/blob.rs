@@ -11,6 +11,7 @@ use super::tag::Recalled;
 use super::{CacheState, Caller, Missing, Pull, Refusal};
 use crate::admission::{Admitted, Asked, BlobGrant};
 use crate::decision_log::Subject;
+use crate::shares::Party;
 use crate::state::Batch;
 use crate::store::{self, Begin, Source, StoredBlob, Transfer, TransferError};
 use crate::{state, upstream};
@@ -253,12 +254,8 @@ impl Pull {
             .await?;
         let (transfer, leads) = match begun {
             Begin::Lead(filling, transfer) => {
-                self.inner.tasks.spawn(super::fill::run(
-                    self.clone(),
-                    subject.clone(),
-                    size,
-                    filling,
-                ));
+                let filling = super::fill::run(self.clone(), subject.clone(), size, filling);
+                self.inner.tasks.spawn(Party::current().scope(filling));
                 (transfer, true)
             }
             Begin::Follow(transfer) => {

@@ -13,6 +13,7 @@ use crate::admission::{Asked, Error};
 use crate::decision_log::Subject;
 use crate::manifests::{self, Document};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
+use crate::shares::{Behalf, Late, Patience};
 use crate::state::{Batch, TagRow};
 use crate::upstream::{self, Purpose};
 
@@ -59,8 +60,8 @@ impl Lookup {
 enum Head {
     /// It still leads to what is known.
     Confirms,
-    /// The upstream wants no more requests now, so no `GET` follows.
-    Throttled(upstream::Error),
+    /// The upstream wants no more requests now, or our own queue is full, so no `GET` follows.
+    Later(upstream::Error),
     /// It moved, or the upstream does not say.
     Nothing,
 }
@@ -136,31 +137,15 @@ impl Pull {
             self.note_tag(&subject, tag, &asked).await?;
             return Ok((subject, None, asked));
         }
-        if let Some(absent) = self.inner.absent.tag(repository, tag)
-            && !asked.anew
-        {
-            let error = Arc::new(absent.into());
-            return Err(self.unusable(repository, &error, asked).await);
-        }
         let may_serve_stale =
             known.filter(|known| known.age(now) <= self.inner.freshness.stale_for);
-        let flight = {
-            let (pull, flown) = (self.clone(), (repository.clone(), tag.clone()));
-            let stale = may_serve_stale.is_some();
-            self.inner
-                .lookups
-                .join(&flown.clone(), &self.inner.tasks, || {
-                    async move { pull.look_up(&flown.0, &flown.1, known, stale, now).await }.boxed()
-                })
-        };
-        let found = if may_serve_stale.is_some() {
-            // The look-up goes on and keeps its result, so a tag at a slow upstream moves at the next pull.
-            let time_max = self.inner.limits.stale_decision_time_max;
-            tokio::time::timeout(time_max, flight)
-                .await
-                .unwrap_or_else(|_elapsed| Some(Err(Arc::new(late(repository)))))
-        } else {
-            flight.await
+        let absent = self.inner.absent.tag(repository, tag);
+        let found = match absent.filter(|_| !asked.anew) {
+            Some(absent) => Some(Err(Arc::new(absent.into()))),
+            None => {
+                self.joined(repository, tag, known, may_serve_stale.is_some(), now)
+                    .await
+            }
         };
         let Some(found) = found else {
             return Err(Refusal::Internal(Arc::new(Error::Abandoned)));
@@ -195,6 +180,38 @@ impl Pull {
             },
             Err(error) => Err(self.unusable(repository, &error, asked).await),
         }
+    }
+
+    /// Joins the look-up of a tag that is under way, or begins it. Returns nothing if it ended without an outcome.
+    async fn joined(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        known: Option<Resolved>,
+        may_serve_stale: bool,
+        now: Timestamp,
+    ) -> Option<Result<Lookup, Arc<manifests::Error>>> {
+        let (pull, flown) = (self.clone(), (repository.clone(), tag.clone()));
+        let flight = self
+            .inner
+            .lookups
+            .join(&flown.clone(), &self.inner.tasks, || {
+                async move {
+                    pull.look_up(&flown.0, &flown.1, known, may_serve_stale, now)
+                        .await
+                }
+                .boxed()
+            });
+        if !may_serve_stale {
+            return flight.await;
+        }
+        // The look-up goes on and keeps its result, so a tag at a slow upstream moves at the next pull. The time that it
+        // spends in our own queue is not the upstream's.
+        let patience = Patience::new(flight.behalf(), self.inner.limits.stale_decision_time_max);
+        patience
+            .wait_for(flight)
+            .await
+            .unwrap_or_else(|Late| Some(Err(Arc::new(late(repository)))))
     }
 
     /// Whether tags of the subject may be known to the state that this process has not seen, where tags count.
@@ -351,11 +368,12 @@ impl Pull {
         let heading = self.head(repository, &reference, known.digest, deadline);
         tokio::pin!(heading);
         // An upstream that leaves `HEAD` unanswered may answer `GET`, and a slow one may still answer `HEAD`.
-        match tokio::time::timeout(answer_time_max / 2, &mut heading).await {
+        let patience = Patience::new(Behalf::current(), answer_time_max / 2);
+        match patience.wait_for(&mut heading).await {
             Ok(Head::Confirms) => Ok(Lookup::Unchanged(known.digest)),
-            Ok(Head::Throttled(error)) => Err(Arc::new(error.into())),
+            Ok(Head::Later(error)) => Err(Arc::new(error.into())),
             Ok(Head::Nothing) => getting.await,
-            Err(_slow) => tokio::select! {
+            Err(Late) => tokio::select! {
                 biased;
                 Head::Confirms = heading => Ok(Lookup::Unchanged(known.digest)),
                 looked_up = getting => looked_up,
@@ -380,7 +398,9 @@ impl Pull {
             .await;
         match head {
             Ok(head) if head.digest == Some(known) => Head::Confirms,
-            Err(throttled @ upstream::Error::Throttled { .. }) => Head::Throttled(throttled),
+            Err(
+                later @ (upstream::Error::Throttled { .. } | upstream::Error::Congested { .. }),
+            ) => Head::Later(later),
             Ok(_) | Err(_) => Head::Nothing,
         }
     }
@@ -474,14 +494,21 @@ impl Pull {
             repository: repository.clone(),
             digest: Digest::sha256(asked.reference.as_bytes()),
         };
+        // Our own full queue says nothing about the image, and a flood must not fill the log.
+        let is_congested = matches!(
+            **error,
+            manifests::Error::Upstream(upstream::Error::Congested { .. })
+        );
         match Error::from_manifests(&subject, error) {
             Ok(denial) => self.refuse(repository.as_str(), denial, &asked).await,
             Err(error) => {
                 let refusal = self
                     .refusal_for(&Arc::new(error), repository, Missing::Manifest, &asked)
                     .await;
-                self.note_undecided(repository.as_str(), &refusal, &asked)
-                    .await;
+                if !is_congested {
+                    self.note_undecided(repository.as_str(), &refusal, &asked)
+                        .await;
+                }
                 refusal
             }
         }
