@@ -110,7 +110,8 @@ pub(super) fn parse(
         limits,
     )?;
     let envelope = match (wire.dsse_envelope, wire.message_signature) {
-        (Some(envelope), None) => self::envelope(envelope.get().as_bytes())?,
+        // No key in it occurs twice, because none does in the bundle around it.
+        (Some(envelope), None) => one_signature(serde_json::from_str(envelope.get()))?,
         // cosign signs images with statements; a signature over the bytes of a manifest is another protocol.
         (None, Some(_)) => {
             return Err(ParseFailure::malformed(
@@ -181,9 +182,13 @@ impl Envelope {
 
 /// Reads a DSSE envelope with exactly one signature.
 pub(super) fn envelope(json: &[u8]) -> Result<Envelope, ParseFailure> {
+    one_signature(json::parse(json))
+}
+
+fn one_signature(wire: Result<WireEnvelope, serde_json::Error>) -> Result<Envelope, ParseFailure> {
     let unreadable =
         |error| ParseFailure::malformed(format!("the DSSE envelope is not readable: {error}"));
-    let wire: WireEnvelope = json::parse(json).map_err(|error| unreadable(error.to_string()))?;
+    let wire = wire.map_err(|error| unreadable(error.to_string()))?;
     let found = wire.signatures.len();
     let [signature] = <[WireSignature; 1]>::try_from(wire.signatures).map_err(|_signatures| {
         unreadable(format!(
