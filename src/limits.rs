@@ -47,10 +47,8 @@ pub struct Limits {
     pub endorsement_parents_max: usize,
     /// Redirects that are followed for one request.
     pub redirects_max: usize,
-    /// Requests that are under way at one upstream. One client has at most half of the places.
+    /// Requests that are under way at one upstream.
     pub upstream_requests_max: usize,
-    /// Requests of one client that wait for a place at one upstream, of each purpose.
-    pub upstream_waiting_max: usize,
     /// Time to set up a connection.
     pub connect_time_max: Duration,
     /// Time to the headers of an answer, after which a request is sent once more beside the first. Twice this time ends
@@ -74,6 +72,8 @@ pub struct Limits {
     pub memory_blob_bytes_max: u64,
     /// Bytes of content kept on disk.
     pub store_bytes_max: u64,
+    /// Processor time for the conditions of one decision, over all attestations and policies.
+    pub condition_cpu_time_max: Duration,
     /// Client connections. Lowered at the start to what fits into the limit of open files.
     pub connections_max: usize,
     /// Requests that are being answered at one time, those from memory aside. A client may have half of them.
@@ -113,8 +113,7 @@ impl Default for Limits {
             endorsement_depth_max: 3,
             endorsement_parents_max: 32,
             redirects_max: 5,
-            upstream_requests_max: 128,
-            upstream_waiting_max: 256,
+            upstream_requests_max: 64,
             connect_time_max: Duration::from_secs(3),
             header_time_max: Duration::from_secs(5),
             blob_header_time_max: Duration::from_secs(30),
@@ -126,6 +125,7 @@ impl Default for Limits {
             memory_bytes_max: 64 * MIB,
             memory_blob_bytes_max: MIB / 4,
             store_bytes_max: 100 * 1024 * MIB,
+            condition_cpu_time_max: Duration::from_millis(200),
             connections_max: 20_000,
             client_requests_max: 4096,
             client_header_time_max: Duration::from_secs(30),

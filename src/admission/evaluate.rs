@@ -10,6 +10,7 @@ mod requirement;
 mod shortfall;
 mod signed_tags;
 mod signers;
+mod verdicts;
 mod ways;
 
 use jiff::Timestamp;
@@ -22,6 +23,7 @@ use crate::policy::{Coverage, DefaultAction, Mode, Origin, Policies, Policy, Tag
 use crate::signature::Candidate;
 use attempts::{Attempts, Reading};
 pub use signed_tags::{SignedTags, UnsignedTag};
+pub(super) use verdicts::Verdicts;
 
 /// What is known about a digest when it is decided about.
 #[derive(Debug)]
@@ -107,13 +109,40 @@ pub fn evaluate(
     limits: &Limits,
     now: Timestamp,
 ) -> Evaluation {
+    evaluate_anew(
+        subject,
+        policies,
+        known,
+        limits,
+        now,
+        &Verdicts::new(limits),
+    )
+}
+
+/// Decides like [`evaluate`], where the same decision may have looked at some of what is known before.
+pub(super) fn evaluate_anew(
+    subject: &Subject,
+    policies: &Policies,
+    known: &Known<'_>,
+    limits: &Limits,
+    now: Timestamp,
+    verdicts: &Verdicts,
+) -> Evaluation {
     let reading = Reading::within(known.candidates, limits);
     let known = &Known {
         limit_exceeded: known.limit_exceeded.or(reading.limit_exceeded.as_deref()),
         ..*known
     };
     let read = reading.positions.as_slice().into();
-    let mut attempts = Attempts::new(subject, policies, known.candidates, read, limits, now);
+    let mut attempts = Attempts::new(
+        subject,
+        policies,
+        known.candidates,
+        read,
+        limits,
+        now,
+        verdicts,
+    );
     let mut evaluation = Evaluation {
         finding: Finding::Satisfied,
         audit: None,

@@ -1,27 +1,37 @@
 //! Conditions over attestations, in the Common Expression Language.
 
 mod checks;
+mod functions;
 mod numbers;
-mod steps;
+mod patterns;
+mod shared;
+mod work;
+
+use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::{EntryExpr, Expr};
-use cel::{Context, IdedExpr, Program, Value};
+use cel::common::types::{CelBool, CelNull, Kind};
+use cel::{Context, Env, IdedExpr, Program, Value};
 use jiff::Timestamp;
 use numbers::Numbers;
-use steps::Steps;
+use patterns::Written;
+
+use super::fuel::{Fuel, OutOfFuel, price};
 
 /// Something that is true or false of a signed statement.
 pub trait Rule: std::fmt::Debug + Send + Sync {
     /// As written, for messages and for the hash of the policy.
     fn source(&self) -> &str;
-    /// Whether it is true of `statement`, the whole signed statement, at the time of the decision.
+    /// Returns true if it is true of `statement`, the whole signed statement, at the time of the decision. It pays from
+    /// `fuel` for its work.
     ///
     /// # Errors
-    /// When it gives no answer. It is then not true.
+    /// When it gives no answer, or the fuel does not suffice. It is then not true.
     fn evaluate(
         &self,
         statement: &serde_json::Value,
         now: Timestamp,
+        fuel: &Fuel,
     ) -> Result<bool, ConditionError>;
     /// Whether the same statement may get another answer at another time.
     fn depends_on_time(&self) -> bool;
@@ -31,8 +41,9 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Condition {
     source: String,
-    /// With its steps counted.
+    /// The same, so that it pays for its work.
     expression: IdedExpr,
+    written: Arc<Written>,
     numbers: Numbers,
     /// What it says of every statement, if it looks at none.
     constant: Option<bool>,
@@ -73,9 +84,9 @@ pub enum ConditionError {
     /// The same in another language than CEL.
     #[error("{0}")]
     Failed(String),
-    /// More than [`Condition::STEPS_MAX`] steps of `all`, `exists`, `map` and the like.
-    #[error("more than {} steps over the elements of lists", Condition::STEPS_MAX)]
-    TooManySteps,
+    /// More work than `limits.condition_cpu_time_max` allows for one decision.
+    #[error(transparent)]
+    OutOfFuel(OutOfFuel),
     /// Something other than true or false.
     #[error("the condition is neither true nor false but {0}")]
     NotBoolean(&'static str),
@@ -87,10 +98,6 @@ impl Condition {
 
     /// The most brackets inside each other: reading takes stack for each.
     pub const DEPTH_MAX: usize = 32;
-
-    /// The most steps of all loops of one evaluation together: an element of a list at each, in every round of the loop
-    /// around it.
-    pub const STEPS_MAX: u64 = 250_000;
 
     /// Compiles `source`.
     ///
@@ -114,14 +121,13 @@ impl Condition {
         if let Some(other) = checks::never_boolean(program.expression()) {
             return Err(ConditionSyntaxError::NotBoolean(other));
         }
-        let mut condition = Self {
-            source: source.to_owned(),
-            expression: steps::counted(program.expression().clone()),
-            numbers: Numbers::Whole,
-            constant: None,
-        };
+        let mut condition = Self::paid(
+            source.to_owned(),
+            program.expression().clone(),
+            Numbers::Whole,
+        );
         if checks::is_constant(program.expression()) {
-            let answer = condition.evaluate_within(Self::STEPS_MAX, &serde_json::Value::Null);
+            let answer = condition.answer(&serde_json::Value::Null, &Fuel::default());
             condition.constant = Some(answer.map_err(ConditionSyntaxError::NeverAnswers)?);
         }
         Ok(condition)
@@ -137,10 +143,16 @@ impl Condition {
     /// floating-point, as in Go. `source` is what it is in messages and in the hash of the policy.
     #[must_use]
     pub fn translated(source: String, expression: IdedExpr) -> Self {
+        Self::paid(source, expression, Numbers::Floating)
+    }
+
+    fn paid(source: String, expression: IdedExpr, numbers: Numbers) -> Self {
+        let (expression, written) = work::paid(expression);
         Self {
             source,
-            expression: steps::counted(expression),
-            numbers: Numbers::Floating,
+            expression,
+            written: Arc::new(written),
+            numbers,
             constant: None,
         }
     }
@@ -156,8 +168,9 @@ impl Rule for Condition {
         &self,
         statement: &serde_json::Value,
         _now: Timestamp,
+        fuel: &Fuel,
     ) -> Result<bool, ConditionError> {
-        self.evaluate_within(Self::STEPS_MAX, statement)
+        self.answer(statement, fuel)
     }
 
     /// An expression has no function that tells the time.
@@ -166,41 +179,51 @@ impl Rule for Condition {
     }
 }
 
+/// The functions of the language.
+static LANGUAGE: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
 impl Condition {
-    fn evaluate_within(
-        &self,
-        steps_max: u64,
-        statement: &serde_json::Value,
-    ) -> Result<bool, ConditionError> {
+    fn answer(&self, statement: &serde_json::Value, fuel: &Fuel) -> Result<bool, ConditionError> {
         let failed = |error| ConditionError::Execution(Box::new(error));
-        let predicate = statement
-            .get("predicate")
-            .unwrap_or(&serde_json::Value::Null);
-        let mut context = Context::default();
-        context.add_variable_from_value("statement", self.numbers.to_cel(statement));
-        context.add_variable_from_value("predicate", self.numbers.to_cel(predicate));
-        let steps = Steps::up_to(steps_max);
-        steps.count_in(&mut context).map_err(failed)?;
-        let outcome = Value::resolve(&self.expression, &context);
-        if steps.are_used_up() {
-            return Err(ConditionError::TooManySteps);
+        // An expression has no more parts than bytes, and those outside of loops are evaluated once.
+        fuel.pay(price::read(self.source.len()))?;
+        let whole = self.numbers.to_cel(statement, fuel)?;
+        let predicate = whole
+            .as_indexer()
+            .and_then(|it| {
+                it.get(&cel::common::types::CelString::from("predicate"))
+                    .ok()
+            })
+            .map_or_else(
+                || Box::new(CelNull) as _,
+                cel::common::value::CowVal::into_owned,
+            );
+        let mut context = Context::with_env(Arc::clone(&LANGUAGE));
+        context.add_variable_as_val("predicate", predicate);
+        context.add_variable_as_val("statement", whole.clone_as_boxed());
+        let added = functions::add_to(&mut context, fuel, &self.written);
+        added.map_err(|error| failed(cel::ExecutionError::function_error("fuel", error)))?;
+        let outcome = Value::resolve_val(&self.expression, &context);
+        fuel.check()?;
+        let outcome = outcome.map_err(failed)?;
+        if let Some(met) = outcome.downcast_ref::<CelBool>() {
+            return Ok(*met.inner());
         }
-        match outcome.map_err(failed)? {
-            Value::Bool(met) => Ok(met),
-            Value::Null => Err(ConditionError::NotBoolean("null")),
-            Value::String(_) => Err(ConditionError::NotBoolean("a string")),
-            Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
-                Err(ConditionError::NotBoolean("a number"))
-            }
-            Value::List(_) => Err(ConditionError::NotBoolean("a list")),
-            Value::Map(_) => Err(ConditionError::NotBoolean("a map")),
-            Value::Function(..)
-            | Value::Bytes(_)
-            | Value::Duration(_)
-            | Value::Timestamp(_)
-            | Value::Opaque(_)
-            | Value::Struct(_) => Err(ConditionError::NotBoolean("something else")),
-        }
+        let kind = outcome.get_type().kind();
+        let numbers = [Kind::Int, Kind::UInt, Kind::Double];
+        Err(ConditionError::NotBoolean(if kind == Kind::NullType {
+            "null"
+        } else if kind == Kind::String || kind == Kind::Type {
+            "a string"
+        } else if numbers.contains(&kind) {
+            "a number"
+        } else if kind == Kind::List {
+            "a list"
+        } else if kind == Kind::Map {
+            "a map"
+        } else {
+            "something else"
+        }))
     }
 }
 

@@ -281,7 +281,8 @@ fn describe_revoked(revoked: &Revoked) -> Value {
     })
 }
 
-/// Limits on what a decision takes in. Those on time, concurrency and space change when an answer comes, not which.
+/// Limits on what a decision takes in, and on the work that conditions may be. The others on time, and those on
+/// concurrency and space, change when an answer comes, not which.
 fn describe_limits(limits: &Limits) -> Value {
     json!({
         "manifest_bytes_max": limits.manifest_bytes_max,
@@ -301,6 +302,7 @@ fn describe_limits(limits: &Limits) -> Value {
         "index_manifests_max": limits.index_manifests_max,
         "endorsement_depth_max": limits.endorsement_depth_max,
         "endorsement_parents_max": limits.endorsement_parents_max,
+        "condition_cpu_time_max": milliseconds(limits.condition_cpu_time_max),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Conditions over attestations in Rego, as cosign and policy-controller evaluate them: `data.sigstore.isCompliant`.
 //! ARCHITECTURE lists the differences that remain.
 
+mod functions;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -8,10 +9,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use regorus::utils::limits::ExecutionTimerConfig;
-use regorus::{Engine, Value};
+use regorus::utils::limits::{ExecutionTimerConfig, monotonic_now};
+use regorus::{Engine, LimitError, Value};
+use serde::Deserialize as _;
 
 use super::condition::{ConditionError, Rule};
+use super::fuel::{Fuel, OutOfFuel};
 
 /// A compiled module whose `isCompliant` is asked about each statement. The statement is its `input`.
 #[derive(Clone)]
@@ -54,15 +57,14 @@ const PATH: &str = "sigstore.rego";
 const PACKAGE: &str = "data.sigstore";
 const RULE: &str = "data.sigstore.isCompliant";
 
-/// How many steps are taken between looks at the clock.
-const STEPS: NonZeroU32 = NonZeroU32::new(64).unwrap();
+/// The clock is looked at after each step, because one step may call a function that takes long.
+const STEPS: NonZeroU32 = NonZeroU32::MIN;
 
 impl RegoCondition {
     /// The most bytes of a module.
     pub const SOURCE_BYTES_MAX: usize = 64 * 1024;
-    /// The time after which an evaluation is given up; it has then no answer. Ordinary ones take less than a
-    /// millisecond.
-    pub const TIME_MAX: Duration = Duration::from_secs(2);
+    /// The time for checking a module when it is compiled.
+    const CHECK_TIME_MAX: Duration = Duration::from_secs(2);
 
     /// Compiles `source`.
     ///
@@ -111,21 +113,52 @@ impl Rule for RegoCondition {
         &self,
         statement: &serde_json::Value,
         _now: Timestamp,
+        fuel: &Fuel,
     ) -> Result<bool, ConditionError> {
-        let failed = |error: &dyn std::fmt::Display| ConditionError::Failed(one_line(error));
+        fuel.pay_for_copy(statement)?;
+        let input = Value::deserialize(statement)
+            .map_err(|error| ConditionError::Failed(one_line(&error)))?;
         let mut engine = self.engine.clone();
-        let input = Value::from_json_str(&statement.to_string()).map_err(|error| failed(&error))?;
         engine.set_input(input);
-        let outcome = engine
-            .eval_rule(RULE.to_owned())
-            .map_err(|error| failed(&error))?;
-        verdict::complies(&outcome)
+        engine.set_execution_timer_config(ExecutionTimerConfig {
+            limit: fuel.left(),
+            check_interval: STEPS,
+        });
+        let started = monotonic_now();
+        let outcome = engine.eval_rule(RULE.to_owned());
+        pay_for_time_since(started, fuel)?;
+        match outcome {
+            Ok(outcome) => verdict::complies(&outcome),
+            Err(error) if is_out_of_time(&error) => Err(fuel.exhaust().into()),
+            Err(error) => Err(ConditionError::Failed(one_line(&error))),
+        }
     }
 
     /// A module that looks at the clock is refused.
     fn depends_on_time(&self) -> bool {
         false
     }
+}
+
+/// The evaluator counts no work, so that its time is what is paid for. Its own clock tells the time.
+fn pay_for_time_since(started: Option<Duration>, fuel: &Fuel) -> Result<(), OutOfFuel> {
+    let taken = started
+        .zip(monotonic_now())
+        .map(|(start, end)| end.saturating_sub(start));
+    fuel.pay(taken.map_or(0, |it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+fn is_out_of_time(error: &(impl AsRef<dyn std::error::Error + Send + Sync> + ?Sized)) -> bool {
+    let mut error: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+    while let Some(cause) = error {
+        match cause.downcast_ref::<LimitError>() {
+            Some(LimitError::TimeLimitExceeded { .. } | LimitError::MemoryLimitExceeded { .. }) => {
+                return true;
+            }
+            Some(LimitError::RegexSizeLimitExceeded { .. }) | None => error = cause.source(),
+        }
+    }
+    false
 }
 
 impl std::fmt::Debug for RegoCondition {
@@ -141,9 +174,10 @@ fn parse(source: &str, first_version: bool) -> Result<Engine, String> {
     let mut engine = Engine::new();
     engine.set_rego_v0(first_version);
     engine.set_execution_timer_config(ExecutionTimerConfig {
-        limit: RegoCondition::TIME_MAX,
+        limit: RegoCondition::CHECK_TIME_MAX,
         check_interval: STEPS,
     });
+    functions::add_to(&mut engine).map_err(|error| one_line(&error))?;
     match engine.add_policy(PATH.to_owned(), source.to_owned()) {
         Ok(_package) => Ok(engine),
         Err(error) => Err(one_line(&error)),

@@ -5,11 +5,14 @@ mod proven;
 mod reading;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::report;
+use super::verdicts::{Unread, Verdicts};
 use crate::admission::TIMED_MEMORY;
 use crate::admission::conclusion::later;
 use crate::admission::denial::Kind;
@@ -76,6 +79,17 @@ pub(super) enum Tried {
     Exhausted,
 }
 
+/// Why a condition does not hold.
+#[derive(Clone, Copy)]
+pub(super) enum Unmet<'e> {
+    /// It says so.
+    False,
+    /// It gives no answer.
+    Unanswered(&'e ConditionError),
+    /// The statement cannot be read.
+    Unreadable(&'e dyn fmt::Display),
+}
+
 /// All attempts of one decision.
 #[derive(Debug)]
 pub(super) struct Attempts<'a> {
@@ -88,6 +102,7 @@ pub(super) struct Attempts<'a> {
     policies: &'a Policies,
     limits: &'a Limits,
     now: Timestamp,
+    verdicts: &'a Verdicts,
     made: usize,
     /// The attempts made for policies of the other mode. An auditing policy takes none from an enforcing one.
     made_for_other_mode: usize,
@@ -125,6 +140,7 @@ impl<'a> Attempts<'a> {
         tried: Arc<[usize]>,
         limits: &'a Limits,
         now: Timestamp,
+        verdicts: &'a Verdicts,
     ) -> Self {
         Self {
             subject,
@@ -134,6 +150,7 @@ impl<'a> Attempts<'a> {
             policies,
             limits,
             now,
+            verdicts,
             made: 0,
             made_for_other_mode: 0,
             mode: Mode::Enforce,
@@ -303,16 +320,29 @@ impl<'a> Attempts<'a> {
         self.reports
     }
 
-    /// Asks a condition about a statement. What it says may be otherwise the next moment, if it depends on the time.
+    /// Asks a condition about a statement, unless it was asked before. It may give another answer the next moment, if it
+    /// depends on the time.
     pub(super) fn ask(
         &mut self,
-        condition: &dyn Rule,
-        statement: &serde_json::Value,
-    ) -> Result<bool, ConditionError> {
+        condition: &Arc<dyn Rule>,
+        statement: &Bytes,
+        refusal: impl Fn(Unmet<'_>) -> Refusal,
+    ) -> Result<(), Refusal> {
         if condition.depends_on_time() {
             self.note_until(later(self.now, TIMED_MEMORY));
         }
-        condition.evaluate(statement, self.now)
+        self.verdicts.of(condition, statement, |statement| {
+            let answer = match statement {
+                Ok(statement) => condition.evaluate(statement, self.now, &self.verdicts.fuel),
+                Err(Unread::OutOfFuel(error)) => Err(error.into()),
+                Err(Unread::Broken(error)) => return Err(refusal(Unmet::Unreadable(&error))),
+            };
+            match answer {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(refusal(Unmet::False)),
+                Err(error) => Err(refusal(Unmet::Unanswered(&error))),
+            }
+        })
     }
 
     /// What is decided holds until then at most.
@@ -609,7 +639,8 @@ mod tests {
             digest: Digest::sha256(b"an image"),
         };
         let (none, now) = (Arc::from([]), Timestamp::UNIX_EPOCH);
-        let mut attempts = Attempts::new(&subject, &policies, &[], none, &limits, now);
+        let verdicts = Verdicts::new(&limits);
+        let mut attempts = Attempts::new(&subject, &policies, &[], none, &limits, now, &verdicts);
         let (first, second) = (without_shared_root("first"), without_shared_root("second"));
         let [built, again, another] =
             [&first, &first, &second].map(|it| attempts.root_of(it).unwrap());

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Known;
-use super::attempts::{Rank, Refusal, Tried, Vouched, Voucher, in_order_of_claims};
+use super::attempts::{Rank, Refusal, Tried, Unmet, Vouched, Voucher, in_order_of_claims};
 use super::requirement::{Fared, Judged, Tries};
 use super::shortfall::Furthest;
 use super::ways::Ways;
 use crate::admission::denial::Kind;
 use crate::oci::Digest;
-use crate::policy::{AttestationRequirement, Quantifier};
+use crate::policy::{AttestationRequirement, ConditionError, Quantifier};
 use crate::verify::{self, Proof, Purpose};
 
 pub(super) fn attestation<'p>(
@@ -215,10 +215,17 @@ fn quantify<'f>(
         Quantifier::Any => {
             let judged: Vec<_> = found.iter().map(judge).collect();
             let holding: Vec<_> = judged.iter().flatten().copied().collect();
-            // Of several false ones, the newest says why.
-            match judged.into_iter().next() {
-                Some(Err(refusal)) if holding.is_empty() => Err(refusal),
-                Some(_) | None => Ok(holding),
+            if !holding.is_empty() {
+                return Ok(holding);
+            }
+            // Of several false ones, the newest says why, unless a limit left out one that might be true.
+            let mut refusals = judged.into_iter().filter_map(Result::err);
+            match refusals.next() {
+                Some(newest) if newest.kind == Kind::LimitExceeded => Err(newest),
+                Some(newest) => Err(refusals
+                    .find(|other| other.kind == Kind::LimitExceeded)
+                    .unwrap_or(newest)),
+                None => Ok(holding),
             }
         }
         Quantifier::All => found.iter().map(judge).collect(),
@@ -246,33 +253,40 @@ impl Judged<'_, '_, '_> {
         let Some(condition) = &requirement.condition else {
             return Ok(());
         };
-        let rejected = |reason: String| Refusal {
-            rank: Rank::Condition,
-            kind: Kind::AttestationRejected,
-            reason: format!(
-                "the {} attestation does not hold: {reason}",
-                requirement.predicate_type
-            ),
-        };
+        let predicate_type = &requirement.predicate_type;
         let Some(statement) = &proof.statement else {
-            return Err(rejected("it has no statement".to_owned()));
+            return Err(rejected(predicate_type, "it has no statement"));
         };
-        let statement = serde_json::from_slice(statement).map_err(|error| Refusal {
-            rank: Rank::Condition,
-            kind: Kind::Malformed,
-            reason: format!("the in-toto statement is not readable: {error}"),
-        })?;
-        match self.attempts.ask(condition.as_ref(), &statement) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(rejected(format!(
-                "{} is false",
-                shortened(condition.source())
-            ))),
-            Err(error) => Err(rejected(format!(
-                "{} cannot be evaluated: {error}",
-                shortened(condition.source())
-            ))),
-        }
+        let source = || shortened(condition.source());
+        self.attempts
+            .ask(condition, statement, |unmet| match unmet {
+                Unmet::False => rejected(predicate_type, &format!("{} is false", source())),
+                Unmet::Unanswered(ConditionError::OutOfFuel(error)) => Refusal {
+                    rank: Rank::Limit,
+                    kind: Kind::LimitExceeded,
+                    reason: format!(
+                        "the {predicate_type} attestation was not judged by {}: {error}",
+                        source()
+                    ),
+                },
+                Unmet::Unanswered(error) => rejected(
+                    predicate_type,
+                    &format!("{} cannot be evaluated: {error}", source()),
+                ),
+                Unmet::Unreadable(error) => Refusal {
+                    rank: Rank::Condition,
+                    kind: Kind::Malformed,
+                    reason: format!("the in-toto statement is not readable: {error}"),
+                },
+            })
+    }
+}
+
+fn rejected(predicate_type: &str, reason: &str) -> Refusal {
+    Refusal {
+        rank: Rank::Condition,
+        kind: Kind::AttestationRejected,
+        reason: format!("the {predicate_type} attestation does not hold: {reason}"),
     }
 }
 

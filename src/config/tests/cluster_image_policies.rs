@@ -217,7 +217,11 @@ fn attestations_are_asked_for_in_place_of_a_signature() {
         let statement = serde_json::json!({"predicate": {"ok": ok}});
         assert_eq!(
             condition
-                .evaluate(&statement, jiff::Timestamp::UNIX_EPOCH)
+                .evaluate(
+                    &statement,
+                    jiff::Timestamp::UNIX_EPOCH,
+                    &crate::policy::Fuel::default()
+                )
                 .unwrap(),
             expected
         );

@@ -1,21 +1,25 @@
 //! `conditions` of an attestation.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use jmespath::{Runtime, Variable};
+use jmespath::{Rcvar, Variable};
 use serde_json::{Value, json};
 
 use super::expression::{SyntaxError, Template};
 use super::functions;
 use super::operator::{self, Operator};
-use crate::policy::{ConditionError, Rule};
+use super::patterns::Patterns;
+use super::search::Search;
+use crate::policy::{ConditionError, Fuel, Rule};
 
 /// Blocks of comparisons over the predicate of an attestation; all blocks must hold.
 #[derive(Debug)]
 pub struct Conditions {
     source: String,
     blocks: Vec<Block>,
+    patterns: Arc<Patterns>,
 }
 
 /// `{any: […], all: […]}`
@@ -109,15 +113,30 @@ impl Operand {
         }
     }
 
-    fn resolve(&self, predicate: &Variable, runtime: &Runtime) -> Result<Value, ConditionError> {
+    /// Collects the texts that its expressions write out.
+    fn collect_texts(&self, texts: &mut BTreeSet<String>) {
+        match &self.form {
+            Form::Constant => {}
+            Form::Text(template) => template.collect_texts(texts),
+            Form::List(items) => items.iter().for_each(|it| it.collect_texts(texts)),
+        }
+    }
+
+    fn resolve(&self, predicate: &Rcvar, search: &Search<'_>) -> Result<Value, ConditionError> {
         match &self.form {
             Form::Constant => Ok(self.written.clone()),
-            Form::Text(template) => template.resolve(predicate, runtime),
+            Form::Text(template) => template.resolve(predicate, search),
             Form::List(items) => {
-                let items = items.iter().map(|item| item.resolve(predicate, runtime));
+                let items = items.iter().map(|item| item.resolve(predicate, search));
                 items.collect::<Result<Vec<_>, _>>().map(Value::Array)
             }
         }
+    }
+}
+
+impl Block {
+    fn comparisons(&self) -> impl Iterator<Item = &Comparison> {
+        self.any.iter().flatten().chain(&self.all)
     }
 }
 
@@ -126,7 +145,7 @@ impl Comparison {
     #[must_use]
     pub fn constant(&self) -> Option<bool> {
         let (key, value) = (self.key.constant()?, self.value.constant()?);
-        Some(self.operator.holds(key, value))
+        self.operator.holds(key, value, &Fuel::default()).ok()
     }
 }
 
@@ -136,7 +155,15 @@ impl Conditions {
     pub fn new(blocks: Vec<Block>) -> Self {
         let source: Vec<_> = blocks.iter().map(describe).collect();
         let source = Value::Array(source).to_string();
-        Self { source, blocks }
+        let comparisons = blocks.iter().flat_map(Block::comparisons);
+        let operands = comparisons.flat_map(|it| [&it.key, &it.value]);
+        let mut texts = BTreeSet::new();
+        operands.for_each(|it| it.collect_texts(&mut texts));
+        Self {
+            source,
+            blocks,
+            patterns: Arc::new(Patterns::written(texts)),
+        }
     }
 }
 
@@ -147,21 +174,29 @@ impl Rule for Conditions {
 
     /// The fields of the predicate are the variables of every expression. What an expression asks for and is not there
     /// leaves the whole without an answer, as in Kyverno: its texts are replaced before the first comparison is made.
-    fn evaluate(&self, statement: &Value, now: Timestamp) -> Result<bool, ConditionError> {
+    fn evaluate(
+        &self,
+        statement: &Value,
+        now: Timestamp,
+        fuel: &Fuel,
+    ) -> Result<bool, ConditionError> {
         let Some(predicate @ Value::Object(_)) = statement.get("predicate") else {
             return Err(ConditionError::Failed(
                 "the predicate is no mapping".to_owned(),
             ));
         };
-        let predicate = Variable::try_from(predicate.clone())
+        fuel.pay_for_copy(predicate)?;
+        let predicate = Variable::try_from(predicate)
             .map_err(|error| ConditionError::Failed(error.reason.to_string()))?;
-        let runtime = functions::runtime(now);
+        let predicate = Rcvar::new(predicate);
+        let runtime = functions::runtime(now, fuel, &self.patterns);
+        let search = Search::new(&runtime, fuel);
         let mut met = true;
         for block in &self.blocks {
             let holds = |comparison: &Comparison| -> Result<bool, ConditionError> {
-                let key = comparison.key.resolve(&predicate, &runtime)?;
-                let value = comparison.value.resolve(&predicate, &runtime)?;
-                Ok(comparison.operator.holds(&key, &value))
+                let key = comparison.key.resolve(&predicate, &search)?;
+                let value = comparison.value.resolve(&predicate, &search)?;
+                Ok(comparison.operator.holds(&key, &value, fuel)?)
             };
             let outcomes = |comparisons: &[Comparison]| -> Result<Vec<bool>, ConditionError> {
                 comparisons.iter().map(holds).collect()
@@ -171,12 +206,12 @@ impl Rule for Conditions {
             }
             met &= !outcomes(&block.all)?.contains(&false);
         }
+        fuel.check()?;
         Ok(met)
     }
 
     fn depends_on_time(&self) -> bool {
-        let blocks = self.blocks.iter();
-        let mut comparisons = blocks.flat_map(|it| it.any.iter().flatten().chain(&it.all));
+        let mut comparisons = self.blocks.iter().flat_map(Block::comparisons);
         comparisons.any(|it| it.key.depends_on_time() || it.value.depends_on_time())
     }
 }

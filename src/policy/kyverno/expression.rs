@@ -1,14 +1,18 @@
 //! Texts with `{{ JMESPath }}` in them, over the predicate of an attestation.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jmespath::ast::Ast;
-use jmespath::{Runtime, Variable};
+use jmespath::{Rcvar, Runtime};
 use serde_json::Value;
 
 use super::functions;
-use crate::policy::ConditionError;
+use super::patterns::Patterns;
+use super::search::Search;
+use crate::policy::fuel::price;
+use crate::policy::{ConditionError, Fuel};
 
 /// Variables that Kyverno has at an admission request, and nobody has at a pull.
 const AT_ADMISSION: [&str; 12] = [
@@ -59,6 +63,8 @@ pub enum SyntaxError {
 pub(super) struct Template {
     parts: Vec<Part>,
     depends_on_time: bool,
+    /// The texts that expressions write out.
+    texts: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -76,10 +82,15 @@ impl Template {
             "only an expression ends before the text does"
         );
         // Which functions there are is the same at any time.
-        let runtime = functions::runtime(Timestamp::UNIX_EPOCH);
+        let runtime = functions::runtime(
+            Timestamp::UNIX_EPOCH,
+            &Fuel::default(),
+            &Arc::new(Patterns::default()),
+        );
         for part in &template.parts {
             if let Part::Expression(expression) = part {
-                template.depends_on_time |= expression.check(&runtime, context)?;
+                template.depends_on_time |=
+                    expression.check(&runtime, context, &mut template.texts)?;
             }
         }
         Ok(template)
@@ -127,11 +138,17 @@ impl Template {
         Self {
             parts,
             depends_on_time: false,
+            texts: BTreeSet::new(),
         }
     }
 
     /// As an expression: what is nested in it must not be able to change its meaning. Whether it depends on the time.
-    fn check(&self, runtime: &Runtime, context: &BTreeSet<String>) -> Result<bool, SyntaxError> {
+    fn check(
+        &self,
+        runtime: &Runtime,
+        context: &BTreeSet<String>,
+        texts: &mut BTreeSet<String>,
+    ) -> Result<bool, SyntaxError> {
         let mut depends_on_time = false;
         let mut source = String::new();
         for part in &self.parts {
@@ -142,7 +159,7 @@ impl Template {
                     if !quoted || source.contains(['"', '`', '\\']) {
                         return Err(SyntaxError::Unquoted);
                     }
-                    depends_on_time |= inner.check(runtime, context)?;
+                    depends_on_time |= inner.check(runtime, context, texts)?;
                     source.push('x');
                 }
             }
@@ -150,6 +167,7 @@ impl Template {
         let ast = jmespath::parse(&source)
             .map_err(|error| SyntaxError::Expression(error.reason.to_string()))?;
         depends_on_time |= check_functions(&ast, runtime)?;
+        collect_texts(&ast, texts);
         for root in roots(&ast) {
             if AT_ADMISSION.contains(&root) || context.contains(root) {
                 return Err(SyntaxError::UnknownVariable(root.to_owned()));
@@ -163,6 +181,11 @@ impl Template {
         self.depends_on_time
     }
 
+    /// Adds the texts that its expressions write out.
+    pub(super) fn collect_texts(&self, texts: &mut BTreeSet<String>) {
+        texts.extend(self.texts.iter().cloned());
+    }
+
     pub(super) fn is_constant(&self) -> bool {
         let mut parts = self.parts.iter();
         parts.all(|part| matches!(part, Part::Text(_)))
@@ -171,37 +194,40 @@ impl Template {
     /// The value of a text that is one expression, and otherwise the text with all expressions replaced.
     pub(super) fn resolve(
         &self,
-        predicate: &Variable,
-        runtime: &Runtime,
+        predicate: &Rcvar,
+        search: &Search<'_>,
     ) -> Result<Value, ConditionError> {
         let mut parts = self.parts.iter().filter(|part| !part.is_empty());
         if let (Some(Part::Expression(only)), None) = (parts.next(), parts.next()) {
-            return only.search(predicate, runtime);
+            return only.search(predicate, search);
         }
         let mut resolved = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => resolved.push_str(text),
-                Part::Expression(expression) => match expression.search(predicate, runtime)? {
+                Part::Expression(expression) => match expression.search(predicate, search)? {
                     Value::String(text) => resolved.push_str(&text),
                     other @ (Value::Null
                     | Value::Bool(_)
                     | Value::Number(_)
                     | Value::Array(_)
-                    | Value::Object(_)) => resolved.push_str(&other.to_string()),
+                    | Value::Object(_)) => {
+                        search.fuel.pay_for_copy(&other)?;
+                        resolved.push_str(&other.to_string());
+                    }
                 },
             }
         }
         Ok(Value::String(resolved))
     }
 
-    fn search(&self, predicate: &Variable, runtime: &Runtime) -> Result<Value, ConditionError> {
+    fn search(&self, predicate: &Rcvar, search: &Search<'_>) -> Result<Value, ConditionError> {
         let mut source = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => source.push_str(text),
                 Part::Expression(inner) => {
-                    let value = inner.search(predicate, runtime)?;
+                    let value = inner.search(predicate, search)?;
                     let text = super::scalar::text(&value)
                         .filter(|text| !text.contains(['\'', '\\']))
                         .ok_or_else(|| {
@@ -211,14 +237,16 @@ impl Template {
                 }
             }
         }
-        let found = runtime
-            .compile(&source)
-            .and_then(|expression| expression.search(predicate.clone()))
-            .map_err(|error| failed(&error.reason.to_string()))?;
-        match serde_json::to_value(&*found) {
-            Ok(Value::Null) => Err(failed(&format!("`{}` is not there", source.trim()))),
-            Ok(value) => Ok(value),
-            Err(error) => Err(failed(&error.to_string())),
+        // The text of an inner expression becomes part of this one, and is read again.
+        search.fuel.pay(10 * price::read(source.len()))?;
+        let ast = jmespath::parse(&source).map_err(|error| failed(&error.reason.to_string()))?;
+        match search.value(predicate, &ast, &source)? {
+            Value::Null => Err(failed(&format!("`{}` is not there", source.trim()))),
+            value @ (Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_)) => Ok(value),
         }
     }
 }
@@ -255,7 +283,17 @@ fn check_functions(ast: &Ast, runtime: &Runtime) -> Result<bool, SyntaxError> {
     Ok(depends_on_time)
 }
 
-fn children(ast: &Ast) -> Vec<&Ast> {
+fn collect_texts(ast: &Ast, texts: &mut BTreeSet<String>) {
+    if let Ast::Literal { value, .. } = ast {
+        texts.extend(value.as_string().cloned());
+    }
+    for child in children(ast) {
+        collect_texts(child, texts);
+    }
+}
+
+/// The expressions that an expression consists of.
+pub(super) fn children(ast: &Ast) -> Vec<&Ast> {
     match ast {
         Ast::Identity { .. }
         | Ast::Field { .. }

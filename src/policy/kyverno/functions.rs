@@ -1,20 +1,24 @@
 //! The functions that Kyverno adds to `JMESPath`, as far as they depend on nothing but their arguments and the time.
 
+use std::sync::Arc;
+
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::{SignedDuration, Timestamp};
 use jmespath::functions::{ArgumentType, CustomFunction, Signature};
 use jmespath::{Rcvar, Runtime, Variable};
-use regex::RegexBuilder;
 use serde_json::{Value, json};
 
+use super::patterns::Patterns;
 use super::time::{RFC3339, Time};
 use super::{scalar, wildcard};
-use crate::policy::{Matcher, re2};
+use crate::policy::fuel::price;
+use crate::policy::received::Received;
+use crate::policy::{Fuel, OutOfFuel, re2};
 
 /// One function: its name, and what it makes of texts. What it gives no answer for is an error.
 type TextFunction = (&'static str, usize, fn(&[&str]) -> Option<Value>);
 
-const FUNCTIONS: [TextFunction; 14] = [
+const FUNCTIONS: [TextFunction; 13] = [
     ("base64_decode", 1, |texts| {
         let bytes = BASE64_STANDARD.decode(texts.first()?).ok()?;
         Some(json!(String::from_utf8(bytes).ok()?))
@@ -35,10 +39,6 @@ const FUNCTIONS: [TextFunction; 14] = [
     }),
     ("pattern_match", 2, |texts| match texts {
         [pattern, text] => Some(json!(wildcard::matches(pattern, text))),
-        _ => None,
-    }),
-    ("regex_match", 2, |texts| match texts {
-        [expression, text] => Some(json!(compile(expression)?.is_match(text))),
         _ => None,
     }),
     ("replace_all", 3, |texts| match texts {
@@ -195,39 +195,120 @@ pub(super) fn depends_on_time(name: &str) -> bool {
     functions.any(|(known, _, apply)| *known == name && matches!(apply, Apply::Now(_)))
 }
 
-/// `JMESPath` with its own functions and these, asked at this time.
-pub(super) fn runtime(now: Timestamp) -> Runtime {
+/// `JMESPath` with its own functions and these, asked at this time. They pay from `fuel`.
+pub(super) fn runtime(now: Timestamp, fuel: &Fuel, patterns: &Arc<Patterns>) -> Runtime {
     let mut runtime = Runtime::new();
     runtime.register_builtin_functions();
     for (name, arguments, apply) in FUNCTIONS {
-        register(&mut runtime, name, arguments, apply);
+        register(
+            &mut runtime,
+            name,
+            texts(arguments),
+            fuel,
+            move |texts, _| apply(texts),
+        );
     }
     for (name, arguments, apply) in TIME_FUNCTIONS {
         match apply {
-            Apply::Anytime(apply) => register(&mut runtime, name, arguments, apply),
+            Apply::Anytime(apply) => {
+                register(
+                    &mut runtime,
+                    name,
+                    texts(arguments),
+                    fuel,
+                    move |texts, _| apply(texts),
+                );
+            }
             Apply::Now(apply) => {
-                register(&mut runtime, name, arguments, move |texts| {
-                    apply(texts, now)
-                });
+                register(
+                    &mut runtime,
+                    name,
+                    texts(arguments),
+                    fuel,
+                    move |texts, _| apply(texts, now),
+                );
             }
         }
     }
+    let (patterns, received) = (Arc::clone(patterns), Received::default());
+    register(
+        &mut runtime,
+        "regex_match",
+        texts(2),
+        fuel,
+        move |texts, fuel| match texts {
+            [source, text] => match patterns.get(source) {
+                Some(pattern) => {
+                    fuel.pay(price::matched(text.len())).ok()?;
+                    Some(json!(pattern.is_match(text)))
+                }
+                None => received
+                    .matches(text, source, &re2::translated(source), fuel)
+                    .map(|it| json!(it)),
+            },
+            _ => None,
+        },
+    );
+    // The function of the crate, which copies the text between the parts without a bound.
+    let list = ArgumentType::TypedArray(Box::new(ArgumentType::String));
+    let arguments = Signature::new(vec![ArgumentType::String, list], None);
+    register(&mut runtime, "join", arguments, fuel, |texts, fuel| {
+        let (between, parts) = texts.split_first()?;
+        let between_all = between.len().saturating_mul(parts.len());
+        fuel.pay(price::read(between_all)).ok()?;
+        Some(json!(parts.join(between)))
+    });
     runtime
+}
+
+fn texts(count: usize) -> Signature {
+    Signature::new(vec![ArgumentType::String; count], None)
+}
+
+/// Pays for what a function of texts does with them, and for what it makes of them.
+fn pay(name: &str, texts: &[&str], fuel: &Fuel) -> Result<(), OutOfFuel> {
+    let read: usize = texts.iter().map(|it| it.len()).sum();
+    fuel.pay(price::NODE + price::read(read))?;
+    match (name, texts) {
+        ("replace_all", [text, old, new]) => {
+            let times = text.matches(old).count();
+            fuel.pay(price::read(times.saturating_mul(new.len())))
+        }
+        ("split", [text, separator]) if !separator.is_empty() => {
+            let parts = text.matches(separator).count();
+            fuel.pay(price::VALUE.saturating_mul(price::words(parts)))
+        }
+        ("parse_json", [text]) => fuel.pay(10 * price::read(text.len())),
+        ("pattern_match", [pattern, text]) => wildcard::pay(pattern, text, fuel),
+        ("trim", [text, characters]) => {
+            fuel.pay(price::read(text.len().saturating_mul(characters.len())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn register(
     runtime: &mut Runtime,
     name: &'static str,
-    arguments: usize,
-    apply: impl Fn(&[&str]) -> Option<Value> + Send + Sync + 'static,
+    arguments: Signature,
+    fuel: &Fuel,
+    apply: impl Fn(&[&str], &Fuel) -> Option<Value> + Send + Sync + 'static,
 ) {
-    let signature = Signature::new(vec![ArgumentType::String; arguments], None);
+    let fuel = fuel.clone();
     let function = move |arguments: &[Rcvar], context: &mut jmespath::Context<'_>| {
         let texts: Vec<&str> = arguments
             .iter()
+            .flat_map(|argument| match argument.as_array() {
+                Some(parts) => parts.as_slice(),
+                None => std::slice::from_ref(argument),
+            })
             .filter_map(|argument| argument.as_string().map(String::as_str))
             .collect();
-        match apply(&texts).map(Variable::try_from) {
+        let paid = pay(name, &texts, &fuel).ok();
+        match paid
+            .and_then(|()| apply(&texts, &fuel))
+            .map(Variable::try_from)
+        {
             Some(Ok(variable)) => Ok(Rcvar::new(variable)),
             Some(Err(error)) => Err(error),
             None => {
@@ -243,18 +324,8 @@ fn register(
     };
     runtime.register_function(
         name,
-        Box::new(CustomFunction::new(signature, Box::new(function))),
+        Box::new(CustomFunction::new(arguments, Box::new(function))),
     );
-}
-
-fn compile(expression: &str) -> Option<regex::Regex> {
-    if expression.len() > Matcher::SOURCE_BYTES_MAX {
-        return None;
-    }
-    RegexBuilder::new(&re2::translated(expression))
-        .size_limit(Matcher::COMPILED_BYTES_MAX)
-        .build()
-        .ok()
 }
 
 fn rfc3339(text: &str) -> Option<Time> {

@@ -1,6 +1,7 @@
 //! Kyverno's operators of conditions.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use serde_json::Value;
@@ -8,6 +9,8 @@ use serde_json::Value;
 use super::scalar;
 use super::version::Version;
 use super::wildcard;
+use crate::policy::fuel::price;
+use crate::policy::{Fuel, OutOfFuel};
 
 /// How key and value of a condition are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,29 +135,36 @@ impl Operator {
         }
     }
 
-    /// Whether the condition holds. Of types that cannot be compared nothing holds but [`Operator::NotEquals`].
-    #[must_use]
-    pub(super) fn holds(self, key: &Value, value: &Value) -> bool {
+    /// Returns true if the condition holds. Of types that cannot be compared nothing holds but [`Operator::NotEquals`].
+    ///
+    /// # Errors
+    /// When the fuel does not suffice.
+    pub(super) fn holds(self, key: &Value, value: &Value, fuel: &Fuel) -> Result<bool, OutOfFuel> {
+        fuel.pay_for_copy(key)?;
+        fuel.pay_for_copy(value)?;
+        let listed = |listing, is: fn(Listed) -> bool| {
+            Ok(listed(key, value, listing, fuel)?.is_some_and(is))
+        };
         match self {
-            Self::Equals => equals(key, value) == Some(true),
+            Self::Equals => Ok(equals(key, value, fuel)? == Some(true)),
             Self::NotEquals => match key {
-                Value::Null => false,
+                Value::Null => Ok(false),
                 Value::Bool(_)
                 | Value::Number(_)
                 | Value::String(_)
                 | Value::Array(_)
-                | Value::Object(_) => equals(key, value) != Some(true),
+                | Value::Object(_) => Ok(equals(key, value, fuel)? != Some(true)),
             },
-            Self::In | Self::AnyIn | Self::AllIn if !is_written_plainly(key) => false,
-            Self::In => listed(key, value, Listing::Exact).is_some_and(|it| it.all),
-            Self::NotIn => listed(key, value, Listing::Exact).is_some_and(|it| !it.all),
-            Self::AnyIn => listed(key, value, Listing::Wildcards).is_some_and(|it| it.any),
-            Self::AllIn => listed(key, value, Listing::Wildcards).is_some_and(|it| it.all),
-            Self::AnyNotIn => listed(key, value, Listing::Wildcards).is_some_and(|it| !it.all),
-            Self::AllNotIn => listed(key, value, Listing::Wildcards).is_some_and(|it| !it.any),
-            Self::Order(order) => compare(key, value).is_some_and(|it| order.includes(it)),
+            Self::In | Self::AnyIn | Self::AllIn if !is_written_plainly(key) => Ok(false),
+            Self::In => listed(Listing::Exact, |it| it.all),
+            Self::NotIn => listed(Listing::Exact, |it| !it.all),
+            Self::AnyIn => listed(Listing::Wildcards, |it| it.any),
+            Self::AllIn => listed(Listing::Wildcards, |it| it.all),
+            Self::AnyNotIn => listed(Listing::Wildcards, |it| !it.all),
+            Self::AllNotIn => listed(Listing::Wildcards, |it| !it.any),
+            Self::Order(order) => Ok(compare(key, value).is_some_and(|it| order.includes(it))),
             Self::DurationOrder(order) => {
-                compare_durations(key, value).is_some_and(|it| order.includes(it))
+                Ok(compare_durations(key, value).is_some_and(|it| order.includes(it)))
             }
         }
     }
@@ -172,7 +182,15 @@ impl Order {
 }
 
 /// Nothing where the types cannot be compared.
-fn equals(key: &Value, value: &Value) -> Option<bool> {
+fn equals(key: &Value, value: &Value, fuel: &Fuel) -> Result<Option<bool>, OutOfFuel> {
+    if let (Value::String(key), Value::String(value)) = (key, value) {
+        fuel.pay(price::read(key.len() + value.len()))?;
+        wildcard::pay(value, key, fuel)?;
+    }
+    Ok(are_equal(key, value))
+}
+
+fn are_equal(key: &Value, value: &Value) -> Option<bool> {
     match (key, value) {
         (Value::Bool(key), Value::Bool(value)) => Some(key == value),
         (Value::Number(_), Value::Number(_)) => {
@@ -283,43 +301,115 @@ fn is_written_plainly(key: &Value) -> bool {
 }
 
 /// Nothing where the types cannot be compared.
-fn listed(key: &Value, value: &Value, listing: Listing) -> Option<Listed> {
+fn listed(
+    key: &Value,
+    value: &Value,
+    listing: Listing,
+    fuel: &Fuel,
+) -> Result<Option<Listed>, OutOfFuel> {
     let text = |it: &Value| match listing {
         Listing::Exact => it.as_str().map(ToOwned::to_owned),
         Listing::Wildcards => scalar::text(it),
     };
     match key {
         Value::Array(keys) => {
-            let keys: Vec<_> = keys.iter().map(text).collect::<Option<_>>()?;
-            let values = values(value, listing)?;
-            let found = |key: &String| {
-                values.iter().any(|value| match listing {
-                    Listing::Exact => key == value,
-                    Listing::Wildcards => match_either(key, value),
-                })
+            let keys: Option<Vec<_>> = keys.iter().map(text).collect();
+            let (Some(keys), Some(values)) = (keys, values(value, listing)) else {
+                return Ok(None);
             };
-            Some(Listed {
-                any: keys.iter().any(found),
-                all: keys.iter().all(found),
-            })
+            let values = Values::new(&values, listing);
+            let mut all = Listed {
+                any: false,
+                all: true,
+            };
+            for key in &keys {
+                let found = values.contain(key, fuel)?;
+                all.any |= found;
+                all.all &= found;
+            }
+            Ok(Some(all))
         }
         Value::String(_) | Value::Number(_) | Value::Bool(_) => {
-            let key = scalar::text(key)?;
-            let found = match value {
-                Value::Array(_) => {
-                    let values = values(value, Listing::Wildcards)?;
-                    values.iter().any(|value| match_either(&key, value))
-                }
-                Value::String(pattern) if wildcard::matches(pattern, &key) => true,
-                Value::String(_) => values(value, listing)?.contains(&key),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
+            let Some(key) = scalar::text(key) else {
+                return Ok(None);
             };
-            Some(Listed {
+            let found = match value {
+                Value::Array(_) => match values(value, Listing::Wildcards) {
+                    Some(values) => Values::new(&values, Listing::Wildcards).contain(&key, fuel)?,
+                    None => return Ok(None),
+                },
+                Value::String(pattern) => {
+                    wildcard::pay(pattern, &key, fuel)?;
+                    if wildcard::matches(pattern, &key) {
+                        true
+                    } else {
+                        match values(value, listing) {
+                            Some(values) => values.contains(&key),
+                            None => return Ok(None),
+                        }
+                    }
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+                    return Ok(None);
+                }
+            };
+            Ok(Some(Listed {
                 any: found,
                 all: found,
-            })
+            }))
         }
-        Value::Null | Value::Object(_) => None,
+        Value::Null | Value::Object(_) => Ok(None),
+    }
+}
+
+/// The values of a list, so that a key is found without looking at each.
+struct Values<'v> {
+    all: HashSet<&'v str>,
+    /// Those that stand for more than themselves. Exact ones do not.
+    patterns: Vec<&'v str>,
+    listing: Listing,
+}
+
+impl<'v> Values<'v> {
+    fn new(values: &'v [String], listing: Listing) -> Self {
+        let all: HashSet<_> = values.iter().map(String::as_str).collect();
+        let patterns = match listing {
+            Listing::Exact => Vec::new(),
+            Listing::Wildcards => all
+                .iter()
+                .copied()
+                .filter(|it| wildcard::is_pattern(it))
+                .collect(),
+        };
+        Self {
+            all,
+            patterns,
+            listing,
+        }
+    }
+
+    /// Returns true if a value is the key. With wildcards, a value may be a pattern of the key, or the key of a value.
+    fn contain(&self, key: &str, fuel: &Fuel) -> Result<bool, OutOfFuel> {
+        fuel.pay(price::ELEMENT + price::read(key.len()))?;
+        if self.all.contains(key) {
+            return Ok(true);
+        }
+        for pattern in &self.patterns {
+            wildcard::pay(pattern, key, fuel)?;
+            if wildcard::matches(pattern, key) {
+                return Ok(true);
+            }
+        }
+        if self.listing == Listing::Exact || !wildcard::is_pattern(key) {
+            return Ok(false);
+        }
+        for value in &self.all {
+            wildcard::pay(key, value, fuel)?;
+            if wildcard::matches(key, value) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -343,6 +433,12 @@ fn values(value: &Value, listing: Listing) -> Option<Vec<String>> {
 
 /// A range of numbers or quantities, such as `1-10` or `-5-1.5Gi`; or what excludes one, `1!-10`.
 pub(super) fn is_range(text: &str) -> bool {
+    // Each dash is tried with all that stands around it. What is long and may be a range is taken for one, because
+    // nothing holds of a range here.
+    if text.len() > RANGE_BYTES_MAX {
+        let is_of_range = |it: u8| it.is_ascii_alphanumeric() || b"+-|.!".contains(&it);
+        return text.contains('-') && text.bytes().all(is_of_range);
+    }
     text.match_indices('-').any(|(middle, _)| {
         let from = text.get(..middle).map(|it| it.trim_end_matches('!'));
         let to = text.get(middle + 1..);
@@ -352,6 +448,9 @@ pub(super) fn is_range(text: &str) -> bool {
     })
 }
 
+/// The most bytes of a range that is read.
+const RANGE_BYTES_MAX: usize = 256;
+
 fn is_end_of_range(text: &str) -> bool {
     let number = text.strip_prefix(['-', '|', '+']).unwrap_or(text);
     let number = number.trim_end_matches(|it: char| it.is_ascii_alphabetic());
@@ -359,8 +458,4 @@ fn is_end_of_range(text: &str) -> bool {
     [whole, fraction]
         .into_iter()
         .all(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn match_either(key: &str, value: &str) -> bool {
-    wildcard::matches(value, key) || wildcard::matches(key, value)
 }

@@ -7,6 +7,7 @@ use crate::policy::{Doubt, ImportedCoverage as _, Matcher, Rule as _, Tags};
 mod answers;
 mod conditions;
 mod globs;
+mod hostile;
 mod operators;
 mod references;
 mod times;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::*;
@@ -25,7 +27,7 @@ fn evaluate(source: &str) -> Result<bool, ConditionError> {
     let condition = RegoCondition::new(source);
     condition.map_or_else(
         |error| panic!("{source}: {error}"),
-        |it| it.evaluate(&statement("x"), NOW),
+        |it| it.evaluate(&statement("x"), NOW, &Fuel::default()),
     )
 }
 
@@ -42,11 +44,19 @@ fn a_module_of_either_version_is_asked_about_the_statement() {
         assert_eq!(condition.source(), module);
         assert!(
             condition
-                .evaluate(&statement("foobar e2e test"), NOW)
+                .evaluate(&statement("foobar e2e test"), NOW, &Fuel::default())
                 .unwrap()
         );
-        assert!(!condition.evaluate(&statement("another"), NOW).unwrap());
-        assert!(!condition.evaluate(&json!({}), NOW).unwrap());
+        assert!(
+            !condition
+                .evaluate(&statement("another"), NOW, &Fuel::default())
+                .unwrap()
+        );
+        assert!(
+            !condition
+                .evaluate(&json!({}), NOW, &Fuel::default())
+                .unwrap()
+        );
     }
 }
 
@@ -151,17 +161,28 @@ fn partial_rules_of_the_first_version_list_verdicts() {
         (json!([{"severity": "LOW"}]), json!(false), true),
     ] {
         let statement = json!({ "findings": findings, "accepted": accepted });
-        let outcome = condition.evaluate(&statement, NOW).unwrap();
+        let outcome = condition
+            .evaluate(&statement, NOW, &Fuel::default())
+            .unwrap();
         assert_eq!(outcome, expected, "{statement}");
     }
     // Without `accepted` the second rule has no verdict.
     let statement = json!({ "findings": [{"severity": "HIGH"}] });
-    assert!(!condition.evaluate(&statement, NOW).unwrap());
+    assert!(
+        !condition
+            .evaluate(&statement, NOW, &Fuel::default())
+            .unwrap()
+    );
     let constant = RegoCondition::new(
         r#"package sigstore
         isCompliant[{"result": true, "error": "", "warning": ""}]"#,
     );
-    assert!(constant.unwrap().evaluate(&statement, NOW).unwrap());
+    assert!(
+        constant
+            .unwrap()
+            .evaluate(&statement, NOW, &Fuel::default())
+            .unwrap()
+    );
 }
 
 #[test]
@@ -279,4 +300,70 @@ fn an_evaluation_that_does_not_end_has_no_answer() {
 fn can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<RegoCondition>();
+}
+
+/// Modules whose work a signer chooses, without an answer for any statement.
+const HOSTILE: [&str; 8] = [
+    "isCompliant if { some i, j; input.predicate.list[i] == input.predicate.list[j]; i > j; false }",
+    "isCompliant if not slow\nslow if { count([x | some i, j; x := [input.predicate.list[i], input.predicate.list[j]]]) < 0 }",
+    "default isCompliant := true\nisCompliant := false if { some i, j, k; input.predicate.list[i]; input.predicate.list[j]; input.predicate.list[k]; false }",
+    "isCompliant if { every x in input.predicate.list { every y in input.predicate.list { every z in input.predicate.list { x + y + z >= 0 } } } }",
+    "isCompliant if { count(numbers.range(1, input.predicate.huge)) > 0 }",
+    "isCompliant if { count(concat(input.predicate.text, [input.predicate.text | some x in input.predicate.list])) > 0 }",
+    "isCompliant if { count(replace(input.predicate.text, \"a\", input.predicate.text)) > 0 }",
+    "isCompliant if { regex.match(\"(a{1,99}){1,99}b\", input.predicate.text) == false }",
+];
+
+#[test]
+fn hostile_statement_ends_without_an_answer() {
+    let statement = json!({ "predicate": {
+        "list": (0..3000).collect::<Vec<_>>(), "text": "a".repeat(300_000), "huge": i64::MAX,
+    }});
+    for rules in HOSTILE {
+        let module = format!("package sigstore\nimport rego.v1\n{rules}");
+        let condition = RegoCondition::new(&module);
+        let condition = condition.unwrap_or_else(|error| panic!("{rules}: {error}"));
+        let fuel = Fuel::new(Duration::from_millis(300));
+        let outcome = condition.evaluate(&statement, NOW, &fuel);
+        assert!(outcome.is_err(), "{rules}: {outcome:?}");
+    }
+}
+
+#[test]
+fn evaluation_that_runs_out_of_time_empties_the_tank() {
+    let module = format!("package sigstore\nimport rego.v1\n{}", HOSTILE[1]);
+    let statement = json!({ "predicate": { "list": (0..3000).collect::<Vec<_>>() }});
+    let condition = RegoCondition::new(&module).unwrap();
+    let fuel = Fuel::new(Duration::from_millis(100));
+    let outcome = condition.evaluate(&statement, NOW, &fuel);
+    assert!(
+        matches!(outcome, Err(ConditionError::OutOfFuel(_))),
+        "{outcome:?}"
+    );
+    // Another statement of the same decision gets no more.
+    let outcome = condition.evaluate(&json!({ "predicate": {} }), NOW, &fuel);
+    assert!(
+        matches!(outcome, Err(ConditionError::OutOfFuel(_))),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn functions_in_the_place_of_the_evaluators_own_answer_alike() {
+    for (expression, expected) in [
+        (r#"concat("-", ["a", "b"]) == "a-b""#, true),
+        (r#"concat("", {"b", "a"}) == "ab""#, true),
+        ("numbers.range(3, 1) == [3, 2, 1]", true),
+        ("numbers.range(-1, 1) == [-1, 0, 1]", true),
+        (r#"replace("aXbX", "X", "-") == "a-b-""#, true),
+        (
+            r#"strings.replace_n({"a": "b", "b": "c"}, "ab") == "cc""#,
+            true,
+        ),
+        (r#"regex.match("^v[0-9]+$", "v12")"#, true),
+        (r#"regex.match("^v[0-9]+$", "v")"#, false),
+    ] {
+        let module = format!("package sigstore\nimport rego.v1\nisCompliant if {{ {expression} }}");
+        assert_eq!(evaluate(&module).unwrap(), expected, "{expression}");
+    }
 }

@@ -287,3 +287,64 @@ async fn of_attempts_at_an_upstream() {
         .count(&format!("GET .*/blobs/{}", image.layer(0)));
     assert_eq!(asked, 2);
 }
+
+const SCAN: &str = "https://scanner.example/findings/v1";
+
+/// A scene whose policy demands an attestation of which each finding is among the known ones.
+async fn scanned(limits: Value) -> Scene {
+    Scene::with(|mut configuration, _| {
+        let policy = &mut configuration.0["policies"][0];
+        let authorities = policy["authorities"].take();
+        policy.as_object_mut().unwrap().remove("authorities");
+        policy["attestations"] = json!([{
+            "predicate_type": SCAN,
+            "condition": "predicate.findings.all(f, f in predicate.known)",
+            "authorities": authorities,
+        }]);
+        configuration.set("limits", limits)
+    })
+    .await
+}
+
+fn findings(count: usize) -> Value {
+    let findings: Vec<_> = (0..count).map(|it| format!("finding-{it}")).collect();
+    json!({ "findings": findings, "known": findings })
+}
+
+fn attest(scene: &Scene, image: &Image, predicate: &Value, extra: &str) {
+    let mut bundle = scene.key.bundle(image, SCAN, predicate);
+    bundle["note"] = json!(extra);
+    let artifact = bundle_artifact(image, bundle, SCAN);
+    scene.registry.push("apps/web", &artifact);
+}
+
+#[tokio::test]
+async fn of_the_work_of_conditions() {
+    let scene = scanned(json!({"condition_cpu_time_max": "20ms"})).await;
+    let image = scene.unsigned("apps/web", "at");
+    attest(&scene, &image, &findings(200), "");
+    assert_serves(&scene.manifest("apps/web", "at").await, &image);
+    let image = scene.unsigned("apps/web", "beyond");
+    attest(&scene, &image, &findings(4000), "");
+    let answer = scene.manifest("apps/web", "beyond").await;
+    assert_denied_by(&answer, "limit_exceeded", "apps", &image.digest);
+    let told = answer.json().to_string();
+    for part in ["condition_cpu_time_max", "predicate.findings.all", SCAN] {
+        assert!(told.contains(part), "no {part} in {told}");
+    }
+}
+
+/// Each copy is another bundle around the same statement. Forty times the work of one would exceed the limit.
+#[tokio::test]
+async fn of_the_work_for_copies_of_a_statement() {
+    let scene = scanned(json!({"condition_cpu_time_max": "20ms"})).await;
+    let image = scene.unsigned("apps/web", "v1");
+    let mut predicate = findings(300);
+    // False, so that every copy is looked at.
+    predicate["findings"][299] = json!("unknown");
+    for copy in 0..40 {
+        attest(&scene, &image, &predicate, &copy.to_string());
+    }
+    let answer = scene.manifest("apps/web", "v1").await;
+    assert_denied_by(&answer, "attestation_rejected", "apps", &image.digest);
+}

@@ -95,11 +95,6 @@ const CROSSED: &[(&str, &str, &str)] = &[
         "one_purpose_never_takes_the_whole_budget",
     ),
     (
-        "upstream_waiting_max",
-        "src/upstream/lane.rs",
-        "requests_of_one_party_that_wait_are_bounded",
-    ),
-    (
         "connect_time_max",
         "tests/it/limits/times.rs",
         "of_connecting",
@@ -144,6 +139,11 @@ const CROSSED: &[(&str, &str, &str)] = &[
         "memory_blob_bytes_max",
         "tests/it/limits/sizes.rs",
         "of_what_is_kept_in_memory",
+    ),
+    (
+        "condition_cpu_time_max",
+        "tests/it/limits/counts.rs",
+        "of_the_work_of_conditions",
     ),
     (
         "connections_max",

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::times::NOW;
 use super::*;
+use crate::policy::Fuel;
 
 fn predicate() -> Value {
     json!({
@@ -34,7 +35,7 @@ fn comparison(key: Value, operator: &str, value: Value) -> Comparison {
 /// `true`, `false` or `error`.
 fn answer(blocks: Vec<Block>) -> String {
     let statement = json!({ "predicate": predicate() });
-    match Conditions::new(blocks).evaluate(&statement, NOW) {
+    match Conditions::new(blocks).evaluate(&statement, NOW, &Fuel::default()) {
         Ok(met) => met.to_string(),
         Err(_) => "error".to_owned(),
     }
@@ -424,8 +425,16 @@ fn blocks_combine_as_kyverno_does() {
 #[test]
 fn a_predicate_that_is_no_mapping_is_no_answer() {
     let conditions = Conditions::new(vec![]);
-    assert!(conditions.evaluate(&json!({"predicate": []}), NOW).is_err());
-    assert!(conditions.evaluate(&json!({}), NOW).is_err());
+    assert!(
+        conditions
+            .evaluate(&json!({"predicate": []}), NOW, &Fuel::default())
+            .is_err()
+    );
+    assert!(
+        conditions
+            .evaluate(&json!({}), NOW, &Fuel::default())
+            .is_err()
+    );
 }
 
 #[test]

@@ -1,17 +1,20 @@
 //! The functions of times, and the layouts by which times are read.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::time::Time;
 use super::super::{functions, scalar};
+use crate::policy::Fuel;
 
 /// When everything here is asked.
 pub(super) const NOW: Timestamp = Timestamp::constant(1_767_225_600, 987_000_000);
 
 /// What an expression gives; nothing where it is an error.
 pub(super) fn evaluated(expression: &str) -> Option<Value> {
-    let runtime = functions::runtime(NOW);
+    let runtime = functions::runtime(NOW, &Fuel::default(), &Arc::default());
     let compiled = runtime.compile(expression).unwrap();
     let answer = compiled.search(json!({})).ok()?;
     Some(serde_json::to_value(answer).unwrap())

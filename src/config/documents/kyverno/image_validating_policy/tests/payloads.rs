@@ -41,7 +41,11 @@ fn holds(condition: &str) -> bool {
     let attestation = attestation(condition);
     let condition = attestation.condition.unwrap();
     condition
-        .evaluate(&statement(), jiff::Timestamp::UNIX_EPOCH)
+        .evaluate(
+            &statement(),
+            jiff::Timestamp::UNIX_EPOCH,
+            &crate::policy::Fuel::default(),
+        )
         .unwrap_or(false)
 }
 
@@ -61,7 +65,11 @@ fn a_condition_is_over_every_attestation_of_who_must_have_signed() {
     );
     assert!(
         condition
-            .evaluate(&statement(), jiff::Timestamp::UNIX_EPOCH)
+            .evaluate(
+                &statement(),
+                jiff::Timestamp::UNIX_EPOCH,
+                &crate::policy::Fuel::default()
+            )
             .unwrap()
     );
 }
@@ -210,6 +218,7 @@ fn classes_in_expressions_are_of_ascii() {
             .evaluate(
                 &json!({ "predicate": { "n": n } }),
                 jiff::Timestamp::UNIX_EPOCH,
+                &crate::policy::Fuel::default(),
             )
             .unwrap()
     };
@@ -309,14 +318,22 @@ fn several_conditions_on_one_attestation_are_one() {
     let condition = attestations[0].condition.as_ref().unwrap();
     assert!(
         condition
-            .evaluate(&statement(), jiff::Timestamp::UNIX_EPOCH)
+            .evaluate(
+                &statement(),
+                jiff::Timestamp::UNIX_EPOCH,
+                &crate::policy::Fuel::default()
+            )
             .unwrap()
     );
     let mut other = statement();
     other["predicate"]["count"] = json!(4);
     assert!(
         !condition
-            .evaluate(&other, jiff::Timestamp::UNIX_EPOCH)
+            .evaluate(
+                &other,
+                jiff::Timestamp::UNIX_EPOCH,
+                &crate::policy::Fuel::default()
+            )
             .unwrap()
     );
 }
@@ -353,12 +370,20 @@ fn steps_are_bounded() {
     let numbers = |count: usize| json!({ "predicate": { "n": vec![0.0; count] } });
     assert!(
         condition
-            .evaluate(&numbers(10), jiff::Timestamp::UNIX_EPOCH)
+            .evaluate(
+                &numbers(10),
+                jiff::Timestamp::UNIX_EPOCH,
+                &crate::policy::Fuel::default()
+            )
             .unwrap()
     );
     assert!(
         condition
-            .evaluate(&numbers(2000), jiff::Timestamp::UNIX_EPOCH)
+            .evaluate(
+                &numbers(2000),
+                jiff::Timestamp::UNIX_EPOCH,
+                &crate::policy::Fuel::default()
+            )
             .is_err()
     );
 }
