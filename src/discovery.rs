@@ -15,9 +15,11 @@ use bytes::Bytes;
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio::time::Instant;
 
+use crate::compute;
 use crate::limits::Limits;
-use crate::oci::{Descriptor, Digest, RepositoryName};
-use crate::shares::{Behalf, Patience};
+use crate::oci::manifest::ParseError;
+use crate::oci::{Descriptor, Digest, Manifest, RepositoryName};
+use crate::shares::Full;
 use crate::signature::{Artifact, Source};
 use crate::upstream::{self, FetchedManifest, Purpose, Upstream};
 use budget::Budget;
@@ -118,6 +120,26 @@ struct Failure {
 /// whose size is then wrong, or the page of a captive portal, which says nothing. The digest tells them apart.
 const READ_BYTES_MIN: u64 = 64 * 1024;
 
+/// Parses a manifest; a large one away from the threads that serve.
+async fn read_manifest(
+    bytes: Bytes,
+    media_type: String,
+    place: Place<'_>,
+) -> Result<Result<Manifest, ParseError>, Full> {
+    let size = bytes.len();
+    let read = move || Manifest::parse(&bytes, &media_type);
+    compute::run(size, place.deadline, read).await
+}
+
+/// Nothing is known of a source whose answer this process had no time to read. The upstream is not to blame.
+fn busy(place: Place<'_>) -> Gathered {
+    let host = place.repository.host();
+    Gathered::failed(Failure {
+        reason: format!("this proxy is busy, and did not read what {host} answered"),
+        unreachable: false,
+    })
+}
+
 impl Discovery {
     /// A discovery that asks `upstream` within `limits`.
     #[must_use]
@@ -194,15 +216,13 @@ impl Discovery {
                 Source::ReferrersTag => self.referrers_tag(place, request).await,
             }
         };
-        // The upstream is not to blame for the time that requests spend in our own queue.
-        let patience = Patience::new(Behalf::current(), self.limits.stale_decision_time_max);
         // Every request below ends by the deadline by itself; this is the belt to those braces.
         let gathered = tokio::time::timeout_at(request.deadline, asking)
             .await
             .unwrap_or_else(|_elapsed| {
                 Gathered::failed(Failure {
                     reason: format!("{} did not answer in time", repository.host()),
-                    unreachable: !patience.excuses_others(),
+                    unreachable: true,
                 })
             });
         Finding {
@@ -252,7 +272,6 @@ impl Gathered {
             upstream::Error::Denied { .. }
             | upstream::Error::Unsupported { .. }
             | upstream::Error::Throttled { .. }
-            | upstream::Error::Congested { .. }
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
             | upstream::Error::WrongDigest { .. }

@@ -7,9 +7,11 @@ use http::HeaderValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::compute;
 use crate::decision_log::Subject;
 use crate::limits::Limits;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName, manifest};
+use crate::shares::Full;
 use crate::state::{self, ManifestRow, State};
 use crate::store::{self, Store};
 use crate::upstream::{self, FetchedManifest, Purpose, Upstream};
@@ -66,6 +68,9 @@ pub enum Error {
         /// How many it may list.
         limit: usize,
     },
+    /// Too much large work waits, or none of it ended in time.
+    #[error("this proxy is busy")]
+    Busy(#[from] Full),
     /// The state failed.
     #[error("reading state")]
     State(#[from] state::Error),
@@ -112,9 +117,16 @@ impl Manifests {
             .store
             .get(&subject.digest, self.limits.manifest_bytes_max)
             .await?;
-        let document =
-            bytes.and_then(|bytes| self.document(subject.clone(), bytes, &row.media_type).ok());
-        Ok(document.map(Arc::new))
+        let Some(bytes) = bytes else {
+            return Ok(None);
+        };
+        let deadline = Instant::now() + self.limits.decision_time_max;
+        let document = self.document(subject.clone(), bytes, row.media_type, deadline);
+        match document.await {
+            Ok(document) => Ok(Some(Arc::new(document))),
+            Err(error @ Error::Busy(_)) => Err(error),
+            Err(_absent) => Ok(None),
+        }
     }
 
     /// The manifest as the upstream sends it now.
@@ -139,7 +151,8 @@ impl Manifests {
             repository: repository.clone(),
             digest,
         };
-        self.document(subject, bytes, &content_type).map(Arc::new)
+        let document = self.document(subject, bytes, content_type, deadline);
+        document.await.map(Arc::new)
     }
 
     /// From disk, or else from the upstream.
@@ -171,12 +184,28 @@ impl Manifests {
             .await?)
     }
 
-    fn document(&self, subject: Subject, bytes: Bytes, declared: &str) -> Result<Document, Error> {
+    async fn document(
+        &self,
+        subject: Subject,
+        bytes: Bytes,
+        declared: String,
+        deadline: Instant,
+    ) -> Result<Document, Error> {
+        let limit = self.limits.index_manifests_max;
+        let size = bytes.len();
+        let read = move || Document::read(subject, bytes, &declared, limit);
+        compute::run(size, deadline, read).await?
+    }
+}
+
+impl Document {
+    /// Reads a document of at most `limit` manifests.
+    fn read(subject: Subject, bytes: Bytes, declared: &str, limit: usize) -> Result<Self, Error> {
         let digest = subject.digest;
         let malformed = |source| Error::Malformed { digest, source };
         let media_type = manifest::media_type(&bytes, declared).map_err(malformed)?;
         let manifest = Manifest::parse(&bytes, media_type).map_err(malformed)?;
-        let (listed, limit) = (manifest.children().len(), self.limits.index_manifests_max);
+        let listed = manifest.children().len();
         if listed > limit {
             return Err(Error::TooManyChildren {
                 digest,
@@ -185,7 +214,7 @@ impl Manifests {
             });
         }
         let headers = Headers::new(&digest, media_type);
-        Ok(Document {
+        Ok(Self {
             subject,
             bytes,
             media_type,

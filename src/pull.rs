@@ -1,6 +1,5 @@
 //! One request: resolve the reference, have it decided, and hand out what was admitted.
 
-mod absent;
 pub mod blob;
 mod fill;
 mod lists;
@@ -46,7 +45,6 @@ struct Inner {
     freshness: Freshness,
     tasks: TaskTracker,
     tags: moka::sync::Cache<(RepositoryName, crate::oci::Tag), tag::Resolved>,
-    absent: absent::Absent,
     confirmed: moka::sync::Cache<Subject, ()>,
     small_blobs: moka::sync::Cache<crate::oci::Digest, bytes::Bytes>,
     refusals: moka::sync::Cache<(String, Kind), ulid::Ulid>,
@@ -167,7 +165,6 @@ impl Pull {
                 limits,
                 freshness,
                 tasks,
-                absent: absent::Absent::new(freshness.absent_ttl),
                 tags: moka::sync::Cache::new(REMEMBERED_MAX),
                 confirmed: moka::sync::Cache::new(REMEMBERED_MAX),
                 small_blobs,
@@ -325,7 +322,7 @@ impl Pull {
                     retry_after: RETRY_AFTER,
                 }
             }
-            Error::Late(_) => Refusal::Unavailable {
+            Error::Late(_) | Error::Busy(_) => Refusal::Unavailable {
                 message: error.to_string(),
                 retry_after: RETRY_AFTER,
             },
@@ -354,7 +351,6 @@ impl Pull {
                 message: format!("{repository}: {error}"),
             },
             upstream::Error::Throttled { .. }
-            | upstream::Error::Congested { .. }
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
             | upstream::Error::OtherContent { .. }
@@ -420,7 +416,6 @@ fn unavailable(repository: &RepositoryName, error: &upstream::Error) -> Refusal 
     let retry_after = match error {
         upstream::Error::Throttled { retry_after, .. } => retry_after.unwrap_or(RETRY_AFTER),
         upstream::Error::NotFound { .. }
-        | upstream::Error::Congested { .. }
         | upstream::Error::Denied { .. }
         | upstream::Error::Unsupported { .. }
         | upstream::Error::Failed { .. }

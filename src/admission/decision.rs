@@ -10,7 +10,6 @@ use ulid::Ulid;
 use super::REFUSAL_MEMORY;
 use super::denial::Denial;
 use super::evaluate::{SignedTags, UnsignedTag};
-use super::validity::Validity;
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document};
 use crate::oci::{Digest, Tag};
@@ -36,8 +35,8 @@ pub struct Decision {
     pub(super) judged_by: Vec<Digest>,
     /// The exception that turned a refusal into it.
     pub(super) exception: Option<Arc<Exception>>,
-    /// The time for which its conditions hold.
-    pub(super) validity: Validity,
+    /// The first time at which one of its conditions ends.
+    pub(super) until: Timestamp,
     /// The tags that were signed, for each policy that compares them.
     pub(super) signed_tags: Vec<SignedTags>,
     /// When signatures were last looked for on account of a tag, or found, in milliseconds.
@@ -124,6 +123,12 @@ pub enum Error {
         /// The decision that could not be made.
         Arc<Decision>,
     ),
+    /// This process has too much other work.
+    #[error("{0} cannot be decided about now, because this proxy is busy")]
+    Busy(
+        /// What was to be decided.
+        Subject,
+    ),
     /// It could not be decided in time.
     #[error("{0} could not be decided about in time")]
     Late(
@@ -152,7 +157,7 @@ pub enum StorageError {
 impl Decision {
     /// Whether it may still be acted upon.
     pub(super) fn holds(&self, configuration: Digest, now: Timestamp) -> bool {
-        self.configuration == configuration && self.validity.holds(now)
+        self.configuration == configuration && now < self.until
     }
 
     /// The admitted manifest, or nothing.
@@ -199,12 +204,11 @@ impl Decision {
         })
     }
 
-    /// Returns true if it is time to look whether a tag has been signed since. A look in the future does not count.
+    /// Whether it is time to look whether a tag has been signed since.
     pub(super) fn may_look_again(&self, now: Timestamp) -> bool {
         let memory = i64::try_from(REFUSAL_MEMORY.as_millis()).unwrap_or(i64::MAX);
         let looked_at = self.looked_at.load(Ordering::Relaxed);
-        let age = now.as_millisecond().saturating_sub(looked_at);
-        !(-memory..memory).contains(&age)
+        now.as_millisecond().saturating_sub(looked_at) >= memory
     }
 
     /// Tells if signatures were looked for at `time` or later.
@@ -215,7 +219,7 @@ impl Decision {
     /// Takes note that it was looked for signatures.
     pub(super) fn looked(&self, now: Timestamp) {
         self.looked_at
-            .store(now.as_millisecond(), Ordering::Relaxed);
+            .fetch_max(now.as_millisecond(), Ordering::Relaxed);
     }
 
     /// Counts a pull that reused this decision.
@@ -293,6 +297,7 @@ impl Error {
                 *digest,
             )),
             manifests::Error::Upstream(error) => Err(Self::from_upstream(subject, error.clone())),
+            manifests::Error::Busy(_) => Err(Self::Busy(subject.clone())),
             manifests::Error::State(_) | manifests::Error::Store(_) => Err(Self::Storage {
                 subject: subject.clone(),
                 source: StorageError::Manifest(Arc::clone(error)),
@@ -311,7 +316,6 @@ impl Error {
             | upstream::Error::Truncated { .. }
             | upstream::Error::Unsupported { .. } => Self::BadUpstream(error),
             upstream::Error::Throttled { .. }
-            | upstream::Error::Congested { .. }
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
             | upstream::Error::OtherContent { .. }

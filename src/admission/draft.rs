@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::decision::Outcome;
@@ -29,9 +28,7 @@ use crate::state::{Batch, Evidence};
 pub(super) struct Draft {
     pub(super) subject: Subject,
     pub(super) asked: Asked,
-    pub(super) now: Timestamp,
-    /// The moment of `now`.
-    pub(super) began: Instant,
+    now: Timestamp,
     /// The hash of the policies it is made under.
     pub(super) configuration: Digest,
     replica: String,
@@ -91,7 +88,6 @@ impl Draft {
             subject: subject.clone(),
             asked: asked.clone(),
             now: terms.now,
-            began: Instant::from_std(terms.started),
             configuration: terms.policies.hash,
             replica: inner.replica.clone(),
             stale: asked.stale_tag,

@@ -282,13 +282,13 @@ impl Admission {
             manifests::Error::Upstream(
                 upstream::Error::Unsupported { .. }
                 | upstream::Error::Throttled { .. }
-                | upstream::Error::Congested { .. }
                 | upstream::Error::Failed { .. }
                 | upstream::Error::Unexpected { .. }
                 | upstream::Error::OtherContent { .. }
                 | upstream::Error::Truncated { .. }
                 | upstream::Error::NotConfigured { .. },
             )
+            | manifests::Error::Busy(_)
             | manifests::Error::State(_)
             | manifests::Error::Store(_) => false,
         }

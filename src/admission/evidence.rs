@@ -39,6 +39,9 @@ pub(super) struct Gathering {
     contents: Vec<(Digest, Bytes)>,
 }
 
+/// Verifying a signature takes about as long as reading this many bytes.
+const SIGNATURE_BYTES: u64 = 2 * 1024;
+
 /// One source in one repository.
 #[derive(Debug, Clone)]
 struct Asking {
@@ -120,6 +123,13 @@ impl Gathering {
 
     pub(super) fn candidates(&self) -> &[Candidate] {
         &self.candidates
+    }
+
+    /// How much evaluating it may cost, in bytes: the candidates with what is read for each, and a signature to verify.
+    pub(super) fn size(&self) -> usize {
+        let candidates = self.candidates.iter();
+        let bytes: u64 = candidates.map(|it| it.bytes + SIGNATURE_BYTES).sum();
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     pub(super) fn discovered_at(&self) -> Timestamp {

@@ -6,7 +6,7 @@ use std::time::Instant as Stopwatch;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::decision::Error;
 use super::draft::{Draft, Unfinished};
@@ -17,7 +17,6 @@ use super::material::Nature;
 use super::{Admission, Reliance};
 use crate::decision_log::Subject;
 use crate::policy::Policy;
-use crate::shares::{Behalf, Late, Party, Patience};
 
 impl Admission {
     /// What suffices for a decision: stored evidence, if it is fresh and complete; else what the upstream has now;
@@ -43,7 +42,7 @@ impl Admission {
                 if !stored.was_cut_for_another(&request) {
                     return Ok(Basics::evidence(stored, None, Nature::Unchecked));
                 }
-                let evaluation = self.evaluate(subject, &stored, &terms, draft);
+                let evaluation = self.evaluate(subject, &stored, &terms, draft).await?;
                 if evaluation.is_satisfied() && evaluation.signed_tags.is_empty() {
                     let nature = Nature::Unchecked;
                     return Ok(Basics::evidence(stored, Some(evaluation), nature));
@@ -56,28 +55,25 @@ impl Admission {
         let stored = stored.map(|stored| stored.doubted_for(&request));
         let stale_for = self.inner.freshness.stale_for;
         let stale = stored.filter(|stored| stored.age(terms.now) <= stale_for);
-        let time_max = self.inner.limits.stale_decision_time_max;
-        let patience = stale
-            .as_ref()
-            .map(|_| Patience::new(Behalf::current(), time_max));
+        let answer_by = stale.as_ref().map(|_| {
+            let earlier = Instant::now() + self.inner.limits.stale_decision_time_max;
+            terms.deadline.min(earlier)
+        });
         let looking = Stopwatch::now();
         let (nature, discovered) = {
-            let nature_by = match &patience {
-                Some(_) => terms.deadline.min(Instant::now() + time_max),
-                None => terms.deadline,
-            };
+            let nature_by = answer_by.unwrap_or(terms.deadline);
             let nature = self.image_nature(subject, arriving.clone(), nature_by);
-            let discovering = self.discover(subject, matching, &terms, patience.as_ref(), draft);
+            let discovering = self.discover(subject, matching, &terms, answer_by, draft);
             tokio::pin!(nature, discovering);
             tokio::select! {
                 biased;
                 nature = &mut nature => match nature {
                     Nature::Material | Nature::Absent => return Ok(Basics::NoneNeeded(nature)),
-                    nature @ (Nature::Ordinary | Nature::Unchecked | Nature::Unknown) => (nature, discovering.await),
+                    nature @ (Nature::Ordinary | Nature::Unchecked | Nature::Unknown) => (nature, discovering.await?),
                 },
                 discovered = &mut discovering => match nature.await {
                     nature @ (Nature::Material | Nature::Absent) => return Ok(Basics::NoneNeeded(nature)),
-                    nature @ (Nature::Ordinary | Nature::Unchecked | Nature::Unknown) => (nature, discovered),
+                    nature @ (Nature::Ordinary | Nature::Unchecked | Nature::Unknown) => (nature, discovered?),
                 },
             }
         };
@@ -100,27 +96,27 @@ impl Admission {
 
     /// Asks all sources. Ends as soon as what was found satisfies every policy; the rest is then listed in the
     /// background, once the decision is recorded, so that the evidence is complete next time. The same happens to sources
-    /// that have not ended when `patience` does, where stale evidence may serve instead.
+    /// that have not ended at `answer_by`, where stale evidence may serve instead.
     async fn discover(
         &self,
         subject: &Subject,
         matching: &[Arc<Policy>],
         terms: &Terms,
-        patience: Option<&Patience>,
+        answer_by: Option<Instant>,
         draft: &mut Draft,
-    ) -> (Gathering, Option<Evaluation>) {
+    ) -> Result<(Gathering, Option<Evaluation>), Error> {
         let request = self.discovery_request(subject, matching, terms.deadline);
         let mut gathering = Gathering::begin(&request, terms.now);
         let mut findings = self.inner.discovery.findings(&request).boxed();
         loop {
-            let finding = match patience {
-                Some(patience) => patience.wait_for(findings.next()).await,
+            let finding = match answer_by {
+                Some(answer_by) => timeout_at(answer_by, findings.next()).await,
                 None => Ok(findings.next().await),
             };
             let finding = match finding {
                 Ok(Some(finding)) => finding,
                 Ok(None) => break,
-                Err(Late) => {
+                Err(_elapsed) => {
                     let late = gathering.clone().end_late();
                     draft.evidence = Some(late.to_evidence());
                     draft.unfinished = Some(Unfinished {
@@ -128,14 +124,14 @@ impl Admission {
                         findings,
                         is_behind_stale: true,
                     });
-                    return (late, None);
+                    return Ok((late, None));
                 }
             };
             gathering.add(finding, &self.inner.limits);
             if gathering.unfinished() == 0 {
                 continue;
             }
-            let evaluation = self.evaluate(subject, &gathering, terms, draft);
+            let evaluation = self.evaluate(subject, &gathering, terms, draft).await?;
             // Which tags were signed is known when all signatures are.
             if evaluation.is_satisfied() && evaluation.signed_tags.is_empty() {
                 draft.unfinished = Some(Unfinished {
@@ -144,12 +140,12 @@ impl Admission {
                     is_behind_stale: false,
                 });
                 draft.evidence = Some(gathering.to_evidence());
-                return (gathering, Some(evaluation));
+                return Ok((gathering, Some(evaluation)));
             }
         }
         draft.contents = gathering.contents();
         draft.evidence = Some(gathering.to_evidence());
-        (gathering, None)
+        Ok((gathering, None))
     }
 
     /// Takes in what the remaining sources have, and keeps all of it as evidence.
@@ -160,7 +156,7 @@ impl Admission {
             is_behind_stale,
         } = unfinished;
         let admission = self.clone();
-        self.inner.tasks.spawn(Party::current().scope(async move {
+        self.inner.tasks.spawn(async move {
             while let Some(finding) = findings.next().await {
                 gathering.add(finding, &admission.inner.limits);
             }
@@ -170,7 +166,7 @@ impl Admission {
             }
             admission.keep_contents(gathering.contents());
             admission.keep_evidence(&subject, &gathering).await;
-        }));
+        });
     }
 
     /// Looks for an endorsed manifest's own signatures after it was admitted, so that a change of policy can decide
@@ -181,7 +177,7 @@ impl Admission {
             Reliance::Fresh => {}
         }
         let (admission, subject) = (self.clone(), subject.clone());
-        self.inner.tasks.spawn(Party::current().scope(async move {
+        self.inner.tasks.spawn(async move {
             match admission.stored_evidence(&subject).await {
                 Ok(Some(stored)) if stored.is_complete() => return,
                 Ok(_) => {}
@@ -196,7 +192,7 @@ impl Admission {
                 is_behind_stale: false,
             };
             admission.finish_in_background(subject, unfinished);
-        }));
+        });
     }
 }
 

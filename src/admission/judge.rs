@@ -13,11 +13,13 @@ use super::decision::{Decision, Error};
 use super::denial::Denial;
 use super::draft::Draft;
 use super::endorsement::{Endorsement, Parents};
-use super::evaluate::{self, Evaluation, Finding, Known};
+use super::evaluate::{self, Evaluation, Finding, Known, Verdicts};
 use super::evidence::Gathering;
 use super::material::Nature;
 use super::{Admission, Asked, Reliance, UNAVAILABLE_MEMORY};
+use crate::compute;
 use crate::decision_log::Subject;
+use crate::limits::Limits;
 use crate::manifests::{self, Document, Origin};
 use crate::policy::{Policies, Policy, Quantifier, Tags};
 
@@ -59,6 +61,8 @@ pub(super) struct Terms {
     pub(super) now: Timestamp,
     pub(super) deadline: Instant,
     pub(super) started: Stopwatch,
+    /// What conditions said so far.
+    pub(super) verdicts: Arc<Verdicts>,
 }
 
 impl Admission {
@@ -78,10 +82,6 @@ impl Admission {
         if let Some(decision) = remembered.filter(holds) {
             return Ok(decision);
         }
-        let may_be_absent = given.is_none() && !asked.anew;
-        if let Some(name_unknown) = self.inner.absent.get(&subject).filter(|_| may_be_absent) {
-            return Err(Arc::new(Error::NotFound(subject, name_unknown)));
-        }
         let mut seen = Vec::new();
         let mut tags = Tags::default();
         let mut own_tags = OwnTags::None;
@@ -100,20 +100,14 @@ impl Admission {
             now: asked.now,
             deadline,
             started: Stopwatch::now(),
+            verdicts: Arc::new(Verdicts::new(&self.inner.limits)),
         };
         let mut draft = Draft::new(&self.inner, &subject, &asked, &terms);
         draft.tags = seen;
-        let concluded = self
+        let conclusion = self
             .conclude(&subject, given, &asked, terms.clone(), &mut draft)
-            .await;
-        match &concluded {
-            Err(Error::NotFound(absent, name_unknown)) => {
-                self.inner.absent.insert(absent.clone(), *name_unknown);
-            }
-            Ok(_) => self.inner.absent.invalidate(&subject),
-            Err(_) => {}
-        }
-        let conclusion = concluded.map_err(Arc::new)?;
+            .await
+            .map_err(Arc::new)?;
         draft.timing.total = terms.started.elapsed();
         self.record(draft, conclusion).await.map_err(Arc::new)
     }
@@ -194,7 +188,7 @@ impl Admission {
         })?;
         terms.tags = counting;
         draft.tags.extend(parent.tags.iter().cloned());
-        Ok(parent.validity.until())
+        Ok(parent.until)
     }
 
     /// The conclusion about an endorsed manifest that is asked for by a tag of its own: an endorsement is for no tag, its
@@ -214,7 +208,7 @@ impl Admission {
         if let Basics::Evidence(gathering, evaluation, _) = basics {
             let evaluation = match evaluation {
                 Some(evaluation) => *evaluation,
-                None => self.evaluate(subject, &gathering, &terms, draft),
+                None => self.evaluate(subject, &gathering, &terms, draft).await?,
             };
             if evaluation.is_satisfied() {
                 return Ok(
@@ -248,7 +242,7 @@ impl Admission {
         };
         let mut evaluation = match evaluation {
             Some(evaluation) => *evaluation,
-            None => self.evaluate(subject, &gathering, &terms, draft),
+            None => self.evaluate(subject, &gathering, &terms, draft).await?,
         };
         if let Finding::Refused(_) = &evaluation.finding {
             // Before anything is refused it is known not to be signature material, and not to lack a parent that
@@ -269,7 +263,7 @@ impl Admission {
             .has_newer_keys(subject, &evaluation, &mut terms, draft)
             .await
         {
-            evaluation = self.evaluate(subject, &gathering, &terms, draft);
+            evaluation = self.evaluate(subject, &gathering, &terms, draft).await?;
         }
         if let (Finding::Refused(_), Some(missing)) = (&evaluation.finding, &parents.undecided) {
             return Ok(undecided(subject, missing, terms.now));
@@ -378,34 +372,59 @@ impl Admission {
         }
     }
 
-    pub(super) fn evaluate(
+    /// Evaluates what was gathered; what is large, away from the threads that serve.
+    pub(super) async fn evaluate(
         &self,
         subject: &Subject,
         gathering: &Gathering,
         terms: &Terms,
         draft: &mut Draft,
-    ) -> Evaluation {
+    ) -> Result<Evaluation, Error> {
         let verifying = Stopwatch::now();
-        let failed_sources = gathering.failed_sources();
-        let known = Known {
-            candidates: gathering.candidates(),
-            failed_sources: &failed_sources,
-            tags: &terms.tags,
-            absent_referrer: gathering.absent_referrer(),
-            stale: draft.stale && self.inner.reliance == Reliance::Fresh,
-            limit_exceeded: gathering.limit_exceeded(),
-            witnessed: gathering.is_witnessed(),
+        let stale = draft.stale && self.inner.reliance == Reliance::Fresh;
+        let size = gathering.size();
+        let evaluation = if size < compute::LARGE_BYTES {
+            evaluate_gathered(subject, gathering, terms, &self.inner.limits, stale)
+        } else {
+            let (subject, gathering) = (subject.clone(), gathering.clone());
+            let (terms, limits) = (terms.clone(), Arc::clone(&self.inner.limits));
+            let deadline = terms.deadline;
+            let busy = Error::Busy(subject.clone());
+            let work = move || evaluate_gathered(&subject, &gathering, &terms, &limits, stale);
+            compute::run(size, deadline, work)
+                .await
+                .map_err(|_full| busy)?
         };
-        let evaluation = evaluate::evaluate(
-            subject,
-            &terms.policies,
-            &known,
-            &self.inner.limits,
-            terms.now,
-        );
         draft.timing.verification += verifying.elapsed();
-        evaluation
+        Ok(evaluation)
     }
+}
+
+fn evaluate_gathered(
+    subject: &Subject,
+    gathering: &Gathering,
+    terms: &Terms,
+    limits: &Limits,
+    stale: bool,
+) -> Evaluation {
+    let failed_sources = gathering.failed_sources();
+    let known = Known {
+        candidates: gathering.candidates(),
+        failed_sources: &failed_sources,
+        tags: &terms.tags,
+        absent_referrer: gathering.absent_referrer(),
+        stale,
+        limit_exceeded: gathering.limit_exceeded(),
+        witnessed: gathering.is_witnessed(),
+    };
+    evaluate::evaluate_anew(
+        subject,
+        &terms.policies,
+        &known,
+        limits,
+        terms.now,
+        &terms.verdicts,
+    )
 }
 
 impl Terms {

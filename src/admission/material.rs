@@ -13,6 +13,7 @@ use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use super::{Admission, Reliance};
+use crate::compute;
 use crate::decision_log::Subject;
 use crate::manifests::{Document, Error, Origin};
 use crate::oci::manifest::Image;
@@ -138,10 +139,14 @@ impl Admission {
                 }
             }
         };
-        if u64::try_from(bytes.len()) == Ok(descriptor.size) && is_material(&bytes) {
-            Nature::Material
-        } else {
-            Nature::Ordinary
+        let size = bytes.len();
+        if u64::try_from(size) != Ok(descriptor.size) {
+            return Nature::Ordinary;
+        }
+        match compute::run(size, deadline, move || is_material(&bytes)).await {
+            Ok(true) => Nature::Material,
+            Ok(false) => Nature::Ordinary,
+            Err(_full) => Nature::Unknown,
         }
     }
 

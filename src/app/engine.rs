@@ -10,12 +10,14 @@ use tokio_util::task::TaskTracker;
 use super::material::{Maker, Material};
 use super::{Error, data_dir, replica, write_counts};
 use crate::admission::{self, Admission, Reliance, Sink};
+use crate::compute;
 use crate::config::{self, Config};
 use crate::decision_log::{Destination, JsonLines, Record};
 use crate::discovery::Discovery;
 use crate::in_force::InForce;
 use crate::manifests::Manifests;
 use crate::pull::{self, Pull};
+use crate::shares::Resource;
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -108,6 +110,9 @@ impl Engine {
             Arc::clone(&upstream),
             Arc::clone(&limits),
         );
+        metrics
+            .ledger()
+            .list(Resource::ComputeThreads, compute::places());
         let decisions = JsonLines::open(decisions)?;
         let stop = CancellationToken::new();
         let maker = Maker {

@@ -6,7 +6,9 @@ use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 
 use super::relevance::Relevance;
-use super::{Discovery, Failure, FoundArtifact, Gathered, Place, READ_BYTES_MIN};
+use super::{
+    Discovery, Failure, FoundArtifact, Gathered, Place, READ_BYTES_MIN, busy, read_manifest,
+};
 use crate::oci::{Descriptor, Digest, Manifest, media_type};
 use crate::signature::{self, Artifact, Blob};
 use crate::upstream::{self, FetchedManifest};
@@ -23,8 +25,11 @@ impl Discovery {
         manifest: FetchedManifest,
         listed_as: Option<Relevance>,
     ) -> Gathered {
-        let Ok(Manifest::Image(image)) = Manifest::parse(&manifest.bytes, &manifest.content_type)
-        else {
+        let (bytes, content_type) = (manifest.bytes.clone(), manifest.content_type.clone());
+        let Ok(read) = read_manifest(bytes, content_type, place).await else {
+            return busy(place);
+        };
+        let Ok(Manifest::Image(image)) = read else {
             return Gathered::default();
         };
         if image.layers.len() > self.limits.signature_layers_max {

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 
 use super::relevance::{may_be_signature, says_it_is_another};
-use super::{Discovery, Failure, Gathered, Place, Request};
+use super::{Discovery, Failure, Gathered, Place, Request, busy, read_manifest};
 use crate::oci::manifest::{Index, ParseError};
 use crate::oci::{Descriptor, Manifest, PageQuery, Reference, Tag, media_type};
 use crate::upstream::{self, Paging, PagingError};
@@ -56,8 +56,9 @@ impl Discovery {
                 }
                 Err(error) => return Err(Gathered::from_error(&error)),
             };
-            let Ok(Manifest::Index(index)) = Manifest::parse(&page.bytes, media_type::OCI_INDEX)
-            else {
+            let read = read_manifest(page.bytes, media_type::OCI_INDEX.to_owned(), place);
+            let read = read.await.map_err(|_full| busy(place))?;
+            let Ok(Manifest::Index(index)) = read else {
                 // Some registries answer every unknown path with 200 (sigstore-js#1187). Further pages of a list are
                 // a list.
                 return if query.is_none() {
@@ -104,7 +105,11 @@ impl Discovery {
             Ok(manifest) => manifest,
             Err(error) => return Gathered::from_error(&error),
         };
-        match Manifest::parse(&manifest.bytes, &manifest.content_type) {
+        let (bytes, content_type) = (manifest.bytes.clone(), manifest.content_type.clone());
+        let Ok(read) = read_manifest(bytes, content_type, place).await else {
+            return busy(place);
+        };
+        match read {
             Ok(Manifest::Index(Index { manifests: listed })) => {
                 let count = listed.len();
                 let mut gathered = self.open_all(place, listed).await;

@@ -20,6 +20,8 @@ pub enum Resource {
     UpstreamRequests,
     /// Requests of clients that are being answered, those from memory aside.
     ClientRequests,
+    /// Threads for work whose size a peer chooses.
+    ComputeThreads,
 }
 
 /// The use of one resource.
@@ -40,10 +42,15 @@ impl Ledger {
     #[must_use]
     pub fn open(&self, resource: Resource, bounds: Bounds) -> Shares {
         let shares = Shares::new(bounds);
+        self.list(resource, &shares);
+        shares
+    }
+
+    /// Takes a budget that the whole process shares into the list.
+    pub fn list(&self, resource: Resource, shares: &Shares) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|(_, inner)| inner.strong_count() > 0);
         open.push((resource, Arc::downgrade(&shares.inner)));
-        shares
     }
 
     /// Returns the use of each resource, added up over its budgets.
@@ -70,6 +77,7 @@ impl Resource {
         match self {
             Self::UpstreamRequests => "upstream_requests",
             Self::ClientRequests => "client_requests",
+            Self::ComputeThreads => "compute_threads",
         }
     }
 }

@@ -14,10 +14,8 @@ use super::docker_config::{DockerConfig, LookupError};
 use super::lane::Lanes;
 use super::neighbours::Neighbours;
 use super::proxies::Proxies;
-use super::pulse::Pulse;
 use super::token::Grants;
 use crate::limits::Limits;
-use crate::shares::Ledger;
 
 /// An upstream with its connections and everything we remember about it.
 #[derive(Debug)]
@@ -39,7 +37,6 @@ pub(super) struct Host {
     pub(super) own_address: Arc<OwnAddress>,
     pub(super) proxies: Proxies,
     pub(super) lanes: Lanes,
-    pub(super) pulse: Pulse,
     pub(super) grants: Grants,
     /// Anonymous tokens for the registries that this upstream redirects to.
     pub(super) peer_grants: Grants,
@@ -78,7 +75,6 @@ impl Host {
         proxy: &Proxy,
         neighbours: &Arc<Neighbours>,
         limits: &Arc<Limits>,
-        ledger: &Ledger,
     ) -> Result<Self, BuildError> {
         let host = name.to_owned();
         let base = base(name, &config)?;
@@ -108,8 +104,7 @@ impl Host {
             neighbours: Arc::clone(neighbours),
             own_address,
             proxies,
-            lanes: Lanes::new(limits, ledger),
-            pulse: Pulse::default(),
+            lanes: Lanes::new(limits.upstream_requests_max),
             grants: Grants::new(REPOSITORIES_MAX),
             peer_grants: Grants::new(PEER_REPOSITORIES_MAX),
             limits: Arc::clone(limits),

@@ -9,6 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("limits", &[]),
     ("clock", &[]),
+    ("compute", &[]),
     ("flights", &[]),
     ("secret", &[]),
     ("shares", &[]),
@@ -28,7 +29,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("decision_log", &["oci", "telemetry"]),
     ("state", &["oci", "telemetry", "decision_log"]),
-    ("discovery", &["oci", "signature", "upstream", "telemetry"]),
+    (
+        "discovery",
+        &["oci", "signature", "upstream", "telemetry", "compute"],
+    ),
     (
         "admission",
         &[
@@ -41,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "state",
             "decision_log",
             "telemetry",
+            "compute",
         ],
     ),
     (
@@ -56,7 +61,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "manifests",
-        &["oci", "state", "store", "upstream", "decision_log"],
+        &[
+            "oci",
+            "state",
+            "store",
+            "upstream",
+            "decision_log",
+            "compute",
+        ],
     ),
     ("clients", &["oci", "policy"]),
     ("server", &["oci", "pull", "admission", "telemetry"]),

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{Gathering, newest_first};
 use crate::admission::decision::{Error, StorageError};
 use crate::admission::{Admission, REFUSAL_MEMORY, Reliance};
+use crate::compute;
 use crate::decision_log::Subject;
 use crate::discovery;
 use crate::oci::{Digest, Manifest};
@@ -22,7 +24,7 @@ impl Admission {
         &self,
         subject: &Subject,
         matching: &[Arc<Policy>],
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> discovery::Request {
         let mut repositories = vec![subject.repository.clone()];
         for other in matching
@@ -129,7 +131,10 @@ impl Admission {
         else {
             return Ok(None);
         };
-        let Ok(Manifest::Image(image)) = Manifest::parse(&manifest, &row.media_type) else {
+        let (size, media_type) = (manifest.len(), row.media_type.clone());
+        let read = move || Manifest::parse(&manifest, &media_type);
+        let deadline = Instant::now() + limits.decision_time_max;
+        let Ok(Ok(Manifest::Image(image))) = compute::run(size, deadline, read).await else {
             return Ok(None);
         };
         let blob_bytes_max = limits.bundle_bytes_max.max(limits.payload_bytes_max);
