@@ -126,7 +126,7 @@ pub enum Error {
     /// This process has too much other work.
     #[error("{0} cannot be decided about now, because this proxy is busy")]
     Busy(
-        /// What was to be decided.
+        /// The subject of the decision.
         Subject,
     ),
     /// It could not be decided in time.

@@ -125,7 +125,7 @@ impl Gathering {
         &self.candidates
     }
 
-    /// How much evaluating it may cost, in bytes: the candidates with what is read for each, and a signature to verify.
+    /// Returns the bytes that are read to evaluate it, with an amount for verifying each signature.
     pub(super) fn size(&self) -> usize {
         let candidates = self.candidates.iter();
         let bytes: u64 = candidates.map(|it| it.bytes + SIGNATURE_BYTES).sum();

@@ -61,7 +61,7 @@ pub(super) struct Terms {
     pub(super) now: Timestamp,
     pub(super) deadline: Instant,
     pub(super) started: Stopwatch,
-    /// What conditions said so far.
+    /// The answers of conditions so far.
     pub(super) verdicts: Arc<Verdicts>,
 }
 

@@ -218,7 +218,7 @@ fn quantify<'f>(
             if !holding.is_empty() {
                 return Ok(holding);
             }
-            // Of several false ones, the newest says why, unless a limit left out one that might be true.
+            // The newest says why, unless a limit left out one that might be true.
             let mut refusals = judged.into_iter().filter_map(Result::err);
             match refusals.next() {
                 Some(newest) if newest.kind == Kind::LimitExceeded => Err(newest),

@@ -1,4 +1,4 @@
-//! What conditions said of statements in one decision.
+//! The answers of conditions about statements in one decision.
 //!
 //! A statement costs what its signer wants it to cost. So all conditions of a decision pay from one tank, and the same
 //! statement is judged once, however many copies of it there are and however often a decision looks at what it has.
@@ -15,7 +15,7 @@ use crate::oci::Digest;
 use crate::policy::fuel::price;
 use crate::policy::{Fuel, OutOfFuel, Rule};
 
-/// What conditions said so far, and the fuel that is left for more.
+/// The answers of conditions so far, and the fuel that is left for more.
 #[derive(Debug)]
 pub(in crate::admission) struct Verdicts {
     pub(super) fuel: Fuel,
@@ -38,7 +38,7 @@ struct Memory {
 }
 
 impl Verdicts {
-    /// None yet.
+    /// Returns an empty memory with a full tank.
     pub(in crate::admission) fn new(limits: &Limits) -> Self {
         Self {
             fuel: Fuel::within(limits),

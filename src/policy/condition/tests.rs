@@ -336,7 +336,7 @@ fn pattern_of_the_data_is_compiled_once() {
     let source = "predicate.words.all(w, !w.matches(predicate.pattern))";
     let (one, two) = (work(source, &words(1)), work(source, &words(2)));
     let twenty = work(source, &words(20));
-    // What each of the others adds is the same, and less than the pattern costs.
+    // Each further word adds the same, and less than the pattern costs.
     assert!(
         twenty - one < (two - one) * 20,
         "{one:?} {two:?} {twenty:?}"

@@ -300,7 +300,7 @@ fn if_paid(part: &mut IdedExpr, weight: i64) {
     }));
 }
 
-/// What an expression writes out costs the operator, and little.
+/// Wraps a part that the statement can make large. A literal is the operator's, and small.
 fn wrap_unless_literal(part: &mut IdedExpr, function: &str) {
     if !matches!(part.expr, Expr::Literal(_)) {
         wrap(part, function);

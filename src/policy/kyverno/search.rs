@@ -12,7 +12,7 @@ use super::expression::children;
 use crate::policy::fuel::price;
 use crate::policy::{ConditionError, Fuel};
 
-/// What every search of one evaluation uses.
+/// The functions and the fuel of all searches of one evaluation.
 #[derive(Clone, Copy)]
 pub(super) struct Search<'s> {
     runtime: &'s Runtime,
@@ -34,7 +34,7 @@ impl<'s> Search<'s> {
         source: &str,
     ) -> Result<Value, ConditionError> {
         let found = self.find(data, ast, source)?;
-        // What stands there once may have been found many times.
+        // A value that stands there once may have been found many times.
         self.pay_for(&found, 1)?;
         serde_json::to_value(&*found).map_err(|error| failed(&error))
     }
