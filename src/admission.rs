@@ -20,6 +20,7 @@ mod material;
 mod recheck;
 mod recorder;
 mod replay;
+mod validity;
 
 use std::sync::Arc;
 
@@ -64,6 +65,8 @@ struct Inner {
     tasks: TaskTracker,
     remembered: moka::sync::Cache<Subject, Arc<Decision>>,
     witnessed: moka::sync::Cache<Subject, Digest>,
+    /// Manifests that an upstream has just said do not exist, and whether it said so of the whole repository.
+    absent: moka::sync::Cache<Subject, bool>,
     grants: moka::sync::Cache<Subject, Arc<BlobGrant>>,
     /// Tags through which this process saw subjects asked for, as upstreams resolved them.
     asked_tags: moka::sync::Cache<Subject, Tags>,
@@ -77,6 +80,8 @@ struct Inner {
 pub struct Freshness {
     /// After this a tag is looked up again; zero asks every time.
     pub tag_ttl: std::time::Duration,
+    /// After this something is asked for again that the upstream said does not exist; zero asks every time.
+    pub absent_ttl: std::time::Duration,
     /// After this signatures are looked for again.
     pub reverify_after: std::time::Duration,
     /// How old evidence and tags may be while the upstream cannot be asked; zero never serves stale.
@@ -88,6 +93,7 @@ impl Default for Freshness {
         const HOUR: u64 = 60 * 60;
         Self {
             tag_ttl: std::time::Duration::from_secs(60),
+            absent_ttl: std::time::Duration::from_secs(2),
             reverify_after: std::time::Duration::from_secs(24 * HOUR),
             stale_for: std::time::Duration::from_secs(7 * 24 * HOUR),
         }
@@ -167,6 +173,8 @@ const UNAVAILABLE_MEMORY: std::time::Duration = std::time::Duration::from_secs(1
 const DECISIONS_MAX: usize = 8;
 /// Rows of evidence that this process remembers to have gathered.
 const WITNESSED_MAX: u64 = 100_000;
+/// Manifests that are remembered as absent.
+const ABSENT_MAX: u64 = 10_000;
 /// Tags that an exception lets through and that are remembered.
 const EXCEPTED_TAGS_MAX: u64 = 1000;
 /// What a remembered decision weighs besides its bytes.
@@ -211,6 +219,10 @@ impl Admission {
                 tasks,
                 remembered,
                 witnessed: moka::sync::Cache::new(WITNESSED_MAX),
+                absent: moka::sync::Cache::builder()
+                    .max_capacity(ABSENT_MAX)
+                    .time_to_live(freshness.absent_ttl)
+                    .build(),
                 grants,
                 asked_tags: asked_tags::cache(),
                 excepted_tags: moka::sync::Cache::builder()

@@ -219,8 +219,9 @@ impl App {
             bounds: Bounds::new(&config.limits, fit.connections_max),
             metrics: engine.metrics.listeners.registry.clone(),
         };
-        let serving = listener::serve(registry_listener, server, stop.clone());
-        let serving = engine.tasks.spawn(serving);
+        let serving = engine
+            .tasks
+            .spawn(listener::serve(registry_listener, server, stop.clone()));
         tracing::info!(%address, %admin_address, version = env!("CARGO_PKG_VERSION"), "Serving");
         Ok(Self {
             address,

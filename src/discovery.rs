@@ -19,7 +19,7 @@ use crate::compute;
 use crate::limits::Limits;
 use crate::oci::manifest::ParseError;
 use crate::oci::{Descriptor, Digest, Manifest, RepositoryName};
-use crate::shares::Full;
+use crate::shares::{Behalf, Full, Patience};
 use crate::signature::{Artifact, Source};
 use crate::upstream::{self, FetchedManifest, Purpose, Upstream};
 use budget::Budget;
@@ -216,13 +216,15 @@ impl Discovery {
                 Source::ReferrersTag => self.referrers_tag(place, request).await,
             }
         };
+        // The upstream is not to blame for the time that requests spend in our own queue.
+        let patience = Patience::new(Behalf::current(), self.limits.stale_decision_time_max);
         // Every request below ends by the deadline by itself; this is the belt to those braces.
         let gathered = tokio::time::timeout_at(request.deadline, asking)
             .await
             .unwrap_or_else(|_elapsed| {
                 Gathered::failed(Failure {
                     reason: format!("{} did not answer in time", repository.host()),
-                    unreachable: true,
+                    unreachable: !patience.excuses_others(),
                 })
             });
         Finding {
@@ -272,6 +274,7 @@ impl Gathered {
             upstream::Error::Denied { .. }
             | upstream::Error::Unsupported { .. }
             | upstream::Error::Throttled { .. }
+            | upstream::Error::Congested { .. }
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
             | upstream::Error::WrongDigest { .. }

@@ -23,7 +23,7 @@ use crate::shares::{Behalf, Sponsor, Work};
 #[must_use = "nobody waits for the outcome when the landing is dropped"]
 pub struct Landing<V: Clone> {
     outcome: Outcome<V>,
-    _sponsor: Sponsor,
+    sponsor: Sponsor,
 }
 
 type Outcome<V> = Shared<BoxFuture<'static, Option<V>>>;
@@ -62,7 +62,7 @@ where
         {
             return Landing {
                 outcome: flight.outcome.clone(),
-                _sponsor: sponsor,
+                sponsor,
             };
         }
         let (founded, sponsor) = Work::found();
@@ -86,10 +86,15 @@ where
             drop(removal);
             let _nobody_waits = sender.send(outcome);
         }));
-        Landing {
-            outcome,
-            _sponsor: sponsor,
-        }
+        Landing { outcome, sponsor }
+    }
+}
+
+impl<V: Clone> Landing<V> {
+    /// Returns the work whose outcome is waited for.
+    #[must_use]
+    pub fn behalf(&self) -> Behalf {
+        self.sponsor.behalf()
     }
 }
 

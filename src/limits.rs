@@ -47,8 +47,10 @@ pub struct Limits {
     pub endorsement_parents_max: usize,
     /// Redirects that are followed for one request.
     pub redirects_max: usize,
-    /// Requests that are under way at one upstream.
+    /// Requests that are under way at one upstream. One client has at most half of the places.
     pub upstream_requests_max: usize,
+    /// Requests of one client that wait for a place at one upstream, of each purpose.
+    pub upstream_waiting_max: usize,
     /// Time to set up a connection.
     pub connect_time_max: Duration,
     /// Time to the headers of an answer, after which a request is sent once more beside the first. Twice this time ends
@@ -113,7 +115,8 @@ impl Default for Limits {
             endorsement_depth_max: 3,
             endorsement_parents_max: 32,
             redirects_max: 5,
-            upstream_requests_max: 64,
+            upstream_requests_max: 128,
+            upstream_waiting_max: 256,
             connect_time_max: Duration::from_secs(3),
             header_time_max: Duration::from_secs(5),
             blob_header_time_max: Duration::from_secs(30),

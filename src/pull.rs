@@ -1,5 +1,6 @@
 //! One request: resolve the reference, have it decided, and hand out what was admitted.
 
+mod absent;
 pub mod blob;
 mod fill;
 mod lists;
@@ -45,6 +46,7 @@ struct Inner {
     freshness: Freshness,
     tasks: TaskTracker,
     tags: moka::sync::Cache<(RepositoryName, crate::oci::Tag), tag::Resolved>,
+    absent: absent::Absent,
     confirmed: moka::sync::Cache<Subject, ()>,
     small_blobs: moka::sync::Cache<crate::oci::Digest, bytes::Bytes>,
     refusals: moka::sync::Cache<(String, Kind), ulid::Ulid>,
@@ -165,6 +167,7 @@ impl Pull {
                 limits,
                 freshness,
                 tasks,
+                absent: absent::Absent::new(freshness.absent_ttl),
                 tags: moka::sync::Cache::new(REMEMBERED_MAX),
                 confirmed: moka::sync::Cache::new(REMEMBERED_MAX),
                 small_blobs,
@@ -351,6 +354,7 @@ impl Pull {
                 message: format!("{repository}: {error}"),
             },
             upstream::Error::Throttled { .. }
+            | upstream::Error::Congested { .. }
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
             | upstream::Error::OtherContent { .. }
@@ -416,6 +420,7 @@ fn unavailable(repository: &RepositoryName, error: &upstream::Error) -> Refusal 
     let retry_after = match error {
         upstream::Error::Throttled { retry_after, .. } => retry_after.unwrap_or(RETRY_AFTER),
         upstream::Error::NotFound { .. }
+        | upstream::Error::Congested { .. }
         | upstream::Error::Denied { .. }
         | upstream::Error::Unsupported { .. }
         | upstream::Error::Failed { .. }

@@ -6,6 +6,7 @@
 mod behalf;
 mod ledger;
 mod party;
+mod patience;
 mod queue;
 
 use std::collections::HashMap;
@@ -20,7 +21,9 @@ use tokio::time::Instant;
 pub use behalf::{Behalf, Sponsor, Work};
 pub use ledger::{Ledger, Resource, Usage};
 pub use party::Party;
+pub use patience::{Late, Patience};
 
+use party::Turn;
 use queue::{Queue, Request};
 
 /// A weighted budget with a share for each party. Cheap to clone; clones share the budget.
@@ -136,56 +139,74 @@ impl Shares {
 
     /// Queues for each party of the work until one of them is granted a share.
     async fn wait(&self, behalf: &Behalf, amount: u64) -> Result<Share, Full> {
-        let mut tickets: HashMap<Party, Ticket> = HashMap::new();
+        let mut tickets: HashMap<Turn, Option<Ticket>> = HashMap::new();
+        let mut waiting = None;
         loop {
-            let parties = behalf.parties();
-            if parties.is_empty() {
+            let turns = behalf.turns();
+            if turns.is_empty() {
                 return Err(Full::Abandoned);
             }
-            tickets.retain(|party, _ticket| parties.contains(party));
-            for party in parties {
-                if tickets.contains_key(&party) {
+            tickets.retain(|turn, _ticket| turns.contains(turn));
+            for turn in turns {
+                if tickets.contains_key(&turn) {
                     continue;
                 }
-                match self.ask(party.clone(), amount) {
+                let ticket = match self.ask(&turn, amount) {
                     Asked::Granted(share) => return Ok(share),
-                    Asked::Queued(ticket) => drop(tickets.insert(party, ticket)),
-                    Asked::Full => {}
-                }
+                    Asked::Queued(ticket) => Some(ticket),
+                    Asked::Full => None,
+                };
+                tickets.insert(turn, ticket);
             }
-            if tickets.is_empty() {
+            let mut queued: Vec<_> = tickets.values_mut().filter(|it| it.is_some()).collect();
+            if queued.is_empty() {
                 self.inner.lock().turned_away += 1;
                 return Err(Full::Queue);
             }
-            let granted = select_all(tickets.values_mut().map(|ticket| &mut ticket.share));
+            if waiting.is_none() {
+                waiting = behalf.begin_wait();
+            }
+            let shares = queued.iter_mut().filter_map(|ticket| ticket.as_mut());
+            let granted = select_all(shares.map(|ticket| &mut ticket.share));
             let granted = if behalf.may_change() {
                 tokio::time::timeout(SPONSORS_READ_EVERY, granted).await
             } else {
                 Ok(granted.await)
             };
-            // A ticket that ends without a share cannot happen while the queue lives; asking again is right anyhow.
-            if let Ok((Ok(share), _, _)) = granted {
-                return Ok(share);
+            match granted {
+                Ok((Ok(share), _, _)) => return Ok(share),
+                // It had to leave for a request of a shorter line.
+                Ok((Err(_evicted), index, _)) => {
+                    if let Some(ticket) = queued.get_mut(index) {
+                        **ticket = None;
+                    }
+                }
+                Err(_elapsed) => {}
             }
         }
     }
 
     /// Takes the share at once, or a ticket for it.
-    fn ask(&self, party: Party, amount: u64) -> Asked {
+    fn ask(&self, turn: &Turn, amount: u64) -> Asked {
         let amount = amount.min(self.inner.bounds.party);
         let mut queue = self.inner.lock();
-        if queue.grant_now(&party, amount) {
+        if queue.grant_now(&turn.party, amount) {
             drop(queue);
-            return Asked::Granted(self.inner.share(party, amount));
+            return Asked::Granted(self.inner.share(turn.party.clone(), amount));
         }
         let (sender, receiver) = oneshot::channel();
-        match queue.push(&party, amount, sender) {
-            Some(number) => Asked::Queued(Ticket {
-                inner: Arc::clone(&self.inner),
-                party,
-                number,
-                share: receiver,
-            }),
+        let pushed = queue.push(turn, amount, sender);
+        drop(queue);
+        match pushed {
+            Some((number, evicted)) => {
+                drop(evicted);
+                Asked::Queued(Ticket {
+                    inner: Arc::clone(&self.inner),
+                    turn: turn.clone(),
+                    number,
+                    share: receiver,
+                })
+            }
             None => Asked::Full,
         }
     }
@@ -201,14 +222,14 @@ enum Asked {
 /// A place in the queue. Leaves it when dropped.
 struct Ticket {
     inner: Arc<Inner>,
-    party: Party,
+    turn: Turn,
     number: u64,
     share: oneshot::Receiver<Share>,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let removed = self.inner.lock().remove(&self.party, self.number);
+        let removed = self.inner.lock().remove(&self.turn, self.number);
         // The request that left may have stood before one that fits.
         drop(removed);
         self.inner.hand_out();

@@ -21,6 +21,7 @@ pub use log::{flush_log_lines, log_to_stderr, log_without_waiting};
 
 use crate::decision_log::Record;
 use crate::keys::KeyStatus;
+use crate::shares::Ledger;
 use crate::trust::RootStatus;
 use crate::upstream::Observer;
 use crate::upstream::Purpose;
@@ -262,6 +263,10 @@ impl Metrics {
 }
 
 impl Observer for Metrics {
+    fn ledger(&self) -> Ledger {
+        Self::ledger(self).clone()
+    }
+
     fn finished(&self, host: &str, purpose: Purpose, outcome: &'static str, elapsed: Duration) {
         let purpose = match purpose {
             Purpose::Manifest => "manifest",

@@ -18,9 +18,11 @@ mod lane;
 mod link;
 mod neighbours;
 mod offline;
+mod pauses;
 mod peer;
 mod probe;
 mod proxies;
+mod pulse;
 mod scope;
 mod status;
 mod tls_fault;
@@ -165,13 +167,19 @@ pub enum Error {
         /// The status.
         status: u16,
     },
-    /// 429, or our own budget for this upstream is used up.
+    /// 429 or 503 with `Retry-After`: the upstream wants to be left alone.
     #[error("{host} asked us to slow down")]
     Throttled {
         /// The upstream.
         host: String,
         /// How long it asked us to wait.
         retry_after: Option<Duration>,
+    },
+    /// Our own queue to the upstream is full. This says nothing about the upstream, so nothing older serves in its place.
+    #[error("this proxy has too many requests to {host} under way, so this one was not sent")]
+    Congested {
+        /// The upstream.
+        host: String,
     },
     /// No answer in time, no connection, a 5xx, a broken body: it may work later.
     #[error("{host} is not answering: {reason}")]
@@ -343,12 +351,14 @@ impl Debug for FetchedBlob {
 
 impl Error {
     /// Tells whether the upstream could not be asked (no connection, no answer in time, 408, 425, 429, 5xx), so that
-    /// asking again later may help and an older answer may serve. Everything else is an answer (design §3.9).
+    /// asking again later may help and an older answer may serve. Everything else is an answer (design §3.9), or no
+    /// statement about the upstream at all (`Congested`).
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Throttled { .. } | Self::Failed { .. } => true,
             Self::NotFound { .. }
+            | Self::Congested { .. }
             | Self::Denied { .. }
             | Self::Unsupported { .. }
             | Self::Unexpected { .. }

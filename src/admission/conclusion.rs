@@ -122,7 +122,7 @@ impl Endorsement {
         draft.tags.extend(parent.tags.iter().cloned());
         draft.judged_by.clone_from(&parent.judged_by);
         Conclusion {
-            until: parent.until,
+            until: parent.validity.until(),
             endorsement_depth: parent.endorsement_depth + 1,
             exception: None,
             // The index was signed under its tags and says nothing of those of what it lists.

@@ -10,6 +10,7 @@ use ulid::Ulid;
 use super::REFUSAL_MEMORY;
 use super::denial::Denial;
 use super::evaluate::{SignedTags, UnsignedTag};
+use super::validity::Validity;
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::{self, Document};
 use crate::oci::{Digest, Tag};
@@ -35,8 +36,8 @@ pub struct Decision {
     pub(super) judged_by: Vec<Digest>,
     /// The exception that turned a refusal into it.
     pub(super) exception: Option<Arc<Exception>>,
-    /// The first time at which one of its conditions ends.
-    pub(super) until: Timestamp,
+    /// The time for which its conditions hold.
+    pub(super) validity: Validity,
     /// The tags that were signed, for each policy that compares them.
     pub(super) signed_tags: Vec<SignedTags>,
     /// When signatures were last looked for on account of a tag, or found, in milliseconds.
@@ -157,7 +158,7 @@ pub enum StorageError {
 impl Decision {
     /// Whether it may still be acted upon.
     pub(super) fn holds(&self, configuration: Digest, now: Timestamp) -> bool {
-        self.configuration == configuration && now < self.until
+        self.configuration == configuration && self.validity.holds(now)
     }
 
     /// The admitted manifest, or nothing.
@@ -204,11 +205,12 @@ impl Decision {
         })
     }
 
-    /// Whether it is time to look whether a tag has been signed since.
+    /// Returns true if it is time to look whether a tag has been signed since. A look in the future does not count.
     pub(super) fn may_look_again(&self, now: Timestamp) -> bool {
         let memory = i64::try_from(REFUSAL_MEMORY.as_millis()).unwrap_or(i64::MAX);
         let looked_at = self.looked_at.load(Ordering::Relaxed);
-        now.as_millisecond().saturating_sub(looked_at) >= memory
+        let age = now.as_millisecond().saturating_sub(looked_at);
+        !(-memory..memory).contains(&age)
     }
 
     /// Tells if signatures were looked for at `time` or later.
@@ -219,7 +221,7 @@ impl Decision {
     /// Takes note that it was looked for signatures.
     pub(super) fn looked(&self, now: Timestamp) {
         self.looked_at
-            .fetch_max(now.as_millisecond(), Ordering::Relaxed);
+            .store(now.as_millisecond(), Ordering::Relaxed);
     }
 
     /// Counts a pull that reused this decision.
@@ -316,6 +318,7 @@ impl Error {
             | upstream::Error::Truncated { .. }
             | upstream::Error::Unsupported { .. } => Self::BadUpstream(error),
             upstream::Error::Throttled { .. }
+            | upstream::Error::Congested { .. }
             | upstream::Error::Failed { .. }
             | upstream::Error::Unexpected { .. }
             | upstream::Error::OtherContent { .. }

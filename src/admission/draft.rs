@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::decision::Outcome;
@@ -28,7 +29,9 @@ use crate::state::{Batch, Evidence};
 pub(super) struct Draft {
     pub(super) subject: Subject,
     pub(super) asked: Asked,
-    now: Timestamp,
+    pub(super) now: Timestamp,
+    /// The moment of `now`.
+    pub(super) began: Instant,
     /// The hash of the policies it is made under.
     pub(super) configuration: Digest,
     replica: String,
@@ -88,6 +91,7 @@ impl Draft {
             subject: subject.clone(),
             asked: asked.clone(),
             now: terms.now,
+            began: Instant::from_std(terms.started),
             configuration: terms.policies.hash,
             replica: inner.replica.clone(),
             stale: asked.stale_tag,

@@ -282,6 +282,7 @@ impl Admission {
             manifests::Error::Upstream(
                 upstream::Error::Unsupported { .. }
                 | upstream::Error::Throttled { .. }
+                | upstream::Error::Congested { .. }
                 | upstream::Error::Failed { .. }
                 | upstream::Error::Unexpected { .. }
                 | upstream::Error::OtherContent { .. }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
+use tokio::time::Instant;
+
 use super::conclusion::{Conclusion, later};
 use super::decision::{Decision, Outcome};
 use super::denial::{Denial, Kind};
@@ -10,6 +12,7 @@ use super::draft::Draft;
 use super::endorsement::Endorsement;
 use super::evaluate::{Evaluation, Finding};
 use super::judge::Terms;
+use super::validity::Validity;
 use super::{Admission, Asked, REFUSAL_MEMORY};
 use crate::decision_log::{Basis, Subject};
 use crate::manifests::Document;
@@ -110,7 +113,11 @@ impl Admission {
             exception: Some(Arc::clone(exception)),
             signed_tags: Vec::new(),
             looked_at: AtomicI64::new(asked.now.as_millisecond()),
-            until: exception.until.min(later(asked.now, REFUSAL_MEMORY)),
+            validity: Validity::new(
+                asked.now,
+                Instant::now(),
+                exception.until.min(later(asked.now, REFUSAL_MEMORY)),
+            ),
             endorsement_depth: decision.endorsement_depth,
             reused: AtomicU64::new(0),
         });

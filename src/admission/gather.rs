@@ -6,7 +6,7 @@ use std::time::Instant as Stopwatch;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::decision::Error;
 use super::draft::{Draft, Unfinished};
@@ -17,6 +17,7 @@ use super::material::Nature;
 use super::{Admission, Reliance};
 use crate::decision_log::Subject;
 use crate::policy::Policy;
+use crate::shares::{Behalf, Late, Party, Patience};
 
 impl Admission {
     /// What suffices for a decision: stored evidence, if it is fresh and complete; else what the upstream has now;
@@ -55,15 +56,18 @@ impl Admission {
         let stored = stored.map(|stored| stored.doubted_for(&request));
         let stale_for = self.inner.freshness.stale_for;
         let stale = stored.filter(|stored| stored.age(terms.now) <= stale_for);
-        let answer_by = stale.as_ref().map(|_| {
-            let earlier = Instant::now() + self.inner.limits.stale_decision_time_max;
-            terms.deadline.min(earlier)
-        });
+        let time_max = self.inner.limits.stale_decision_time_max;
+        let patience = stale
+            .as_ref()
+            .map(|_| Patience::new(Behalf::current(), time_max));
         let looking = Stopwatch::now();
         let (nature, discovered) = {
-            let nature_by = answer_by.unwrap_or(terms.deadline);
+            let nature_by = match &patience {
+                Some(_) => terms.deadline.min(Instant::now() + time_max),
+                None => terms.deadline,
+            };
             let nature = self.image_nature(subject, arriving.clone(), nature_by);
-            let discovering = self.discover(subject, matching, &terms, answer_by, draft);
+            let discovering = self.discover(subject, matching, &terms, patience.as_ref(), draft);
             tokio::pin!(nature, discovering);
             tokio::select! {
                 biased;
@@ -96,27 +100,27 @@ impl Admission {
 
     /// Asks all sources. Ends as soon as what was found satisfies every policy; the rest is then listed in the
     /// background, once the decision is recorded, so that the evidence is complete next time. The same happens to sources
-    /// that have not ended at `answer_by`, where stale evidence may serve instead.
+    /// that have not ended when `patience` does, where stale evidence may serve instead.
     async fn discover(
         &self,
         subject: &Subject,
         matching: &[Arc<Policy>],
         terms: &Terms,
-        answer_by: Option<Instant>,
+        patience: Option<&Patience>,
         draft: &mut Draft,
     ) -> Result<(Gathering, Option<Evaluation>), Error> {
         let request = self.discovery_request(subject, matching, terms.deadline);
         let mut gathering = Gathering::begin(&request, terms.now);
         let mut findings = self.inner.discovery.findings(&request).boxed();
         loop {
-            let finding = match answer_by {
-                Some(answer_by) => timeout_at(answer_by, findings.next()).await,
+            let finding = match patience {
+                Some(patience) => patience.wait_for(findings.next()).await,
                 None => Ok(findings.next().await),
             };
             let finding = match finding {
                 Ok(Some(finding)) => finding,
                 Ok(None) => break,
-                Err(_elapsed) => {
+                Err(Late) => {
                     let late = gathering.clone().end_late();
                     draft.evidence = Some(late.to_evidence());
                     draft.unfinished = Some(Unfinished {
@@ -156,7 +160,7 @@ impl Admission {
             is_behind_stale,
         } = unfinished;
         let admission = self.clone();
-        self.inner.tasks.spawn(async move {
+        self.inner.tasks.spawn(Party::current().scope(async move {
             while let Some(finding) = findings.next().await {
                 gathering.add(finding, &admission.inner.limits);
             }
@@ -166,7 +170,7 @@ impl Admission {
             }
             admission.keep_contents(gathering.contents());
             admission.keep_evidence(&subject, &gathering).await;
-        });
+        }));
     }
 
     /// Looks for an endorsed manifest's own signatures after it was admitted, so that a change of policy can decide
@@ -177,7 +181,7 @@ impl Admission {
             Reliance::Fresh => {}
         }
         let (admission, subject) = (self.clone(), subject.clone());
-        self.inner.tasks.spawn(async move {
+        self.inner.tasks.spawn(Party::current().scope(async move {
             match admission.stored_evidence(&subject).await {
                 Ok(Some(stored)) if stored.is_complete() => return,
                 Ok(_) => {}
@@ -192,7 +196,7 @@ impl Admission {
                 is_behind_stale: false,
             };
             admission.finish_in_background(subject, unfinished);
-        });
+        }));
     }
 }
 

@@ -82,6 +82,10 @@ impl Admission {
         if let Some(decision) = remembered.filter(holds) {
             return Ok(decision);
         }
+        let may_be_absent = given.is_none() && !asked.anew;
+        if let Some(name_unknown) = self.inner.absent.get(&subject).filter(|_| may_be_absent) {
+            return Err(Arc::new(Error::NotFound(subject, name_unknown)));
+        }
         let mut seen = Vec::new();
         let mut tags = Tags::default();
         let mut own_tags = OwnTags::None;
@@ -104,10 +108,17 @@ impl Admission {
         };
         let mut draft = Draft::new(&self.inner, &subject, &asked, &terms);
         draft.tags = seen;
-        let conclusion = self
+        let concluded = self
             .conclude(&subject, given, &asked, terms.clone(), &mut draft)
-            .await
-            .map_err(Arc::new)?;
+            .await;
+        match &concluded {
+            Err(Error::NotFound(absent, name_unknown)) => {
+                self.inner.absent.insert(absent.clone(), *name_unknown);
+            }
+            Ok(_) => self.inner.absent.invalidate(&subject),
+            Err(_) => {}
+        }
+        let conclusion = concluded.map_err(Arc::new)?;
         draft.timing.total = terms.started.elapsed();
         self.record(draft, conclusion).await.map_err(Arc::new)
     }
@@ -188,7 +199,7 @@ impl Admission {
         })?;
         terms.tags = counting;
         draft.tags.extend(parent.tags.iter().cloned());
-        Ok(parent.until)
+        Ok(parent.validity.until())
     }
 
     /// The conclusion about an endorsed manifest that is asked for by a tag of its own: an endorsement is for no tag, its

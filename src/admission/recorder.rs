@@ -10,6 +10,7 @@ use super::decision::{Decision, Described, Error, Outcome, StorageError};
 use super::denial::Denial;
 use super::draft::Draft;
 use super::evaluate::SignedTags;
+use super::validity::Validity;
 use super::{Admission, Asked};
 use crate::decision_log::{self, Basis, DenialReport, Mode, Record, Subject, Timing};
 use crate::manifests::{Document, Origin};
@@ -59,7 +60,7 @@ impl Admission {
             exception: conclusion.exception,
             signed_tags: conclusion.signed_tags,
             looked_at: AtomicI64::new(conclusion.looked_at.as_millisecond()),
-            until: conclusion.until,
+            validity: Validity::new(draft.now, draft.began, conclusion.until),
             endorsement_depth: conclusion.endorsement_depth,
             reused: AtomicU64::new(0),
         });

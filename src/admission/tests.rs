@@ -1,11 +1,13 @@
 //! The decision, check by check: with keys and logs made at run time, the corpus of signed images, and a scripted
 //! upstream.
 
+mod absent;
 mod asked_tags;
 mod attempts;
 mod attestations;
 mod background;
 mod blobs;
+mod clocks;
 mod corpus;
 mod cost;
 mod endorsement;

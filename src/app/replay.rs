@@ -73,6 +73,7 @@ impl Replay {
         scratch.path().clone_into(&mut config.data_dir);
         config.freshness = Freshness {
             tag_ttl: Duration::MAX,
+            absent_ttl: Duration::ZERO,
             reverify_after: Duration::MAX,
             stale_for: Duration::MAX,
         };

@@ -6,7 +6,16 @@ use super::reader::{Field, Reader};
 use crate::admission::Freshness;
 use crate::trust::ROOT_MAX_STALE;
 
-pub(super) const KEYS: &[&str] = &["tag_ttl", "reverify_after", "stale_for", "root_max_stale"];
+pub(super) const KEYS: &[&str] = &[
+    "tag_ttl",
+    "absent_ttl",
+    "reverify_after",
+    "stale_for",
+    "root_max_stale",
+];
+
+/// Longer than this, a push would not be seen.
+const ABSENT_TTL_MAX: Duration = Duration::from_secs(60);
 
 /// A refresh and the next one after a failure fit into it.
 const SHORTEST: Duration = Duration::from_secs(2 * 24 * 60 * 60);
@@ -21,6 +30,18 @@ pub(super) fn read(field: Option<&Field<'_>>, reader: &mut Reader) -> Freshness 
         .and_then(|field| field.duration(reader))
     {
         freshness.tag_ttl = value;
+    }
+    if let Some(field) = section.get("absent_ttl")
+        && let Some(value) = field.duration(reader)
+    {
+        if value > ABSENT_TTL_MAX {
+            reader.problem(
+                &field,
+                "what was pushed would not be found for that long",
+                "write a duration of at most 60s, such as 2s",
+            );
+        }
+        freshness.absent_ttl = value.min(ABSENT_TTL_MAX);
     }
     if let Some(field) = section.get("reverify_after")
         && let Some(value) = field.duration(reader)

@@ -85,6 +85,10 @@ where
             })
             .await;
         };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a stream ends with its connection, which is tracked"
+        )]
         tokio::spawn(PROGRESS.scope(Cell::default(), watched));
     }
 }

@@ -11,6 +11,7 @@ use super::tag::Recalled;
 use super::{CacheState, Caller, Missing, Pull, Refusal};
 use crate::admission::{Admitted, Asked, BlobGrant};
 use crate::decision_log::Subject;
+use crate::shares::Party;
 use crate::state::Batch;
 use crate::store::{self, Begin, Source, StoredBlob, Transfer, TransferError};
 use crate::{state, upstream};
@@ -90,6 +91,9 @@ impl Pull {
             let served = match self.granted(grant, subject, size_only).await {
                 Ok(served) => served,
                 Err(trouble) => {
+                    if let Trouble::Upstream(error) = &trouble {
+                        self.inner.absent.note_blob(subject, error);
+                    }
                     return Err(self.refusal_for_trouble(trouble, subject, &asked).await);
                 }
             };
@@ -159,6 +163,9 @@ impl Pull {
             && let Some(served) = self.at_hand(grant.clone(), subject).await?
         {
             return Ok(served);
+        }
+        if let Some(absent) = self.inner.absent.blob(subject) {
+            return Err(absent.into());
         }
         // Bytes that another repository brought here are served only after this one's upstream says it has them too. The
         // word of a host that never delivered them is worth nothing: to such a host's clients they are not here at all,
@@ -247,12 +254,8 @@ impl Pull {
             .await?;
         let (transfer, leads) = match begun {
             Begin::Lead(filling, transfer) => {
-                self.inner.tasks.spawn(super::fill::run(
-                    self.clone(),
-                    subject.clone(),
-                    size,
-                    filling,
-                ));
+                let filling = super::fill::run(self.clone(), subject.clone(), size, filling);
+                self.inner.tasks.spawn(Party::current().scope(filling));
                 (transfer, true)
             }
             Begin::Follow(transfer) => {

@@ -157,7 +157,9 @@ async fn fill(pull: &Pull, subject: &Subject, size: u64, mut filling: Filling) -
 impl Verdict {
     fn of(error: &upstream::Error, from: u64) -> Self {
         match error {
-            upstream::Error::Failed { .. } | upstream::Error::Truncated { .. } => Self::GoOn,
+            upstream::Error::Failed { .. }
+            | upstream::Error::Congested { .. }
+            | upstream::Error::Truncated { .. } => Self::GoOn,
             upstream::Error::Unexpected { .. } if from > 0 => Self::GoOnWithoutRange,
             // It asks for more time than an attempt waits.
             upstream::Error::Throttled { .. }

@@ -13,6 +13,7 @@ use crate::admission::{Asked, Error};
 use crate::decision_log::Subject;
 use crate::manifests::{self, Document};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
+use crate::shares::{Behalf, Late, Patience};
 use crate::state::{Batch, TagRow};
 use crate::upstream::{self, Purpose};
 
@@ -21,8 +22,20 @@ use crate::upstream::{self, Purpose};
 pub(super) struct Resolved {
     digest: Digest,
     resolved_at: Timestamp,
-    /// Whether an upstream told this process; else the state says so.
-    witnessed: bool,
+    /// The moment at which an upstream told this process; nothing if the state says so.
+    witnessed: Option<Instant>,
+}
+
+impl Resolved {
+    /// Returns how long ago the upstream said so, by the clock that says more. An answer from the future is as old as
+    /// can be.
+    fn age(&self, now: Timestamp) -> Duration {
+        let by_wall_clock = Duration::try_from(now.duration_since(self.resolved_at));
+        let witnessed = self.witnessed.map(|moment| moment.elapsed());
+        by_wall_clock
+            .unwrap_or(Duration::MAX)
+            .max(witnessed.unwrap_or_default())
+    }
 }
 
 /// What asking the upstream about a tag gave.
@@ -47,8 +60,8 @@ impl Lookup {
 enum Head {
     /// It still leads to what is known.
     Confirms,
-    /// The upstream wants no more requests now, so no `GET` follows.
-    Throttled(upstream::Error),
+    /// The upstream wants no more requests now, or our own queue is full, so no `GET` follows.
+    Later(upstream::Error),
     /// It moved, or the upstream does not say.
     Nothing,
 }
@@ -90,7 +103,7 @@ impl Pull {
         now: Timestamp,
     ) -> Option<Digest> {
         let resolved = self.inner.tags.get(&(repository.clone(), tag.clone()))?;
-        (age(resolved.resolved_at, now) < self.inner.freshness.tag_ttl).then_some(resolved.digest)
+        (resolved.age(now) < self.inner.freshness.tag_ttl).then_some(resolved.digest)
     }
 
     /// The subject of a tag, with its manifest when that was just got.
@@ -114,34 +127,25 @@ impl Pull {
             digest,
         };
         // By which policies a digest is judged must not be for the state to say: where tags count, it is asked about.
-        let believed = |known: &Resolved| known.witnessed || !self.inner.admission.counts_tags();
+        let believed =
+            |known: &Resolved| known.witnessed.is_some() || !self.inner.admission.counts_tags();
         if let Some(known) = known.filter(believed)
             && !asked.anew
-            && age(known.resolved_at, now) < self.inner.freshness.tag_ttl
+            && known.age(now) < self.inner.freshness.tag_ttl
         {
             let subject = subject(known.digest);
             self.note_tag(&subject, tag, &asked).await?;
             return Ok((subject, None, asked));
         }
         let may_serve_stale =
-            known.filter(|known| age(known.resolved_at, now) <= self.inner.freshness.stale_for);
-        let flight = {
-            let (pull, flown) = (self.clone(), (repository.clone(), tag.clone()));
-            let stale = may_serve_stale.is_some();
-            self.inner
-                .lookups
-                .join(&flown.clone(), &self.inner.tasks, || {
-                    async move { pull.look_up(&flown.0, &flown.1, known, stale, now).await }.boxed()
-                })
-        };
-        let found = if may_serve_stale.is_some() {
-            // The look-up goes on and keeps its result, so a tag at a slow upstream moves at the next pull.
-            let time_max = self.inner.limits.stale_decision_time_max;
-            tokio::time::timeout(time_max, flight)
-                .await
-                .unwrap_or_else(|_elapsed| Some(Err(Arc::new(late(repository)))))
-        } else {
-            flight.await
+            known.filter(|known| known.age(now) <= self.inner.freshness.stale_for);
+        let absent = self.inner.absent.tag(repository, tag);
+        let found = match absent.filter(|_| !asked.anew) {
+            Some(absent) => Some(Err(Arc::new(absent.into()))),
+            None => {
+                self.joined(repository, tag, known, may_serve_stale.is_some(), now)
+                    .await
+            }
         };
         let Some(found) = found else {
             return Err(Refusal::Internal(Arc::new(Error::Abandoned)));
@@ -167,7 +171,7 @@ impl Pull {
                     let subject = subject(known.digest);
                     // What only the state says of it may add policies and take none away: where no tag of it was seen,
                     // all policies for its repository count.
-                    if known.witnessed || self.inner.admission.has_seen_tags(&subject) {
+                    if known.witnessed.is_some() || self.inner.admission.has_seen_tags(&subject) {
                         self.note_tag(&subject, tag, &asked).await?;
                     }
                     Ok((subject, None, asked))
@@ -176,6 +180,38 @@ impl Pull {
             },
             Err(error) => Err(self.unusable(repository, &error, asked).await),
         }
+    }
+
+    /// Joins the look-up of a tag that is under way, or begins it. Returns nothing if it ended without an outcome.
+    async fn joined(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        known: Option<Resolved>,
+        may_serve_stale: bool,
+        now: Timestamp,
+    ) -> Option<Result<Lookup, Arc<manifests::Error>>> {
+        let (pull, flown) = (self.clone(), (repository.clone(), tag.clone()));
+        let flight = self
+            .inner
+            .lookups
+            .join(&flown.clone(), &self.inner.tasks, || {
+                async move {
+                    pull.look_up(&flown.0, &flown.1, known, may_serve_stale, now)
+                        .await
+                }
+                .boxed()
+            });
+        if !may_serve_stale {
+            return flight.await;
+        }
+        // The look-up goes on and keeps its result, so a tag at a slow upstream moves at the next pull. The time that it
+        // spends in our own queue is not the upstream's.
+        let patience = Patience::new(flight.behalf(), self.inner.limits.stale_decision_time_max);
+        patience
+            .wait_for(flight)
+            .await
+            .unwrap_or_else(|Late| Some(Err(Arc::new(late(repository)))))
     }
 
     /// Whether tags of the subject may be known to the state that this process has not seen, where tags count.
@@ -296,8 +332,13 @@ impl Pull {
         now: Timestamp,
     ) -> Result<Lookup, Arc<manifests::Error>> {
         let looked_up = self.ask(repository, tag, known, may_serve_stale).await;
-        if let Ok(found) = &looked_up {
-            self.keep_tag(repository, tag, found.digest(), now);
+        match &looked_up {
+            Ok(found) => self.keep_tag(repository, tag, found.digest(), now),
+            Err(error) => {
+                if let manifests::Error::Upstream(error) = error.as_ref() {
+                    self.inner.absent.note_tag(repository, tag, error);
+                }
+            }
         }
         looked_up
     }
@@ -327,11 +368,12 @@ impl Pull {
         let heading = self.head(repository, &reference, known.digest, deadline);
         tokio::pin!(heading);
         // An upstream that leaves `HEAD` unanswered may answer `GET`, and a slow one may still answer `HEAD`.
-        match tokio::time::timeout(answer_time_max / 2, &mut heading).await {
+        let patience = Patience::new(Behalf::current(), answer_time_max / 2);
+        match patience.wait_for(&mut heading).await {
             Ok(Head::Confirms) => Ok(Lookup::Unchanged(known.digest)),
-            Ok(Head::Throttled(error)) => Err(Arc::new(error.into())),
+            Ok(Head::Later(error)) => Err(Arc::new(error.into())),
             Ok(Head::Nothing) => getting.await,
-            Err(_slow) => tokio::select! {
+            Err(Late) => tokio::select! {
                 biased;
                 Head::Confirms = heading => Ok(Lookup::Unchanged(known.digest)),
                 looked_up = getting => looked_up,
@@ -356,7 +398,9 @@ impl Pull {
             .await;
         match head {
             Ok(head) if head.digest == Some(known) => Head::Confirms,
-            Err(throttled @ upstream::Error::Throttled { .. }) => Head::Throttled(throttled),
+            Err(
+                later @ (upstream::Error::Throttled { .. } | upstream::Error::Congested { .. }),
+            ) => Head::Later(later),
             Ok(_) | Err(_) => Head::Nothing,
         }
     }
@@ -374,7 +418,7 @@ impl Pull {
             Ok(row) => Ok(row.map(|row| Resolved {
                 digest: row.digest,
                 resolved_at: row.resolved_at,
-                witnessed: false,
+                witnessed: None,
             })),
             Err(error) => Err(self
                 .unusable(
@@ -397,7 +441,7 @@ impl Pull {
         let resolved = Resolved {
             digest,
             resolved_at,
-            witnessed: true,
+            witnessed: Some(Instant::now()),
         };
         self.inner
             .tags
@@ -450,14 +494,21 @@ impl Pull {
             repository: repository.clone(),
             digest: Digest::sha256(asked.reference.as_bytes()),
         };
+        // Our own full queue says nothing about the image, and a flood must not fill the log.
+        let is_congested = matches!(
+            **error,
+            manifests::Error::Upstream(upstream::Error::Congested { .. })
+        );
         match Error::from_manifests(&subject, error) {
             Ok(denial) => self.refuse(repository.as_str(), denial, &asked).await,
             Err(error) => {
                 let refusal = self
                     .refusal_for(&Arc::new(error), repository, Missing::Manifest, &asked)
                     .await;
-                self.note_undecided(repository.as_str(), &refusal, &asked)
-                    .await;
+                if !is_congested {
+                    self.note_undecided(repository.as_str(), &refusal, &asked)
+                        .await;
+                }
                 refusal
             }
         }
@@ -482,9 +533,4 @@ fn late(repository: &RepositoryName) -> manifests::Error {
         host: repository.host().to_owned(),
         reason: "no answer in time".to_owned(),
     })
-}
-
-/// How long ago. What claims to come from the future is as old as can be.
-fn age(since: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(since)).unwrap_or(Duration::MAX)
 }

@@ -22,7 +22,7 @@ use crate::decision_log::{self, AccessClient, AccessLine};
 use crate::listener::Handler;
 use crate::oci::Digest;
 use crate::pull::{CacheState, Caller, Refusal};
-use crate::shares::Party;
+use crate::shares::{Behalf, Party};
 use crate::telemetry::Endpoint;
 
 /// How often a request is answered because the configuration changed meanwhile.
@@ -152,7 +152,8 @@ impl Server {
             return Answer::refused(&refusal);
         }
         let party = Party::client(asking.identity.as_ref(), asking.address.ip());
-        party.scope(self.act(asking, action)).await
+        let behalf = Behalf::Connection(party, asking.address.port());
+        behalf.scope(self.act(asking, action)).await
     }
 
     async fn act(&self, asking: &mut Asking<'_>, action: &Action) -> Answer {

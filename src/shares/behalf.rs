@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::Party;
+use super::party::Turn;
+use super::patience::{Waiting, Waits};
 
 tokio::task_local! {
     static BEHALF: Behalf;
@@ -14,8 +17,10 @@ tokio::task_local! {
 /// One party, or work that several parties wait for.
 #[derive(Debug, Clone)]
 pub enum Behalf {
-    /// A request of one party.
+    /// A request of one party, by no connection of its own.
     Party(Party),
+    /// A request of one party by the connection from this port.
+    Connection(Party, u16),
     /// Work that goes on for all who wait for it.
     Work(Arc<Work>),
 }
@@ -24,6 +29,7 @@ pub enum Behalf {
 pub struct Work {
     founder: Party,
     state: Mutex<State>,
+    waits: Waits,
 }
 
 #[derive(Default)]
@@ -65,8 +71,19 @@ impl Behalf {
     #[must_use]
     pub fn parties(&self) -> Vec<Party> {
         let mut parties = Vec::new();
-        self.collect(&mut parties, DEPTH_MAX);
+        for turn in self.turns() {
+            if !parties.contains(&turn.party) {
+                parties.push(turn.party);
+            }
+        }
         parties
+    }
+
+    /// Returns the same with the connections by which they wait.
+    pub(super) fn turns(&self) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        self.collect(&mut turns, DEPTH_MAX);
+        turns
     }
 
     /// Tells if the parties may change while somebody waits.
@@ -79,6 +96,24 @@ impl Behalf {
         self.mark_begun(DEPTH_MAX);
     }
 
+    /// Returns the time for which requests of this work have waited for shares so far, those that wait at the same time
+    /// together. A single request of a party is not watched.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        match self {
+            Self::Party(_) | Self::Connection(..) => Duration::ZERO,
+            Self::Work(work) => work.waits.total(),
+        }
+    }
+
+    /// Notes that a request of the work waits, until the result is dropped.
+    pub(super) fn begin_wait(&self) -> Option<Waiting<'_>> {
+        match self {
+            Self::Party(_) | Self::Connection(..) => None,
+            Self::Work(work) => Some(work.waits.begin()),
+        }
+    }
+
     fn mark_begun(&self, depth: usize) {
         if let (Self::Work(work), Some(depth)) = (self, depth.checked_sub(1)) {
             let mut state = work.lock();
@@ -89,17 +124,18 @@ impl Behalf {
         }
     }
 
-    fn collect(&self, parties: &mut Vec<Party>, depth: usize) {
+    fn collect(&self, turns: &mut Vec<Turn>, depth: usize) {
         match (self, depth.checked_sub(1)) {
-            (Self::Party(party), _) => add(parties, party),
-            (Self::Work(work), None) => add(parties, &work.founder),
-            (Self::Work(work), Some(depth)) => work.collect(parties, depth),
+            (Self::Party(party), _) => add(turns, party, 0),
+            (Self::Connection(party, port), _) => add(turns, party, *port),
+            (Self::Work(work), None) => add(turns, &work.founder, 0),
+            (Self::Work(work), Some(depth)) => work.collect(turns, depth),
         }
     }
 
     fn founder(&self) -> &Party {
         match self {
-            Self::Party(party) => party,
+            Self::Party(party) | Self::Connection(party, _) => party,
             Self::Work(work) => &work.founder,
         }
     }
@@ -126,6 +162,7 @@ impl Work {
         let work = Arc::new(Self {
             founder: behalf.founder().clone(),
             state: Mutex::default(),
+            waits: Waits::default(),
         });
         let sponsor = work.enter(&mut work.lock(), behalf);
         (work, sponsor)
@@ -148,25 +185,33 @@ impl Work {
         }
     }
 
-    fn collect(&self, parties: &mut Vec<Party>, depth: usize) {
+    fn collect(&self, turns: &mut Vec<Turn>, depth: usize) {
         // Locks are taken from the inner work to the outer one only, so they cannot wait for each other.
         let mut state = self.lock();
-        let before = parties.len();
+        let before = turns.len();
         for sponsor in state.sponsors.values() {
-            sponsor.collect(parties, depth);
+            sponsor.collect(turns, depth);
         }
-        if parties.len() > before {
+        if turns.len() > before {
             return;
         }
         if state.begun {
-            add(parties, &self.founder);
-        } else if parties.is_empty() {
+            add(turns, &self.founder, 0);
+        } else if turns.is_empty() {
             state.abandoned = true;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sponsor {
+    /// Returns the work as a behalf.
+    #[must_use]
+    pub fn behalf(&self) -> Behalf {
+        Behalf::Work(Arc::clone(&self.work))
     }
 }
 
@@ -185,8 +230,12 @@ impl fmt::Debug for Work {
     }
 }
 
-fn add(parties: &mut Vec<Party>, party: &Party) {
-    if !parties.contains(party) {
-        parties.push(party.clone());
+fn add(turns: &mut Vec<Turn>, party: &Party, connection: u16) {
+    let turn = Turn {
+        party: party.clone(),
+        connection,
+    };
+    if !turns.contains(&turn) {
+        turns.push(turn);
     }
 }

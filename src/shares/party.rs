@@ -3,6 +3,14 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+/// A place in the order in which shares are granted: parties take turns, and so do the connections of one party.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Turn {
+    pub(super) party: Party,
+    /// The port of the client, which tells its connections apart. 0 for work that is done on behalf of no connection.
+    pub(super) connection: u16,
+}
+
 /// The unit of fairness: a client, or the proxy itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Party {

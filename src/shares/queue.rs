@@ -4,20 +4,30 @@ use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::oneshot;
 
-use super::{Bounds, Party, Share};
+use super::{Bounds, Party, Share, Turn};
 
 /// Amounts held and requests that wait, by party.
 pub(super) struct Queue {
     bounds: Bounds,
     used: u64,
     held: HashMap<Party, u64>,
-    waiting: HashMap<Party, VecDeque<Request>>,
+    waiting: HashMap<Party, Lines>,
     /// Parties with waiting requests, the next one first.
     turns: VecDeque<Party>,
     count: usize,
     next_number: u64,
     /// Requests that were not granted since the start.
     pub(super) turned_away: u64,
+}
+
+/// The waiting requests of one party, a line for each of its connections. Freed places go round the lines in turn, so that
+/// one connection does not stand in the way of the others.
+#[derive(Default)]
+struct Lines {
+    requests: HashMap<u16, VecDeque<Request>>,
+    /// Connections with waiting requests, the next one first.
+    turns: VecDeque<u16>,
+    count: usize,
 }
 
 /// A request that waits.
@@ -64,48 +74,55 @@ impl Queue {
         granted
     }
 
-    /// Queues a request. Returns its number, or nothing when too many wait.
+    /// Queues a request. Returns its number and the request that had to leave for it, or nothing when too many wait.
+    ///
+    /// Where too many requests of the party wait, the longest line loses its last one to a line that is shorter.
     pub(super) fn push(
         &mut self,
-        party: &Party,
+        turn: &Turn,
         amount: u64,
         grant: oneshot::Sender<Share>,
-    ) -> Option<u64> {
-        let own = self.waiting.get(party).map_or(0, VecDeque::len);
-        if own >= self.bounds.waiting_party || self.count >= self.bounds.waiting {
+    ) -> Option<(u64, Option<Request>)> {
+        if self.bounds.waiting_party == 0 {
             return None;
         }
-        if own == 0 {
-            self.turns.push_back(party.clone());
+        let lines = self.waiting.entry(turn.party.clone()).or_default();
+        let mut evicted = None;
+        if lines.count >= self.bounds.waiting_party {
+            evicted = Some(lines.pop_last_for(turn.connection)?);
+            self.count -= 1;
+        } else if self.count >= self.bounds.waiting {
+            if lines.count == 0 {
+                self.waiting.remove(&turn.party);
+            }
+            return None;
+        } else if lines.count == 0 {
+            self.turns.push_back(turn.party.clone());
         }
         let number = self.next_number;
         self.next_number += 1;
         self.count += 1;
-        self.waiting
-            .entry(party.clone())
-            .or_default()
-            .push_back(Request {
+        lines.push(
+            turn.connection,
+            Request {
                 number,
                 amount,
                 grant,
-            });
-        Some(number)
+            },
+        );
+        Some((number, evicted))
     }
 
     /// Takes a request out of the queue, if it still waits.
-    pub(super) fn remove(&mut self, party: &Party, number: u64) -> Option<Request> {
-        let requests = self.waiting.get_mut(party)?;
-        // Numbers grow along the queue.
-        let index = requests
-            .binary_search_by_key(&number, |request| request.number)
-            .ok()?;
-        let request = requests.remove(index);
+    pub(super) fn remove(&mut self, turn: &Turn, number: u64) -> Option<Request> {
+        let lines = self.waiting.get_mut(&turn.party)?;
+        let request = lines.remove(turn.connection, number)?;
         self.count -= 1;
-        if requests.is_empty() {
-            self.waiting.remove(party);
-            self.turns.retain(|waiting| waiting != party);
+        if lines.count == 0 {
+            self.waiting.remove(&turn.party);
+            self.turns.retain(|waiting| *waiting != turn.party);
         }
-        request
+        Some(request)
     }
 
     /// Takes out the requests that can be granted now, one party after the other, and charges them.
@@ -156,13 +173,13 @@ impl Queue {
 
     /// Takes the first request of a party out of its queue, if it fits the whole.
     fn next_request(&mut self, party: &Party) -> Option<Request> {
-        let amount = self.waiting.get(party)?.front()?.amount;
+        let amount = self.waiting.get(party)?.first()?.amount;
         if !self.fits_total(amount) {
             return None;
         }
-        let requests = self.waiting.get_mut(party)?;
-        let request = requests.pop_front();
-        if requests.is_empty() {
+        let lines = self.waiting.get_mut(party)?;
+        let request = lines.pop_first();
+        if lines.count == 0 {
             self.waiting.remove(party);
         }
         self.count -= 1;
@@ -171,7 +188,7 @@ impl Queue {
 
     /// Tells if the first waiting request of a party fits the party's own bound.
     fn is_within_share(&self, party: &Party) -> bool {
-        let first = self.waiting.get(party).and_then(VecDeque::front);
+        let first = self.waiting.get(party).and_then(Lines::first);
         first.is_some_and(|request| self.fits_party(party, request.amount))
     }
 
@@ -182,5 +199,64 @@ impl Queue {
     fn fits_party(&self, party: &Party, amount: u64) -> bool {
         let held = self.held.get(party).copied().unwrap_or_default();
         held.saturating_add(amount) <= self.bounds.party
+    }
+}
+
+impl Lines {
+    fn push(&mut self, connection: u16, request: Request) {
+        let line = self.requests.entry(connection).or_default();
+        if line.is_empty() {
+            self.turns.push_back(connection);
+        }
+        line.push_back(request);
+        self.count += 1;
+    }
+
+    /// Returns the request whose turn it is.
+    fn first(&self) -> Option<&Request> {
+        self.requests.get(self.turns.front()?)?.front()
+    }
+
+    fn pop_first(&mut self) -> Option<Request> {
+        let connection = self.turns.pop_front()?;
+        let line = self.requests.get_mut(&connection)?;
+        let request = line.pop_front()?;
+        self.count -= 1;
+        if line.is_empty() {
+            self.requests.remove(&connection);
+        } else {
+            self.turns.push_back(connection);
+        }
+        Some(request)
+    }
+
+    /// Takes out the last request of the longest line, if that line stays no shorter than that of `connection` becomes.
+    fn pop_last_for(&mut self, connection: u16) -> Option<Request> {
+        let own = self.requests.get(&connection).map_or(0, VecDeque::len);
+        let (longest, line) = self
+            .requests
+            .iter_mut()
+            .max_by_key(|(_connection, line)| line.len())?;
+        if line.len() <= own + 1 {
+            return None;
+        }
+        let longest = *longest;
+        let number = line.back()?.number;
+        self.remove(longest, number)
+    }
+
+    fn remove(&mut self, connection: u16, number: u64) -> Option<Request> {
+        let line = self.requests.get_mut(&connection)?;
+        // Numbers grow along the line.
+        let index = line
+            .binary_search_by_key(&number, |request| request.number)
+            .ok()?;
+        let request = line.remove(index)?;
+        self.count -= 1;
+        if line.is_empty() {
+            self.requests.remove(&connection);
+            self.turns.retain(|waiting| *waiting != connection);
+        }
+        Some(request)
     }
 }

@@ -260,3 +260,31 @@ fn a_ledger_adds_up_the_budgets_that_are_open() {
     drop(second);
     assert_eq!(usage(&ledger).limit, 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn connection_of_a_party_is_not_kept_waiting_by_a_flood_on_another_one() {
+    let shares = Shares::new(Bounds {
+        total: 1,
+        party: 1,
+        waiting_party: 4,
+        waiting: 40,
+    });
+    let party = || Party::Identity("shared address".into());
+    let held = shares.try_take_for(party(), 1).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let take = |port| Box::pin(Behalf::Connection(party(), port).scope(shares.take(1, deadline)));
+    let mut flood: Vec<_> = (0..4).map(|_| take(1)).collect();
+    for request in &mut flood {
+        assert!(futures::poll!(request).is_pending());
+    }
+    assert_eq!(take(1).await.unwrap_err(), Full::Queue);
+    let mut quiet = take(2);
+    assert!(futures::poll!(&mut quiet).is_pending());
+    // The last request of the longest line left for it.
+    assert_eq!(flood.pop().unwrap().await.unwrap_err(), Full::Queue);
+    drop(held);
+    let first = flood.remove(0).await.unwrap();
+    drop(first);
+    let second = tokio::time::timeout(Duration::from_secs(1), quiet).await;
+    second.expect("the other connection is next").unwrap();
+}

@@ -12,7 +12,7 @@ use super::host::Host;
 use super::peer::{authority, is_listed};
 use super::token::{Grant, Renewed};
 use super::token_answer::TokenAnswer;
-use super::{Error, Purpose, body, scope};
+use super::{Error, body, scope};
 use crate::secret::Secret;
 
 /// How far a token realm is trusted.
@@ -99,14 +99,14 @@ impl Host {
             scopes: &scopes,
             login: &login,
         };
-        let mut fetched = self.fetch_token(ask.purpose, &request).await;
+        let mut fetched = self.fetch_token(ask, &request).await;
         // Some token hosts refuse the whole request for one scope, such as a name that only the upstream knows.
         if fetched.as_ref().is_err_and(Fault::is_denied)
             && !demanded.is_empty()
             && demanded != scopes
         {
             request.scopes = &demanded;
-            fetched = self.fetch_token(ask.purpose, &request).await;
+            fetched = self.fetch_token(ask, &request).await;
         }
         if fetched.as_ref().is_err_and(Fault::is_denied) {
             self.logins.forget().await;
@@ -117,7 +117,7 @@ impl Host {
     /// An anonymous token for a registry that the upstream redirected to, at the realm that this registry names.
     pub(super) async fn fetch_token_of_peer(
         &self,
-        purpose: Purpose,
+        ask: &Ask<'_>,
         peer: &Url,
         realm: &str,
         service: Option<&str>,
@@ -133,16 +133,12 @@ impl Host {
             scopes: &scopes,
             login: &Login::Anonymous,
         };
-        self.fetch_token(purpose, &request).await
+        self.fetch_token(ask, &request).await
     }
 
-    async fn fetch_token(
-        &self,
-        purpose: Purpose,
-        request: &TokenRequest<'_>,
-    ) -> Result<Grant, Fault> {
+    async fn fetch_token(&self, ask: &Ask<'_>, request: &TokenRequest<'_>) -> Result<Grant, Fault> {
         let response = self.send_token_request(request).await?;
-        let response = self.check_status(response, purpose)?;
+        let response = self.check_status(response, ask)?;
         let status = response.status();
         match status {
             StatusCode::OK => {}
@@ -352,6 +348,7 @@ mod tests {
             &Proxy::System,
             &Arc::default(),
             &Arc::new(Limits::default()),
+            &crate::shares::Ledger::default(),
         )
         .unwrap();
         host.check_realm(realm, &login).ok().map(|(_, trust)| trust)

@@ -14,7 +14,7 @@ use url::Url;
 use super::challenge::Challenge;
 use super::clients::ForbiddenAddress;
 use super::host::Host;
-use super::lane::Permit;
+use super::lane::{Busy, Permit};
 use super::peer::PEER_TOKENS_MAX;
 use super::token::Grant;
 use super::{Error, Purpose, body, tls_fault};
@@ -70,12 +70,12 @@ impl Host {
     /// Asks until there is an answer other than "later", or no attempt is left, or the next would come after `deadline`,
     /// at which the caller stops waiting.
     ///
-    /// A `HEAD` that fails is not sent again, because a `GET` follows it. For the same reason it has half of the time
-    /// for its turn in the lane; the other half is the `GET`'s.
+    /// A `HEAD` that fails is not sent again, because a `GET` follows it. For the same reason it waits out no pause that
+    /// is longer than half of the time; the other half is the `GET`'s.
     ///
     /// # Errors
-    /// `Throttled`, `Failed`, `Unexpected` for a redirect that leads nowhere, and `Denied` without a token. Other
-    /// refusals are answers.
+    /// `Throttled`, `Congested`, `Failed`, `Unexpected` for a redirect that leads nowhere, and `Denied` without a token.
+    /// Other refusals are answers.
     pub(super) async fn ask(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Answer, Error> {
         let retries = self.limits.upstream_attempts_max.saturating_sub(1);
         let mut delays = ExponentialBuilder::default()
@@ -86,25 +86,18 @@ impl Host {
             .with_jitter_seed(rand::random())
             .build();
         let is_head = ask.method == Method::HEAD;
-        let enter_by = if is_head {
+        let pause_until = if is_head {
             halfway_to(deadline)
         } else {
             deadline
         };
         loop {
-            let permit = self
-                .lanes
-                .enter(ask.purpose, enter_by)
-                .await
-                .map_err(|busy| Error::Throttled {
-                    host: self.name.clone(),
-                    retry_after: busy.retry_after,
-                })?;
+            let permit = self.enter(ask, pause_until, deadline).await?;
             let outcome = self.attempt(ask).await.and_then(|response| {
                 if permit.is_probe() && says_whether_to_wait(&response) {
-                    self.lanes.lift(ask.purpose);
+                    self.lanes.lift(ask.purpose, ask.repository);
                 }
-                self.check_status(response, ask.purpose)
+                self.check_status(response, ask)
             });
             let fault = match outcome {
                 Ok(response) => return Ok(Answer { response, permit }),
@@ -121,6 +114,39 @@ impl Host {
             };
             tracing::debug!(upstream.host = %self.name, error = %fault.error, "Asking `{}` again", self.name);
             tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Waits for the end of a pause, and then in our own queue: at most half of the time that is left, because the upstream
+    /// needs the rest to answer.
+    async fn enter(
+        &self,
+        ask: &Ask<'_>,
+        pause_until: Instant,
+        deadline: Instant,
+    ) -> Result<Permit, Error> {
+        let passing = self
+            .lanes
+            .pass_pauses(ask.purpose, ask.repository, pause_until);
+        let is_probe = passing.await.map_err(|busy| self.busy(busy))?;
+        let entering = self
+            .lanes
+            .enter(ask.purpose, is_probe, halfway_to(deadline));
+        tokio::select! {
+            biased;
+            entered = entering => entered.map_err(|busy| self.busy(busy)),
+            () = self.silence() => Err(self.failed("no answer in time")),
+        }
+    }
+
+    fn busy(&self, busy: Busy) -> Error {
+        let host = self.name.clone();
+        match busy {
+            Busy::Paused(pause) => Error::Throttled {
+                host,
+                retry_after: Some(pause),
+            },
+            Busy::Full => Error::Congested { host },
         }
     }
 
@@ -178,6 +204,9 @@ impl Host {
                 self.own_address.learn(address.ip());
                 self.neighbours.learn(&self.base, address);
             }
+            if is_own {
+                self.pulse.beats();
+            }
             if !is_redirect(response.status()) {
                 return Ok(response);
             }
@@ -210,13 +239,10 @@ impl Host {
         match ask.part {
             // A `GET` follows a `HEAD` that is late.
             _ if ask.method == Method::HEAD => self.send(client, request).await,
-            Part::Whole | Part::FirstByte => {
-                self.send_again(ask.purpose, client, request, 2 * usual)
-                    .await
-            }
+            Part::Whole | Part::FirstByte => self.send_again(ask, client, request, 2 * usual).await,
             Part::From(_) => {
                 let longest = self.limits.blob_header_time_max.max(usual);
-                self.send_again(ask.purpose, client, request, longest).await
+                self.send_again(ask, client, request, longest).await
             }
         }
     }
@@ -226,7 +252,7 @@ impl Host {
     /// storage does not get more requests at once than `upstream_requests_max`. The first answer within `time_max` counts.
     async fn send_again(
         &self,
-        purpose: Purpose,
+        ask: &Ask<'_>,
         client: &reqwest::Client,
         request: RequestBuilder,
         time_max: Duration,
@@ -240,7 +266,7 @@ impl Host {
             return answered.unwrap_or_else(|| Err(late()));
         }
         let place = copy.and_then(|copy| {
-            let place = self.lanes.try_enter(purpose)?;
+            let place = self.lanes.try_enter(ask.purpose, ask.repository)?;
             let left = ends.saturating_duration_since(Instant::now());
             sent.push(self.send_within(client, copy, left));
             Some(place)
@@ -285,7 +311,7 @@ impl Host {
     pub(super) fn check_status(
         &self,
         response: Response,
-        purpose: Purpose,
+        ask: &Ask<'_>,
     ) -> Result<Response, Fault> {
         let status = response.status();
         let retry_after = retry_after(response.headers());
@@ -305,7 +331,7 @@ impl Host {
                 self.failed(format!("status {}", status.as_u16())),
             ));
         };
-        self.lanes.pause(purpose, pause);
+        self.lanes.pause(ask.purpose, ask.repository, pause);
         Err(Fault::transient(Error::Throttled {
             host: self.name.clone(),
             retry_after,

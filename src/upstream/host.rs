@@ -14,8 +14,10 @@ use super::docker_config::{DockerConfig, LookupError};
 use super::lane::Lanes;
 use super::neighbours::Neighbours;
 use super::proxies::Proxies;
+use super::pulse::Pulse;
 use super::token::Grants;
 use crate::limits::Limits;
+use crate::shares::Ledger;
 
 /// An upstream with its connections and everything we remember about it.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub(super) struct Host {
     pub(super) own_address: Arc<OwnAddress>,
     pub(super) proxies: Proxies,
     pub(super) lanes: Lanes,
+    pub(super) pulse: Pulse,
     pub(super) grants: Grants,
     /// Anonymous tokens for the registries that this upstream redirects to.
     pub(super) peer_grants: Grants,
@@ -75,6 +78,7 @@ impl Host {
         proxy: &Proxy,
         neighbours: &Arc<Neighbours>,
         limits: &Arc<Limits>,
+        ledger: &Ledger,
     ) -> Result<Self, BuildError> {
         let host = name.to_owned();
         let base = base(name, &config)?;
@@ -104,7 +108,8 @@ impl Host {
             neighbours: Arc::clone(neighbours),
             own_address,
             proxies,
-            lanes: Lanes::new(limits.upstream_requests_max),
+            lanes: Lanes::new(limits, ledger),
+            pulse: Pulse::default(),
             grants: Grants::new(REPOSITORIES_MAX),
             peer_grants: Grants::new(PEER_REPOSITORIES_MAX),
             limits: Arc::clone(limits),

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::limits::Limits;
 use crate::oci::{Digest, PageQuery, Reference, RepositoryName, media_type};
+use crate::shares::{Behalf, Patience};
 
 /// All configured upstreams, over HTTP.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl HttpUpstream {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, BuildError> {
         let roots = clients::platform_roots();
+        let ledger = observer.ledger();
         let bases = config
             .hosts
             .iter()
@@ -51,7 +53,15 @@ impl HttpUpstream {
         let bases = bases.collect::<Result<Vec<_>, _>>()?;
         let neighbours = Arc::new(Neighbours::new(bases.into_iter()));
         let hosts = config.hosts.into_iter().map(|(name, host)| {
-            let host = Host::new(&name, host, &roots, &config.proxy, &neighbours, &limits)?;
+            let host = Host::new(
+                &name,
+                host,
+                &roots,
+                &config.proxy,
+                &neighbours,
+                &limits,
+                &ledger,
+            )?;
             Ok((name, host))
         });
         Ok(Self {
@@ -82,9 +92,15 @@ impl HttpUpstream {
     ) -> Result<T, Error> {
         let started = Instant::now();
         let host = repository.host();
-        let late = || Error::Failed {
-            host: host.to_owned(),
-            reason: "no answer in time".to_owned(),
+        // The upstream is not to blame for the time that the request spent in our own queue.
+        let patience = Patience::new(Behalf::current(), self.limits.stale_decision_time_max);
+        let late = || {
+            let host = host.to_owned();
+            if patience.excuses_others() {
+                return Error::Congested { host };
+            }
+            let reason = "no answer in time".to_owned();
+            Error::Failed { host, reason }
         };
         let result = timeout_at(deadline, call)
             .await
@@ -245,7 +261,9 @@ impl Upstream for HttpUpstream {
             };
             match timeout_at(halfway_to(deadline), heading).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(throttled @ Error::Throttled { .. })) => return Err(throttled),
+                Ok(Err(later @ (Error::Throttled { .. } | Error::Congested { .. }))) => {
+                    return Err(later);
+                }
                 Ok(Err(_)) | Err(_) => {}
             }
             let answer = host

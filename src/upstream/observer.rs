@@ -4,12 +4,18 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::{Error, Purpose};
+use crate::shares::Ledger;
 
 /// Is told how every call ended.
 pub trait Observer: Debug + Send + Sync {
     /// A call of [`super::Upstream`] ended after `elapsed`, retries included, with `outcome`: `ok`, or [`outcome`] of its
     /// error. A blob's call ends with its headers.
     fn finished(&self, host: &str, purpose: Purpose, outcome: &'static str, elapsed: Duration);
+
+    /// Returns the ledger in which the budgets of upstreams are opened, so that their use can be seen.
+    fn ledger(&self) -> Ledger {
+        Ledger::default()
+    }
 }
 
 /// Keeps nothing.
@@ -24,6 +30,7 @@ pub fn outcome(error: &Error) -> &'static str {
         Error::Denied { .. } => "denied",
         Error::Unsupported { .. } => "unsupported",
         Error::Throttled { .. } => "throttled",
+        Error::Congested { .. } => "congested",
         Error::Failed { .. } => "failed",
         Error::Unexpected { .. } => "unexpected",
         Error::TooLarge { .. } => "too_large",

@@ -126,7 +126,7 @@ impl Host {
         let known = rejected.map_or(&[][..], |rejected| &rejected.scopes);
         let scopes = scope::union(known, demanded);
         let fetched = self
-            .fetch_token_of_peer(ask.purpose, peer, realm, service.as_deref(), scopes)
+            .fetch_token_of_peer(ask, peer, realm, service.as_deref(), scopes)
             .await;
         fetched.map_err(|fault| {
             if fault.is_denied() {

@@ -3,6 +3,8 @@
 //! See `tests/README.md`. Every test has its own proxy, registry, ports and directories.
 
 #[cfg(test)]
+mod absent;
+#[cfg(test)]
 mod admits_signed;
 #[cfg(test)]
 mod agreement;

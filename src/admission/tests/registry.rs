@@ -218,6 +218,25 @@ impl Registry {
         self.contents().errors.insert(pushed.digest, error);
     }
 
+    /// From now on the manifest does not exist.
+    pub(super) fn hide(&self, pushed: &Pushed) {
+        let absent = upstream::Error::NotFound {
+            host: "registry".to_owned(),
+            name_unknown: false,
+        };
+        self.fail_for(pushed, absent);
+    }
+
+    /// From now on the manifest exists again.
+    pub(super) fn show(&self, pushed: &Pushed) {
+        self.contents().errors.remove(&pushed.digest);
+    }
+
+    /// Returns the number of requests so far.
+    pub(super) fn requests(&self) -> usize {
+        self.contents().asked.len()
+    }
+
     /// From now on nothing is answered.
     pub(super) fn fail(&self, trouble: Trouble) {
         self.fail_at(&EVERY, trouble);

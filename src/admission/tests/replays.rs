@@ -38,6 +38,7 @@ fn offline(house: &House, policies: Vec<Policy>, reliance: Reliance) -> Process<
         reliance,
         freshness: Freshness {
             tag_ttl: Duration::MAX,
+            absent_ttl: Duration::ZERO,
             reverify_after: Duration::MAX,
             stale_for: Duration::MAX,
         },

@@ -104,7 +104,9 @@ fn refused(name: &str, error: &Error) -> Check {
             Outcome::Problem,
             format!("look at `upstreams.{name}.credentials`"),
         ),
-        Error::Throttled { .. } => (Outcome::Unknown, "try again later".to_owned()),
+        Error::Throttled { .. } | Error::Congested { .. } => {
+            (Outcome::Unknown, "try again later".to_owned())
+        }
         Error::NotFound { .. } | Error::Unsupported { .. } | Error::Unexpected { .. } => (
             Outcome::Problem,
             format!("this is no registry; look at `upstreams.{name}.endpoint`"),

@@ -388,6 +388,12 @@ fn freshness() -> Form {
                     .default(write_duration(default.tag_ttl)),
             ),
             (
+                "absent_ttl",
+                Form::of("duration")
+                    .says("After this a tag, manifest or blob is asked for again that the upstream said does not exist; at most 60s. 0 asks every time.")
+                    .default(write_duration(default.absent_ttl)),
+            ),
+            (
                 "reverify_after",
                 Form::of("duration_above_zero")
                     .says("After this signatures are looked for again.")

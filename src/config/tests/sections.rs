@@ -219,7 +219,7 @@ fn freshness_limits_and_compat_are_read() {
     let directory = Directory::new();
     let config = directory
         .load(
-            "freshness: {tag_ttl: 0, reverify_after: 1h, stale_for: 1d}
+            "freshness: {tag_ttl: 0, absent_ttl: 500ms, reverify_after: 1h, stale_for: 1d}
 limits: {manifest_bytes_max: 8MiB, attempts_max: 7, connect_time_max: 500ms, redirects_max: 0}
 compat: {head_allows: true}",
         )
@@ -228,6 +228,7 @@ compat: {head_allows: true}",
         config.freshness,
         Freshness {
             tag_ttl: Duration::ZERO,
+            absent_ttl: Duration::from_millis(500),
             reverify_after: Duration::from_secs(3600),
             stale_for: Duration::from_secs(86400),
         }
@@ -244,6 +245,7 @@ compat: {head_allows: true}",
     assert!(!directory.load("{}").unwrap().compat.head_allows);
     for text in [
         "freshness: {reverify_after: 0}",
+        "freshness: {absent_ttl: 61s}",
         "limits: {manifest_bytes_max: 0}",
         "limits: {attempts_max: 0}",
         "limits: {connect_time_max: 0}",

@@ -251,12 +251,12 @@ async fn the_budget_bounds_requests_under_way() {
         pull(&upstream, &server).await.unwrap();
     });
     futures::future::join_all(pulls).await;
-    // One kept for manifests and two shared: never more connections than requests.
-    assert_eq!((under_way.lock().unwrap().0, server.connections()), (30, 3));
+    // One kept for manifests and half of the two shared: never more connections than requests.
+    assert_eq!((under_way.lock().unwrap().0, server.connections()), (30, 2));
 }
 
 #[tokio::test]
-async fn a_budget_that_is_used_up_is_throttling() {
+async fn full_queue_of_our_own_is_congestion_and_no_outage() {
     let server = Server::start(|_| Reply::Stall(Vec::new())).await;
     let limits = Limits {
         upstream_requests_max: 1,
@@ -281,7 +281,11 @@ async fn a_budget_that_is_used_up_is_throttling() {
     };
     tokio::select! {
         _ = hanging => panic!("the first one hangs"),
-        result = waiting => assert!(matches!(result, Err(Error::Throttled { retry_after: None, .. })), "{result:?}"),
+        result = waiting => {
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::Congested { .. }), "{error:?}");
+            assert!(!error.is_transient(), "nothing older serves in its place");
+        },
     }
 }
 
@@ -439,4 +443,90 @@ async fn second_request_for_a_slow_blob_is_the_last_and_needs_a_place_of_its_own
         assert!(is_failed(&error, "in time"), "{error:?}");
         assert_eq!(server.seen().len(), expected, "{requests_max} places");
     }
+}
+
+/// Asks for a second tag while the only place is taken by a request that hangs.
+async fn wait_behind_a_hung_request(server: &Server) -> Error {
+    let limits = Limits {
+        upstream_requests_max: 1,
+        header_time_max: Duration::from_secs(60),
+        stale_decision_time_max: Duration::from_millis(500),
+        ..limits()
+    };
+    let anonymous = plain(credentials::Credentials::Anonymous);
+    let upstream = build(&server.host(), anonymous, limits).unwrap();
+    let repository = repository(server);
+    let (first, second) = (tag("a"), tag("b"));
+    let hanging = upstream.manifest(&repository, &first, Purpose::Manifest, soon());
+    let waiting = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        upstream
+            .manifest(&repository, &second, Purpose::Manifest, deadline)
+            .await
+    };
+    tokio::select! {
+        _ = hanging => panic!("the first one hangs"),
+        result = waiting => result.unwrap_err(),
+    }
+}
+
+#[tokio::test]
+async fn full_queue_to_an_upstream_that_answers_nothing_is_an_outage() {
+    let server = Server::start(|_| Reply::Stall(Vec::new())).await;
+    let started = Instant::now();
+    let error = wait_behind_a_hung_request(&server).await;
+    assert!(is_failed(&error, "in time"), "{error:?}");
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "found out early"
+    );
+}
+
+#[tokio::test]
+async fn full_queue_to_an_upstream_that_answers_others_is_congestion() {
+    for status in [200, 401, 404, 503] {
+        let server = Server::start(move |request| {
+            if request.target == "/v2/" {
+                Reply::status(status)
+            } else {
+                Reply::Stall(Vec::new())
+            }
+        })
+        .await;
+        let error = wait_behind_a_hung_request(&server).await;
+        assert!(
+            matches!(error, Error::Congested { .. }),
+            "{status}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn pause_of_one_repository_leaves_the_others_until_a_second_one_pauses() {
+    let server = Server::start(|request| {
+        if request.target.contains("/limited") {
+            Reply::status(429).with("Retry-After", "900")
+        } else {
+            Reply::ok("{}")
+        }
+    })
+    .await;
+    let upstream = upstream(&server);
+    let ask = async |name: &str| {
+        let repository = RepositoryName::new(&server.host(), name).unwrap();
+        let reference = tag("v1");
+        let asking = upstream.manifest(&repository, &reference, Purpose::Manifest, soon());
+        asking.await.map(|_manifest| ())
+    };
+    let throttled = |error| matches!(error, Err(Error::Throttled { .. }));
+    assert!(throttled(ask("org/limited").await));
+    assert!(throttled(ask("org/limited").await));
+    ask("org/web").await.unwrap();
+    ask("other/app").await.unwrap();
+    assert_eq!(server.seen_at("/limited").len(), 1);
+    assert!(throttled(ask("org/limited-too").await));
+    let before = server.seen().len();
+    assert!(throttled(ask("org/web").await));
+    assert_eq!(server.seen().len(), before, "the whole upstream pauses");
 }

@@ -95,6 +95,11 @@ const CROSSED: &[(&str, &str, &str)] = &[
         "one_purpose_never_takes_the_whole_budget",
     ),
     (
+        "upstream_waiting_max",
+        "src/upstream/lane.rs",
+        "requests_of_one_party_that_wait_are_bounded",
+    ),
+    (
         "connect_time_max",
         "tests/it/limits/times.rs",
         "of_connecting",
