@@ -37,12 +37,12 @@ pub(crate) mod price {
     /// A value that is copied or converted into another form.
     pub(crate) const VALUE: u64 = 100;
 
-    /// Text that is compared or hashed.
+    /// Text that is compared.
     pub(crate) fn compared(bytes: usize) -> u64 {
         words(bytes) / 8
     }
 
-    /// Text that is searched, read or copied.
+    /// Text that is searched, read, hashed or copied.
     pub(crate) fn read(bytes: usize) -> u64 {
         words(bytes) * 2
     }
@@ -109,7 +109,7 @@ impl Fuel {
             Value::String(text) => self.pay(price::compared(text.len())),
             Value::Array(items) => items.iter().try_for_each(|item| self.pay_for_copy(item)),
             Value::Object(entries) => entries.iter().try_for_each(|(key, value)| {
-                self.pay(price::VALUE + price::compared(key.len()))?;
+                self.pay(price::VALUE + price::read(key.len()))?;
                 self.pay_for_copy(value)
             }),
         }
@@ -165,7 +165,7 @@ mod tests {
         let fuel = Fuel::new(Duration::from_nanos(100));
         fuel.pay(60).unwrap();
         assert_eq!(fuel.used(), Duration::from_nanos(60));
-        assert!(fuel.clone().pay(50).is_err());
+        assert!(fuel.pay(50).is_err());
         let error = fuel.pay(1).unwrap_err();
         assert!(error.to_string().contains("condition_cpu_time_max"));
         assert!(fuel.check().is_err());

@@ -29,10 +29,13 @@ pub(super) enum Unread {
     OutOfFuel(OutOfFuel),
 }
 
+/// A condition, and what it said.
+type Verdict = (Arc<dyn Rule>, Result<(), Refusal>);
+
 #[derive(Debug, Default)]
 struct Memory {
     /// By the digest of the statement. Conditions are told apart by where they are, so each is kept alive.
-    verdicts: HashMap<Digest, Vec<(Arc<dyn Rule>, Result<(), Refusal>)>>,
+    verdicts: HashMap<Digest, Vec<Verdict>>,
     /// The statement that was read last: several conditions may ask about it.
     last: Option<(Digest, Arc<Value>)>,
 }

@@ -120,7 +120,7 @@ const UNARY: [(&str, Unary); 5] = [
         Ok(value)
     }),
     (KEY, |fuel, key| {
-        pay(fuel, price::compared(bytes_of(&*key)))?;
+        pay(fuel, price::read(bytes_of(&*key)))?;
         Ok(if is_key(&*key) {
             key
         } else {
@@ -194,7 +194,7 @@ fn are_equal(fuel: &Fuel, left: &dyn Val, right: &dyn Val) -> Result<bool, Execu
                 return Ok(false);
             }
             for (key, left) in left.inner() {
-                pay(fuel, price::VALUE + price::compared(bytes_of(key.inner())))?;
+                pay(fuel, price::VALUE + price::read(bytes_of(key.inner())))?;
                 let Ok(right) = right.get(key.inner()) else {
                     return Ok(false);
                 };
@@ -235,7 +235,7 @@ fn is_in(
         .as_container()
         .filter(|_| is_double || is_key(value))
         .ok_or(None)?;
-    pay(fuel, price::VALUE + price::compared(bytes_of(value)))?;
+    pay(fuel, price::VALUE + price::read(bytes_of(value)))?;
     container.contains(value).map_err(|_of_the_types| None)
 }
 

@@ -42,7 +42,7 @@ impl Numbers {
             serde_json::Value::Object(entries) => {
                 let mut map = HashMap::with_capacity(entries.len());
                 for (key, value) in entries {
-                    fuel.pay(price::compared(key.len()))?;
+                    fuel.pay(price::read(key.len()))?;
                     let key = CelMapKey::String(CelString::from(key.as_str()));
                     map.insert(key, self.to_cel(value, fuel)?);
                 }

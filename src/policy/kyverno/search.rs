@@ -102,7 +102,7 @@ impl<'s> Search<'s> {
                     for element in elements {
                         let inner = element
                             .as_array()
-                            .map_or(std::slice::from_ref(element), Vec::as_slice);
+                            .map_or_else(|| std::slice::from_ref(element), Vec::as_slice);
                         self.fuel
                             .pay(price::ELEMENT * (1 + price::words(inner.len())))?;
                         flat.extend(inner.iter().cloned());

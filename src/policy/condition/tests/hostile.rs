@@ -44,9 +44,9 @@ fn predicate(size: usize) -> Value {
         "list": (0..size).map(|it| format!("listed-{it}")).collect::<Vec<_>>(),
         "same": others.clone(),
         "others": others,
-        "twin": map.clone(),
+        "twin": map,
         "map": map,
-        "twin_text": text.clone(),
+        "twin_text": text,
         "text": text,
     }})
 }
