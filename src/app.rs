@@ -18,6 +18,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 pub use engine::Engine;
@@ -166,12 +167,7 @@ impl App {
     /// # Errors
     /// When something it needs cannot be used; upstreams are not among what it needs.
     pub async fn start(config: &Config, lines: &Lines) -> Result<Self, Error> {
-        let files = config.server.tls.as_ref();
-        let certificate = files.map(Certificate::open).transpose()?;
-        let tls = match (&certificate, files) {
-            (Some(certificate), Some(files)) => Some(certificate.acceptor(files)?),
-            _ => None,
-        };
+        let (certificate, tls) = open_certificate(&config.server)?.unzip();
         let (tcp, address) = bind(config.server.listen).await?;
         let (admin_tcp, admin_address) = bind(config.server.admin_listen).await?;
         let descriptors = Descriptors::raise();
@@ -393,6 +389,15 @@ async fn write_counts(admission: &Admission) {
             "Could not write how often decisions were reused"
         );
     }
+}
+
+fn open_certificate(server: &config::Server) -> Result<Option<(Certificate, TlsAcceptor)>, Error> {
+    let Some(files) = &server.tls else {
+        return Ok(None);
+    };
+    let certificate = Certificate::open(files)?;
+    let acceptor = certificate.acceptor(files)?;
+    Ok(Some((certificate, acceptor)))
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

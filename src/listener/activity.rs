@@ -282,14 +282,15 @@ mod tests {
         let (activity, mut clock) = clock();
         drop(activity.begin());
         let trickling = Arc::clone(&activity);
-        tokio::spawn(async move {
+        let trickle = async {
             tokio::time::sleep(SECOND * 2).await;
             for _ in 0..20 {
                 trickling.read();
                 tokio::time::sleep(SECOND).await;
             }
-        });
-        let (verdict, seconds) = expired(&mut clock).await;
+        };
+        let (expired, ()) = tokio::join!(expired(&mut clock), trickle);
+        let (verdict, seconds) = expired;
         assert_eq!(verdict, Verdict::Cut(Ended::Header));
         assert!((9..=11).contains(&seconds), "{seconds}");
     }
@@ -330,15 +331,20 @@ mod tests {
         let (activity, mut clock) = clock();
         let _answering = activity.begin();
         activity.set_blocked(true);
-        tokio::spawn(async move {
+        let mut taken = tokio::time::interval(SECOND);
+        taken.tick().await;
+        let reading = async {
             loop {
-                tokio::time::sleep(SECOND).await;
+                taken.tick().await;
                 activity.wrote(bytes);
                 activity.set_blocked(true);
             }
-        });
-        let cut = tokio::time::timeout(SECOND * 500, expired(&mut clock)).await;
-        cut.ok().map(|(_, seconds)| seconds)
+        };
+        tokio::select! {
+            (_, seconds) = expired(&mut clock) => Some(seconds),
+            () = reading => None,
+            () = tokio::time::sleep(SECOND * 500) => None,
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -140,7 +140,7 @@ mod tests {
     /// Seconds until a stream that does this is ended, or 1,000.
     async fn seconds_of(stream: impl Future<Output = ()> + Send + 'static) -> u64 {
         let (alive, ended) = tokio::sync::oneshot::channel::<()>();
-        let metrics = Metrics::new().unwrap().listeners.registry.clone();
+        let metrics = Metrics::new().unwrap().listeners.registry;
         StreamExecutor::new(SECOND * 9, metrics).execute(async move {
             let _alive = alive;
             stream.await;

@@ -209,26 +209,33 @@ mod tests {
         fails_with: Option<io::ErrorKind>,
     }
 
+    impl Gate {
+        fn wait_until_open(&self) {
+            drop(self.closed.lock().unwrap());
+        }
+
+        fn note(&self, lines: &str) {
+            let lines = lines.lines().map(str::to_owned);
+            self.written.lock().unwrap().extend(lines);
+        }
+    }
+
     impl Sink for Gate {
         fn write(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
-            let _open = self.closed.lock().unwrap();
+            self.wait_until_open();
             if let Some(kind) = self.fails_with {
                 return Err(kind.into());
             }
-            let text = String::from_utf8(std::mem::take(lines)).unwrap();
-            let lines = text.lines().map(str::to_owned);
-            self.written.lock().unwrap().extend(lines);
+            self.note(&String::from_utf8_lossy(&std::mem::take(lines)));
             Ok(())
         }
 
         fn dropped(&mut self, count: u64) {
-            let line = format!("dropped {count}");
-            self.written.lock().unwrap().push(line);
+            self.note(&format!("dropped {count}"));
         }
 
         fn failed(&mut self, error: &io::Error) {
-            let line = format!("failed {:?}", error.kind());
-            self.written.lock().unwrap().push(line);
+            self.note(&format!("failed {:?}", error.kind()));
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::support::*;
 
@@ -68,7 +69,7 @@ async fn connection_that_does_not_begin_ends_on_both_listeners() {
         b"POST",
     ];
     for port in [scene.proxy.port(), scene.proxy.admin_port()] {
-        let mut waiting = tokio::task::JoinSet::new();
+        let mut waiting = JoinSet::new();
         for beginning in beginnings {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             stream.write_all(beginning).await.unwrap();
@@ -96,7 +97,7 @@ async fn preface_that_arrives_byte_by_byte_is_one() {
     assert_eq!(header[3], 4, "no SETTINGS in reply");
 }
 
-/// SETTINGS, PING and WINDOW_UPDATE are no requests.
+/// SETTINGS, PING and `WINDOW_UPDATE` are no requests.
 #[tokio::test]
 async fn http_2_connection_that_asks_nothing_ends_however_busy_it_looks() {
     let scene = hasty(&json!({})).await;
@@ -109,7 +110,8 @@ async fn http_2_connection_that_asks_nothing_ends_however_busy_it_looks() {
         let (reading, mut writing) = stream.into_split();
         writing.write_all(PREFACE).await.unwrap();
         writing.write_all(SETTINGS).await.unwrap();
-        let busy = tokio::spawn(async move {
+        let mut busy = JoinSet::new();
+        busy.spawn(async move {
             while writing.write_all(frame).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -119,7 +121,6 @@ async fn http_2_connection_that_asks_nothing_ends_however_busy_it_looks() {
         let ended = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut read)).await;
         assert!(ended.is_ok(), "{frame:?}: the connection stays open");
         assert!(started.elapsed() < Duration::from_secs(9));
-        busy.abort();
     }
 }
 
@@ -248,7 +249,8 @@ async fn body_that_trickles_in_ends_in_time() {
         stream.write_all(head.as_bytes()).await.unwrap();
         let (mut reading, mut writing) = stream.into_split();
         let started = Instant::now();
-        let trickle = tokio::spawn(async move {
+        let mut trickle = JoinSet::new();
+        trickle.spawn(async move {
             while writing.write_all(b"{").await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -257,7 +259,6 @@ async fn body_that_trickles_in_ends_in_time() {
         let answered = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut read)).await;
         assert!(answered.is_ok(), "{path}: the connection stays open");
         assert!(started.elapsed() < Duration::from_secs(8), "{path}");
-        trickle.abort();
     }
 }
 
@@ -286,7 +287,7 @@ async fn requests_beyond_the_share_of_a_client_are_answered_with_503() {
     let port = scene.proxy.port();
     scene.registry.fault("/manifests/hung", Fault::Hang);
     let hung = scene.manifest_path("apps/web", "hung");
-    let mut waiting = tokio::task::JoinSet::new();
+    let mut waiting = JoinSet::new();
     for _ in 0..5 {
         let hung = hung.clone();
         waiting.spawn(async move { head_of(30, port, &hung).await });
