@@ -252,10 +252,11 @@ mod tests {
         // One is kept for blobs and seven are shared: a party has half of each.
         let held = fill(&lanes, "one", Purpose::Blob).await;
         assert_eq!(held.len(), 5);
-        assert_eq!(fill(&lanes, "two", Purpose::Blob).await.len(), 3);
+        let rest = fill(&lanes, "two", Purpose::Blob).await;
+        assert_eq!(rest.len(), 3);
         let entering = lanes.enter(Purpose::Blob, false, after(1));
         assert_eq!(entering.await.unwrap_err(), Busy::Full);
-        drop(held);
+        drop((held, rest));
         lanes.pause(Purpose::Blob, "org/app", Duration::from_secs(5));
         assert!(lanes.try_enter(Purpose::Blob, "org/app").is_none());
         assert!(lanes.try_enter(Purpose::Tags, "org/app").is_some());

@@ -96,7 +96,9 @@ async fn blobs_of_another_repository_stay_there() {
 
 #[tokio::test]
 async fn stored_bytes_wait_for_this_repository_s_upstream() {
-    let scene = Scene::start().await;
+    let scene =
+        Scene::with(|configuration, _| configuration.set("freshness", json!({"absent_ttl": 0})))
+            .await;
     let shared = image::noise("shared", 20_000);
     let first = Image::with_layers("first", std::slice::from_ref(&shared));
     let second = Image::with_layers("second", std::slice::from_ref(&shared));

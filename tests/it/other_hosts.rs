@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::json;
 
 use crate::support::*;
 
@@ -29,7 +30,8 @@ impl Hosts {
         let under = |registry: &FakeRegistry| format!("{}/**", registry.name());
         let configuration = Configuration::new(&[&owner, &claimant])
             .policy(key_policy("owner", &under(&owner), &[&key]))
-            .policy(key_policy("claimant", &under(&claimant), &[&other_key]));
+            .policy(key_policy("claimant", &under(&claimant), &[&other_key]))
+            .set("freshness", json!({"absent_ttl": 0}));
         let proxy = Proxy::start(configuration).await;
         Self {
             owner,
@@ -106,7 +108,9 @@ async fn claim_of_another_host_gives_nobody_what_only_the_owner_has() {
                 ] {
                     assert!(!answer.is_whole_success(), "{round}, {claim}: {answer}");
                     assert_withheld(&answer, &digest);
-                    answers.push(answer.status);
+                    // A transfer of wrong bytes fails before its headers are sent or after them, as it happens.
+                    let is_broken = answer.broken.is_some();
+                    answers.push(if is_broken { 502 } else { answer.status });
                 }
                 answers.push(head.status);
             }

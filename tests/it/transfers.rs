@@ -181,6 +181,7 @@ async fn another_registry_does_not_go_on_with_what_one_sent() {
     let limits = json!({"transfer_attempts_max": 1, "upstream_attempts_max": 1});
     let configuration = Configuration::new(&[&registries[0], &registries[1]])
         .policy(policy)
+        .set("freshness", json!({"absent_ttl": 0}))
         .set("limits", limits);
     let proxy = Proxy::start(configuration).await;
     let path =

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::*;
 
 /// The time for a decision, and a second.
@@ -262,7 +264,9 @@ async fn run(targets: &[Target]) {
         .iter()
         .map(|registry| format!("{}/apps/**", registry.name()))
         .collect();
-    let configuration = Configuration::new(&registries).policy(policy);
+    let configuration = Configuration::new(&registries)
+        .policy(policy)
+        .set("freshness", json!({"absent_ttl": 0}));
     let proxy = Proxy::start(configuration).await;
     let problems = together(cells.iter().map(|cell| cell.run(&proxy)))
         .await

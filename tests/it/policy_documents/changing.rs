@@ -108,7 +108,7 @@ async fn a_document_that_breaks_leaves_the_one_before_in_force() {
     bench
         .proxy
         .rewrite(|configuration| configuration["policy_files"] = json!(["apps.yaml"]));
-    let before = told(&|told| told["hash"] != before["hash"]).await;
+    let before = told(&|told| told["loaded_at"] != before["loaded_at"]).await;
     bench.serves(&name, "v1", &image).await;
 
     put(&text.replace("key:", "kye:"));
