@@ -206,9 +206,7 @@ impl App {
         };
         let serving = listener::serve(admin_listener, admin.handler(), stop_admin.clone());
         engine.tasks.spawn(serving);
-        engine.maker.keep_fresh(&engine.material);
-        keep_watching(&engine, &stop);
-        keep_writing(&engine, &refused_clients, &stop);
+        keep_up(&engine, &refused_clients, &stop);
         let registry_listener = Listener {
             tcp,
             tls,
@@ -320,6 +318,13 @@ fn admin_api(
         token: config.server.admin_token.clone(),
         names: admin_names(&config.server),
     })
+}
+
+/// Begins the work in the background: keys and roots are kept fresh, and what changes or is counted is written.
+fn keep_up(engine: &Engine, refused: &RefusedClients, stop: &CancellationToken) {
+    engine.maker.keep_fresh(&engine.material);
+    keep_watching(engine, stop);
+    keep_writing(engine, refused, stop);
 }
 
 /// Records changes of what is in force.

@@ -1,6 +1,8 @@
 //! The clients: who asks (authentication), and who may pull what (authorization), before any cache is looked at.
 
 mod credentials;
+mod failures;
+mod hashing;
 mod htpasswd;
 mod memory;
 mod tokens;
@@ -9,15 +11,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
+use crate::flights::Flights;
 use crate::oci::RepositoryName;
 use crate::policy::Pattern;
+use crate::shares::Party;
 use credentials::Credentials;
 pub use credentials::Password;
+use failures::{Failures, TooMany};
+use hashing::Hashing;
+pub use hashing::places;
 pub use htpasswd::{HtpasswdError, HtpasswdProblem, Users};
-use memory::Memory;
+use memory::{Memory, Proof};
 pub use tokens::Tokens;
 
 /// The rules, in order. Cheap to clone; clones share the passwords that they remember.
@@ -98,14 +107,19 @@ pub enum Scheme {
     Bearer,
 }
 
-/// Too many passwords are being checked: 503, try again.
-#[derive(Debug, thiserror::Error)]
-#[error("too many passwords are being checked")]
-pub struct Busy(());
-
-/// Passwords that are checked at the same time. bcrypt keeps a core busy for a tenth of a second or more; guessing
-/// must not take all cores away from pulls.
-const CHECKS_AT_ONCE_MAX: usize = 2;
+/// The reason why a password was not checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unchecked {
+    /// Too many passwords are being checked: 503, try again.
+    #[error("too many passwords are being checked")]
+    Busy,
+    /// The user, or the address, has given too many wrong passwords: 429.
+    #[error("too many wrong passwords came from this address")]
+    TooManyFailures {
+        /// The time until a password is checked again.
+        retry_after: Duration,
+    },
+}
 
 /// The time that a request waits for its turn.
 const CHECK_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -115,21 +129,34 @@ struct Inner {
     /// The distinct password files of the rules, at most 64.
     files: Vec<Arc<Users>>,
     memory: Memory,
-    checks: Semaphore,
+    failures: Failures,
+    hashing: Hashing,
+    /// The checks under way, one for each user and password.
+    checks: Flights<Proof, Checked>,
+    tasks: TaskTracker,
     check_wait_max: Duration,
 }
+
+/// The files in which user and password are right.
+type Checked = Result<u64, Unchecked>;
 
 impl Clients {
     /// The most distinct password files.
     pub const FILES_MAX: usize = tokens::MARKS_MAX;
 
     /// The rules in order. Password files beyond [`Self::FILES_MAX`] never let anybody in.
+    /// A user may give `failures_max` wrong passwords in a minute from one address.
     #[must_use]
-    pub fn new(rules: Vec<Rule>) -> Self {
-        Self::waiting_at_most(CHECK_WAIT_MAX, rules)
+    pub fn new(rules: Vec<Rule>, failures_max: u32) -> Self {
+        Self::hashing_with(Hashing::shared(), CHECK_WAIT_MAX, rules, failures_max)
     }
 
-    fn waiting_at_most(check_wait_max: Duration, rules: Vec<Rule>) -> Self {
+    fn hashing_with(
+        hashing: Hashing,
+        check_wait_max: Duration,
+        rules: Vec<Rule>,
+        failures_max: u32,
+    ) -> Self {
         let mut files: Vec<Arc<Users>> = Vec::new();
         for rule in &rules {
             if let Admits::Basic(users) = &rule.admits
@@ -144,7 +171,10 @@ impl Clients {
                 rules,
                 files,
                 memory: Memory::new(),
-                checks: Semaphore::new(CHECKS_AT_ONCE_MAX),
+                failures: Failures::new(failures_max),
+                hashing,
+                checks: Flights::default(),
+                tasks: TaskTracker::new(),
                 check_wait_max,
             }),
         }
@@ -178,17 +208,18 @@ impl Clients {
     /// so that a wrong password shows. Empty ones (`Basic Og==`) count as none. Without password files there is nothing
     /// to check credentials against, so they count as none, too.
     ///
-    /// A token costs one HMAC, and so does a password that was right within five minutes. Any other password is checked
-    /// off the caller's thread, a few at a time. Without `tokens`, every token is rejected.
+    /// A token costs one HMAC, and so does a password that was right before, or wrong a moment ago. Any other password is
+    /// checked on a thread for passwords, on behalf of the current party, the address. Without `tokens`, every token is
+    /// rejected.
     ///
     /// # Errors
-    /// When no turn to check the password came in time.
+    /// [`Unchecked`] when no turn to check the password came in time, or too many wrong ones came before it.
     pub async fn authenticate(
         &self,
         tokens: Option<&Tokens>,
         authorization: Option<&str>,
         now: Timestamp,
-    ) -> Result<Result<Client, Rejection>, Busy> {
+    ) -> Result<Result<Client, Rejection>, Unchecked> {
         let Some(authorization) = authorization.filter(|_| self.has_passwords()) else {
             return Ok(Ok(Client::Anonymous { has_token: false }));
         };
@@ -206,11 +237,11 @@ impl Clients {
     /// Finds out who gives this user and password. Both empty count as no credentials.
     ///
     /// # Errors
-    /// When no turn to check the password came in time.
+    /// As [`Self::authenticate`].
     pub async fn authenticate_password(
         &self,
         password: Password,
-    ) -> Result<Result<Client, Rejection>, Busy> {
+    ) -> Result<Result<Client, Rejection>, Unchecked> {
         if password.is_empty() || !self.has_passwords() {
             return Ok(Ok(Client::Anonymous { has_token: false }));
         }
@@ -290,44 +321,58 @@ impl Clients {
         Some(Client::User(User { name, valid_in }))
     }
 
-    async fn check(&self, password: Password) -> Result<Result<Client, Rejection>, Busy> {
-        if let Some(client) = self.recall(&password) {
-            return Ok(Ok(client));
-        }
-        let turn = tokio::time::timeout(self.inner.check_wait_max, self.inner.checks.acquire());
-        let Ok(Ok(_turn)) = turn.await else {
-            return Err(Busy(()));
+    async fn check(&self, password: Password) -> Result<Result<Client, Rejection>, Unchecked> {
+        let proof = self.proof(&password);
+        let valid_in = match self.inner.memory.recall(&proof) {
+            Some(valid_in) => valid_in,
+            None => self.check_once(proof, &password).await?,
         };
-        // Another request with the same password may have been checked meanwhile.
-        if let Some(client) = self.recall(&password) {
-            return Ok(Ok(client));
+        Ok(self
+            .user(&password.user, valid_in)
+            .ok_or(Rejection::Password))
+    }
+
+    /// Checks a password, together with all who give the same one at this time.
+    async fn check_once(&self, proof: Proof, password: &Password) -> Checked {
+        let begin = || {
+            let (clients, password) = (self.clone(), password.clone());
+            async move { clients.check_slow(proof, password).await }.boxed()
+        };
+        let checking = self.inner.checks.join(&proof, &self.inner.tasks, begin);
+        checking.await.unwrap_or(Err(Unchecked::Busy))
+    }
+
+    /// Checks a password against every file: a tenth of a second or more of processor time. An unknown user costs as much
+    /// as a known one.
+    async fn check_slow(&self, proof: Proof, password: Password) -> Checked {
+        // It may have been checked while this check was begun.
+        if let Some(valid_in) = self.inner.memory.recall(&proof) {
+            return Ok(valid_in);
         }
-        let clients = self.clone();
-        tokio::task::spawn_blocking(move || {
-            clients.check_slow(&password).ok_or(Rejection::Password)
-        })
-        .await
-        .map_err(|_stopped| Busy(()))
+        let user = self.inner.memory.user(&password.user);
+        let attempt = self.inner.failures.begin(Party::current(), user)?;
+        let files = self.inner.files.clone();
+        let hash = move || {
+            let Password { user, password } = &password;
+            each_with_bit(&files)
+                .filter(|(_, file)| file.verify(user, password))
+                .fold(0, |valid_in, (bit, _)| valid_in | bit)
+        };
+        let deadline = Instant::now() + self.inner.check_wait_max;
+        let Ok(valid_in) = self.inner.hashing.run(deadline, hash).await else {
+            attempt.forgive();
+            return Err(Unchecked::Busy);
+        };
+        if valid_in != 0 {
+            attempt.forgive();
+        }
+        self.inner.memory.remember(proof, valid_in);
+        Ok(valid_in)
     }
 
-    /// The client, if its password was right within the last minutes: microseconds.
-    fn recall(&self, password: &Password) -> Option<Client> {
+    fn proof(&self, password: &Password) -> Proof {
         let Password { user, password } = password;
-        let valid_in = self.inner.memory.recall(user, password)?;
-        self.user(user, valid_in)
-    }
-
-    /// The client, after a check of the password against every file: a tenth of a second or more of processor time. An
-    /// unknown user costs as much as a known one.
-    fn check_slow(&self, password: &Password) -> Option<Client> {
-        let Password { user, password } = password;
-        let valid_in = self
-            .files()
-            .filter(|(_, file)| file.verify(user, password))
-            .fold(0, |valid_in, (bit, _)| valid_in | bit);
-        let client = self.user(user, valid_in)?;
-        self.inner.memory.remember(user, password, valid_in);
-        Some(client)
+        self.inner.memory.proof(user, password)
     }
 
     fn user(&self, name: &str, valid_in: u64) -> Option<Client> {
@@ -339,8 +384,20 @@ impl Clients {
 
     /// The password files, each with its bit.
     fn files(&self) -> impl Iterator<Item = (u64, &Arc<Users>)> {
-        let files = self.inner.files.iter().enumerate();
-        files.map(|(index, file)| (1_u64 << index, file))
+        each_with_bit(&self.inner.files)
+    }
+}
+
+fn each_with_bit(files: &[Arc<Users>]) -> impl Iterator<Item = (u64, &Arc<Users>)> {
+    let files = files.iter().enumerate();
+    files.map(|(index, file)| (1_u64 << index, file))
+}
+
+impl From<TooMany> for Unchecked {
+    fn from(too_many: TooMany) -> Self {
+        Self::TooManyFailures {
+            retry_after: too_many.retry_after,
+        }
     }
 }
 

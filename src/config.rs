@@ -278,7 +278,7 @@ fn read(root: &Field<'_>, reader: &mut Reader) -> Config {
     let (policies, root_sources) = read_policies(&section, &roots, &upstreams, &limits, reader);
     let clients = section
         .get("clients")
-        .map(|field| clients::read(&field, reader));
+        .map(|field| clients::read(&field, &limits, reader));
     let freshness = section.get("freshness");
     check_exposure(&section, &server, &upstreams, clients.as_ref(), reader);
     let acknowledged = warning::read(section.get("acknowledge").as_ref(), reader);

@@ -80,6 +80,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Requests that are being answered at one time, those from memory aside. A client may have half of them.
     pub client_requests_max: usize,
+    /// Wrong passwords of one user from one address in a minute. An address may give four times as many.
+    pub password_failures_max: u32,
     /// Time for a client to begin a connection, and to send the headers and the body of a request.
     pub client_header_time_max: Duration,
     /// Time without a request on a connection.
@@ -131,6 +133,7 @@ impl Default for Limits {
             condition_cpu_time_max: Duration::from_millis(200),
             connections_max: 20_000,
             client_requests_max: 4096,
+            password_failures_max: 5,
             client_header_time_max: Duration::from_secs(30),
             client_idle_time_max: Duration::from_secs(75),
             client_progress_time_max: Duration::from_secs(60),

@@ -55,8 +55,8 @@ const ENDPOINTS: [&str; 7] = [
     "referrers",
     "other",
 ];
-const STATUSES: [u16; 15] = [
-    200, 206, 304, 400, 401, 403, 404, 405, 416, 431, 500, 502, 503, 504, 0,
+const STATUSES: [u16; 16] = [
+    200, 206, 304, 400, 401, 403, 404, 405, 416, 429, 431, 500, 502, 503, 504, 0,
 ];
 const DECISION_SECONDS: &str = "Time to make a decision, look-ups included.";
 const VERIFICATION_SECONDS: &str = "Time spent verifying for one decision.";

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::material::{Maker, Material};
 use super::{Error, data_dir, replica, write_counts};
 use crate::admission::{self, Admission, Reliance, Sink};
+use crate::clients;
 use crate::compute;
 use crate::config::{self, Config};
 use crate::decision_log::{Destination, JsonLines, Record};
@@ -110,9 +111,9 @@ impl Engine {
             Arc::clone(&upstream),
             Arc::clone(&limits),
         );
-        metrics
-            .ledger()
-            .list(Resource::ComputeThreads, compute::places());
+        let ledger = metrics.ledger();
+        ledger.list(Resource::ComputeThreads, compute::places());
+        ledger.list(Resource::PasswordHashes, clients::places());
         let decisions = JsonLines::open(decisions)?;
         let stop = CancellationToken::new();
         let maker = Maker {

@@ -9,12 +9,13 @@ use crate::oci::Digest;
 /// The users of one file with their bcrypt hashes.
 pub struct Users {
     entries: HashMap<Arc<str>, Entry>,
-    /// Checked for unknown users, so that they cost what known ones do.
-    dummy: String,
+    /// The highest cost of a hash.
+    cost_max: u32,
 }
 
 struct Entry {
     hash: String,
+    cost: u32,
     mark: Mark,
 }
 
@@ -82,6 +83,7 @@ impl Users {
                 cost_max = cost_max.max(cost);
                 let entry = Entry {
                     hash: hash.to_owned(),
+                    cost,
                     mark: mark(line),
                 };
                 match entries.insert(Arc::from(user), entry) {
@@ -99,10 +101,8 @@ impl Users {
         if !errors.is_empty() {
             return Err(errors);
         }
-        // Well-formed, so that checking against it does all the work, and the hash of nothing in particular.
-        let cost = if cost_max == 0 { 10 } else { cost_max };
-        let dummy = format!("$2b${cost:02}$abcdefghijklmnopqrstu.ABCDEFGHIJKLMNOPQRSTUVWXYZ0123.");
-        Ok(Self { entries, dummy })
+        let cost_max = if cost_max == 0 { 10 } else { cost_max };
+        Ok(Self { entries, cost_max })
     }
 
     /// Whether there are no users.
@@ -117,15 +117,33 @@ impl Users {
         Some((name, &entry.mark))
     }
 
-    /// Returns true when the password is the user's. Takes as long for an unknown user as for one with the highest cost.
+    /// Returns true when the password is the user's. A wrong one takes as long for every user, and for a user who is not
+    /// in the file, as for one with the highest cost.
     #[must_use]
     pub fn verify(&self, user: &str, password: &str) -> bool {
-        let (hash, known) = match self.entries.get(user) {
-            Some(entry) => (&entry.hash, true),
-            None => (&self.dummy, false),
+        let verify = |hash: &str| bcrypt::verify(password, hash).unwrap_or(false);
+        let Some(entry) = self.entries.get(user) else {
+            verify(&dummy(self.cost_max));
+            return false;
         };
-        bcrypt::verify(password, hash).unwrap_or(false) && known
+        if verify(&entry.hash) {
+            return true;
+        }
+        for cost in costs_that_lack(entry.cost, self.cost_max) {
+            verify(&dummy(cost));
+        }
+        false
     }
+}
+
+/// A hash of nothing in particular. It is well-formed, so that checking against it does all the work.
+fn dummy(cost: u32) -> String {
+    format!("$2b${cost:02}$abcdefghijklmnopqrstu.ABCDEFGHIJKLMNOPQRSTUVWXYZ0123.")
+}
+
+/// The costs of the hashes that together with one of `cost` take as long as one of `cost_max`. Each step doubles the time.
+fn costs_that_lack(cost: u32, cost_max: u32) -> std::ops::Range<u32> {
+    cost..cost_max
 }
 
 fn mark(line: &str) -> Mark {
@@ -222,10 +240,20 @@ mod tests {
     #[test]
     fn an_unknown_user_costs_what_a_known_one_does() {
         let users = Users::from_text(&format!("a:{}", hash("x"))).unwrap();
-        let dummy: bcrypt::HashParts = users.dummy.parse().unwrap();
-        assert_eq!(dummy.get_cost(), 4);
+        let dummy = dummy(users.cost_max);
+        let parts: bcrypt::HashParts = dummy.parse().unwrap();
+        assert_eq!(parts.get_cost(), 4);
         // The hash is well-formed, so checking against it does all the work.
-        assert!(!bcrypt::verify("x", &users.dummy).unwrap());
+        assert!(!bcrypt::verify("x", &dummy).unwrap());
+    }
+
+    #[test]
+    fn wrong_password_costs_the_same_for_every_user() {
+        let rounds = |cost: u32| 1_u32 << cost;
+        for cost in 4..=COST_MAX {
+            let lacking: u32 = costs_that_lack(cost, COST_MAX).map(rounds).sum();
+            assert_eq!(rounds(cost) + lacking, rounds(COST_MAX));
+        }
     }
 
     #[test]

@@ -66,8 +66,15 @@ async fn bearer(clients: &Clients, tokens: &Tokens, authorization: Option<&str>)
     format!("Bearer {}", clients.issue(tokens, &client, NOW))
 }
 
+/// Wrong passwords of a user in a minute.
+const FAILURES_MAX: u32 = 5;
+
+fn clients(rules: Vec<Rule>) -> Clients {
+    Clients::new(rules, FAILURES_MAX)
+}
+
 fn mixed() -> Clients {
-    Clients::new(mixed_rules())
+    clients(mixed_rules())
 }
 
 fn mixed_rules() -> Vec<Rule> {
@@ -208,7 +215,7 @@ async fn base_path_asks_for_credentials_where_any_are_known() {
             Access::Allow,
         ),
     ] {
-        let clients = Clients::new(rules);
+        let clients = clients(rules);
         assert_eq!(clients.scheme(), scheme);
         assert_eq!(ask(&clients, None, None).await, nobody(without));
         let token = bearer(&clients, &tokens, None).await;
@@ -259,7 +266,7 @@ async fn token_ends_when_its_user_is_removed_or_gets_another_password() {
     let everybody = rule(Admits::Anonymous, &["docker.io/**"]);
     let with = |users| {
         let private = rule(Admits::Basic(users), &["ghcr.io/**"]);
-        Clients::new(vec![private, everybody.clone()])
+        clients(vec![private, everybody.clone()])
     };
     let file = users(&[("alice", "a"), ("bob", "b")]);
     let token = bearer(&with(file.clone()), &tokens, Some(&header("alice", "a"))).await;
@@ -281,7 +288,7 @@ async fn token_follows_the_rules_in_force() {
     let file = users(&[("alice", "a")]);
     let rules = |image| {
         let everybody = rule(Admits::Anonymous, &["docker.io/**"]);
-        Clients::new(vec![rule(Admits::Basic(file.clone()), &[image]), everybody])
+        clients(vec![rule(Admits::Basic(file.clone()), &[image]), everybody])
     };
     let before = rules("ghcr.io/**");
     let token = bearer(&before, &tokens, Some(&header("alice", "a"))).await;
@@ -294,7 +301,7 @@ async fn token_follows_the_rules_in_force() {
 
 #[tokio::test]
 async fn without_password_files_credentials_are_somebody_elses() {
-    let clients = Clients::new(vec![rule(Admits::Anonymous, &["docker.io/**"])]);
+    let clients = clients(vec![rule(Admits::Anonymous, &["docker.io/**"])]);
     for other in [
         header("robot", "token"),
         "Bearer x".to_owned(),
@@ -312,35 +319,123 @@ async fn without_password_files_credentials_are_somebody_elses() {
 
 #[tokio::test]
 async fn no_rules_let_nobody_in() {
-    let clients = Clients::new(Vec::new());
+    let clients = clients(Vec::new());
     for repository in [Some("docker.io/nginx"), None] {
         assert_eq!(ask(&clients, None, repository).await, nobody(Access::Deny));
     }
 }
 
-#[tokio::test]
-async fn only_right_passwords_are_remembered() {
-    let clients = mixed();
-    let password = |password: &str| Password {
-        user: "alice".to_owned(),
+/// Rules with a thread of their own for passwords, and its only place.
+fn with_one_place(check_wait_max: Duration) -> (Clients, Hashing) {
+    let hashing = Hashing::with_threads(1);
+    let rules = mixed_rules();
+    let clients = Clients::hashing_with(hashing.clone(), check_wait_max, rules, FAILURES_MAX);
+    (clients, hashing)
+}
+
+fn address(last: u8) -> Party {
+    Party::network(std::net::Ipv4Addr::new(192, 0, 2, last).into())
+}
+
+/// The outcome for a user and a password from an address.
+async fn give(
+    clients: &Clients,
+    from: u8,
+    user: &str,
+    password: &str,
+) -> Result<Result<Client, Rejection>, Unchecked> {
+    let password = Password {
+        user: user.to_owned(),
         password: password.to_owned(),
     };
-    for (given, remembered) in [("a", true), ("x", false)] {
-        assert_eq!(clients.recall(&password(given)), None);
-        let _client = clients.authenticate_password(password(given)).await;
-        assert_eq!(clients.recall(&password(given)).is_some(), remembered);
+    let giving = clients.authenticate_password(password);
+    address(from).scope(giving).await
+}
+
+fn is_held_up(outcome: &Result<Result<Client, Rejection>, Unchecked>) -> bool {
+    matches!(outcome, Err(Unchecked::TooManyFailures { .. }))
+}
+
+#[tokio::test]
+async fn password_that_was_checked_before_needs_no_place() {
+    let (clients, hashing) = with_one_place(Duration::from_millis(20));
+    let right = give(&clients, 1, "alice", "a").await;
+    let wrong = give(&clients, 1, "alice", "x").await;
+    assert_eq!(wrong, Ok(Err(Rejection::Password)));
+    let _taken = hashing.places().try_take(1).unwrap();
+    assert_eq!(give(&clients, 1, "alice", "a").await, right);
+    assert_eq!(give(&clients, 2, "alice", "x").await, wrong);
+    let unseen = give(&clients, 1, "alice", "y").await;
+    assert_eq!(unseen, Err(Unchecked::Busy));
+}
+
+#[tokio::test]
+async fn guesses_hold_up_nobody_else() {
+    let clients = mixed();
+    let mut outcomes = Vec::new();
+    for guess in 0..20 {
+        outcomes.push(give(&clients, 1, "bob", &format!("guess {guess}")).await);
+    }
+    assert_eq!(outcomes.iter().filter(|it| is_held_up(it)).count(), 15);
+    assert!(is_held_up(&give(&clients, 1, "bob", "b").await));
+    for (from, user, password) in [
+        (2, "bob", "b"),
+        // The password is known now.
+        (1, "bob", "b"),
+        (1, "alice", "a"),
+    ] {
+        let outcome = give(&clients, from, user, password).await;
+        assert!(matches!(outcome, Ok(Ok(_))), "{from} {user}: {outcome:?}");
     }
 }
 
 #[tokio::test]
+async fn guesses_at_many_names_hold_up_their_address() {
+    let clients = mixed();
+    assert!(give(&clients, 1, "alice", "a").await.unwrap().is_ok());
+    for name in 0..20 {
+        let guess = give(&clients, 1, &format!("user{name}"), "x").await;
+        assert_eq!(guess, Ok(Err(Rejection::Password)));
+    }
+    assert!(is_held_up(&give(&clients, 1, "bob", "b").await));
+    // A password that is known already needs no check.
+    assert!(give(&clients, 1, "alice", "a").await.unwrap().is_ok());
+    assert!(give(&clients, 2, "bob", "b").await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn guesses_that_begin_at_the_same_time_count_from_the_start() {
+    let (clients, hashing) = with_one_place(Duration::from_millis(50));
+    let _taken = hashing.places().try_take(1).unwrap();
+    let guesses: Vec<_> = (0..30).map(|guess| format!("guess {guess}")).collect();
+    let outcomes = futures::future::join_all(
+        guesses
+            .iter()
+            .map(|guess| give(&clients, 1, "bob", guess).boxed()),
+    )
+    .await;
+    assert_eq!(outcomes.iter().filter(|it| is_held_up(it)).count(), 25);
+}
+
+#[tokio::test]
+async fn right_password_that_many_give_at_once_is_checked_once() {
+    let clients = mixed();
+    let given = (0..100).map(|_| give(&clients, 1, "alice", "a").boxed());
+    let outcomes = futures::future::join_all(given).await;
+    assert!(outcomes.iter().all(|it| matches!(it, Ok(Ok(_)))));
+}
+
+#[tokio::test]
 async fn authenticates_off_the_callers_thread_and_gives_up_when_busy() {
-    let clients = Clients::waiting_at_most(Duration::from_millis(20), mixed_rules());
+    let (clients, hashing) = with_one_place(Duration::from_millis(20));
     let tokens = Tokens::with_random_key();
     let right = header("alice", "a");
-    let all = u32::try_from(CHECKS_AT_ONCE_MAX).unwrap();
-    let taken = clients.inner.checks.acquire_many(all).await.unwrap();
-    let busy = clients.authenticate(Some(&tokens), Some(&right), NOW).await;
-    assert!(busy.is_err());
+    let taken = hashing.places().try_take(1).unwrap();
+    for _ in 0..2 * FAILURES_MAX {
+        // A check that did not take place is no failure.
+        let busy = clients.authenticate(Some(&tokens), Some(&right), NOW).await;
+        assert_eq!(busy, Err(Unchecked::Busy));
+    }
     // Requests that need no check do not wait.
     let anonymous = bearer(&clients, &tokens, None).await;
     for authorization in [None, Some(anonymous.as_str())] {
@@ -349,7 +444,7 @@ async fn authenticates_off_the_callers_thread_and_gives_up_when_busy() {
     }
     drop(taken);
     let token = bearer(&clients, &tokens, Some(&right)).await;
-    let _taken = clients.inner.checks.acquire_many(all).await.unwrap();
+    let _taken = hashing.places().try_take(1).unwrap();
     for authorization in [&right, &token] {
         let asked = ask_with(
             &clients,

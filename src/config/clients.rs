@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::policies::read_patterns;
 use super::reader::{Field, Reader, Section, describe};
 use crate::clients::{Admits, Clients, Rule, Users};
+use crate::limits::Limits;
 use crate::trust;
 
 pub(super) const KEYS: &[&str] = &["basic", "anonymous", "images"];
@@ -16,7 +17,7 @@ pub(super) const BASIC_KEYS: &[&str] = &["htpasswd"];
 /// Password files that have been read, so that two rules with the same file share its users.
 type Files = HashMap<PathBuf, Option<Arc<Users>>>;
 
-pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Clients {
+pub(super) fn read(field: &Field<'_>, limits: &Limits, reader: &mut Reader) -> Clients {
     let mut files = Files::new();
     let items = field.items(reader);
     if items.is_empty() {
@@ -37,7 +38,7 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Clients {
             "put users with the same rights into one file",
         );
     }
-    Clients::new(rules)
+    Clients::new(rules, limits.password_failures_max)
 }
 
 fn read_rule(field: &Field<'_>, files: &mut Files, reader: &mut Reader) -> Option<Rule> {

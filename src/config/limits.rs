@@ -90,6 +90,7 @@ limits! {
     time condition_cpu_time_max "Processor time for the conditions of one decision, over all attestations and policies."
     count connections_max "Client connections; lowered to what fits into the limit of open files."
     count client_requests_max "Requests being answered at one time, those from memory aside; a client may have half."
+    count password_failures_max "Wrong passwords of one user from one address in a minute; four times as many of an address."
     time client_header_time_max "For a client to begin a connection, and to send the headers and the body of a request."
     time client_idle_time_max "Without a request on a connection."
     time client_progress_time_max "For a client to take client_progress_bytes_min of what it is sent."

@@ -19,6 +19,8 @@ pub enum ErrorCode {
     NameUnknown,
     /// The range asked for does not exist.
     RangeInvalid,
+    /// The client asked too often.
+    TooManyRequests,
     /// The client must authenticate.
     Unauthorized,
     /// The service cannot answer now; widely used beside the specified codes.
@@ -44,6 +46,7 @@ impl ErrorCode {
             Self::NameInvalid => "NAME_INVALID",
             Self::NameUnknown => "NAME_UNKNOWN",
             Self::RangeInvalid => "RANGE_INVALID",
+            Self::TooManyRequests => "TOOMANYREQUESTS",
             Self::Unauthorized => "UNAUTHORIZED",
             Self::Unavailable => "UNAVAILABLE",
             Self::Unknown => "UNKNOWN",

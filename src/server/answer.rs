@@ -16,7 +16,7 @@ use ulid::Ulid;
 use super::challenge::{self, Reason};
 use super::route::{self, Action, Route};
 use super::{Rules, Server, respond, token};
-use crate::clients::{Access, Busy, Client, Clients};
+use crate::clients::{Access, Client, Clients, Unchecked};
 use crate::clock;
 use crate::decision_log::{self, AccessClient, AccessLine};
 use crate::listener::Handler;
@@ -136,10 +136,12 @@ impl Server {
 
     async fn route(&self, asking: &mut Asking<'_>, action: &Action) -> Answer {
         // The token endpoint authenticates by itself: a token does not open it.
-        if !matches!(action, Action::Token)
-            && let Err(answer) = self.admit_client(asking, action).await
-        {
-            return answer;
+        if !matches!(action, Action::Token) {
+            asking.identity = None;
+            let behalf = asking.behalf();
+            if let Err(answer) = behalf.scope(self.admit_client(asking, action)).await {
+                return answer;
+            }
         }
         if let Some(repository) = action.repository()
             && !self.inner.pull.is_configured(repository.host())
@@ -151,9 +153,7 @@ impl Server {
                 .await;
             return Answer::refused(&refusal);
         }
-        let party = Party::client(asking.identity.as_ref(), asking.address.ip());
-        let behalf = Behalf::Connection(party, asking.address.port());
-        behalf.scope(self.act(asking, action)).await
+        asking.behalf().scope(self.act(asking, action)).await
     }
 
     async fn act(&self, asking: &mut Asking<'_>, action: &Action) -> Answer {
@@ -193,7 +193,6 @@ impl Server {
 
     /// Finds out who asks, then asks the rules, before any cache is looked at.
     async fn admit_client(&self, asking: &mut Asking<'_>, action: &Action) -> Result<(), Answer> {
-        asking.identity = None;
         let rules = Arc::clone(&asking.rules);
         let Some(clients) = &rules.clients else {
             return Ok(());
@@ -208,7 +207,7 @@ impl Server {
                 let reason = Reason::Rejected(rejected);
                 return Err(self.challenge(asking, clients, reason, &rejected.to_string()));
             }
-            Err(busy) => return Err(Answer::busy(&busy)),
+            Err(unchecked) => return Err(Answer::unchecked(unchecked)),
         };
         asking.identity = client.name().cloned();
         match (
@@ -311,6 +310,12 @@ impl Asking<'_> {
         Some(first.to_str().unwrap_or_default())
     }
 
+    /// On whose behalf the request is answered: the user's, or the address's while no user is known.
+    fn behalf(&self) -> Behalf {
+        let party = Party::client(self.identity.as_ref(), self.address.ip());
+        Behalf::Connection(party, self.address.port())
+    }
+
     pub(super) fn is_head(&self) -> bool {
         self.request.method == Method::HEAD
     }
@@ -343,9 +348,15 @@ impl Answer {
         }
     }
 
-    /// 503: too many passwords are being checked.
-    pub(super) fn busy(busy: &Busy) -> Self {
-        Self::plain(respond::unavailable(&busy.to_string(), RETRY_AFTER))
+    /// A password that was not checked.
+    pub(super) fn unchecked(unchecked: Unchecked) -> Self {
+        let message = unchecked.to_string();
+        Self::plain(match unchecked {
+            Unchecked::Busy => respond::unavailable(&message, RETRY_AFTER),
+            Unchecked::TooManyFailures { retry_after } => {
+                respond::too_many_requests(&message, retry_after)
+            }
+        })
     }
 
     pub(super) fn refused(refusal: &Refusal) -> Self {

@@ -167,13 +167,26 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
 
 /// 503: it cannot be said now. Never 429: containerd would ask again at once.
 pub(super) fn unavailable(message: &str, retry_after: Duration) -> Response<Body> {
-    let mut response = error(
-        StatusCode::SERVICE_UNAVAILABLE,
-        ErrorCode::Unavailable,
-        message,
-        &serde_json::Value::Null,
-    );
-    let seconds = retry_after.as_secs().clamp(1, 60);
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    later(status, ErrorCode::Unavailable, message, retry_after)
+}
+
+/// 429 for a client that gave too many wrong passwords. A 401 would say that this password is wrong too, which nobody
+/// checked; clients that know 429 wait.
+pub(super) fn too_many_requests(message: &str, retry_after: Duration) -> Response<Body> {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    later(status, ErrorCode::TooManyRequests, message, retry_after)
+}
+
+fn later(
+    status: StatusCode,
+    code: ErrorCode,
+    message: &str,
+    retry_after: Duration,
+) -> Response<Body> {
+    let mut response = error(status, code, message, &serde_json::Value::Null);
+    let seconds = retry_after.as_millis().div_ceil(1000).clamp(1, 60);
+    let seconds = u64::try_from(seconds).unwrap_or(60);
     response
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -91,7 +91,7 @@ mod tests {
         let rules = RulesInForce::new(Rules::default());
         let before = rules.current().await;
         let changed = Rules {
-            clients: Some(Clients::new(Vec::new())),
+            clients: Some(Clients::new(Vec::new(), 1)),
             ..Rules::default()
         };
         let mut waiting = None;

@@ -125,7 +125,7 @@ impl Server {
             Ok(Err(rejected)) => {
                 return Answer::plain(respond::unauthenticated(BASIC, &rejected.to_string()));
             }
-            Err(busy) => return Answer::busy(&busy),
+            Err(unchecked) => return Answer::unchecked(unchecked),
         };
         asking.identity = client.name().cloned();
         if clients.authorize(&client, None) != Access::Allow {

@@ -22,6 +22,8 @@ pub enum Resource {
     ClientRequests,
     /// Threads for work whose size a peer chooses.
     ComputeThreads,
+    /// Threads for password hashes.
+    PasswordHashes,
 }
 
 /// The use of one resource.
@@ -78,6 +80,7 @@ impl Resource {
             Self::UpstreamRequests => "upstream_requests",
             Self::ClientRequests => "client_requests",
             Self::ComputeThreads => "compute_threads",
+            Self::PasswordHashes => "password_hashes",
         }
     }
 }

@@ -207,3 +207,28 @@ pub(crate) async fn access_line(scene: &Scene, is_it: impl Fn(&Value) -> bool) -
     }
     panic!("no such line:\n{}", scene.proxy.log());
 }
+
+#[tokio::test]
+async fn wrong_passwords_are_429_after_five_and_known_users_are_served() {
+    let scene = guarded().await;
+    scene.signed("apps/web", "v1");
+    let path = scene.manifest_path("apps/web", "v1");
+    let alice = basic("alice", "wonderland");
+    assert_eq!(get_as(&scene, &path, &alice).await.status, 200);
+    let guess = async |path: &str, user: &str, guess: usize| {
+        get_as(&scene, path, &basic(user, &format!("guess {guess}"))).await
+    };
+    for number in 0..5 {
+        let answer = guess(&path, "alice", number).await;
+        assert_error(&answer, 401, "UNAUTHORIZED");
+    }
+    for path in [path.as_str(), "/v2/token"] {
+        let answer = guess(path, "alice", 5).await;
+        assert_error(&answer, 429, "TOOMANYREQUESTS");
+        let seconds: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=12).contains(&seconds), "{seconds}");
+    }
+    assert_eq!(get_as(&scene, &path, &alice).await.status, 200);
+    let answer = guess(&path, "bob", 0).await;
+    assert_error(&answer, 401, "UNAUTHORIZED");
+}

@@ -101,6 +101,11 @@ const EXTRA: &[(&str, &str, &str)] = &[
         "who asks for a decision under way joins it",
     ),
     ("pull", "flights", "who asks for a tag under way joins it"),
+    (
+        "clients",
+        "flights",
+        "who gives a password that is being checked joins the check",
+    ),
     ("admin", "secret", "the token of the listener"),
     ("upstream", "secret", "credentials do not print"),
     ("keys", "secret", "tokens do not print"),

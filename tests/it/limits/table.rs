@@ -161,6 +161,11 @@ const CROSSED: &[(&str, &str, &str)] = &[
         "requests_beyond_the_share_of_a_client_are_answered_with_503",
     ),
     (
+        "password_failures_max",
+        "tests/it/clients.rs",
+        "wrong_passwords_are_429_after_five_and_known_users_are_served",
+    ),
+    (
         "client_header_time_max",
         "tests/it/limits/times.rs",
         "of_the_headers_of_a_client",
