@@ -360,9 +360,10 @@ impl Admission {
 
 fn weight(decision: &Decision) -> u32 {
     let bytes = decision.document().map_or(0, |document| {
-        u32::try_from(document.bytes.len()).unwrap_or(u32::MAX)
+        let bytes = document.bytes.len() + document.manifest.weight();
+        u32::try_from(bytes).unwrap_or(u32::MAX)
     });
-    bytes.saturating_mul(2).saturating_add(DECISION_BYTES)
+    bytes.saturating_add(DECISION_BYTES)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Pure: nothing here reads a clock, a file, the network or the environment. Everything that arrives as text is parsed
 //! once, here, into a type that cannot hold anything else (distribution specification v1.1, image specification v1.1).
 
+pub mod annotation;
 pub mod descriptor;
 pub mod digest;
 pub mod digest_prefix;

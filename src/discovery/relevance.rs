@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::oci::annotation::{BUNDLE_PREDICATE_TYPE, LAYER_PREDICATE_TYPE};
 use crate::oci::{Descriptor, media_type};
 
 /// The signatures and attestations that could satisfy the policies of an image.
@@ -30,10 +31,6 @@ pub(super) enum Relevance {
 
 /// The predicate type of cosign's signatures in bundles.
 const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
-/// The annotation that cosign and GitHub write on the manifest of a bundle; referrers lists repeat it.
-const BUNDLE_PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
-/// The annotation that cosign writes on a layer of a legacy attestation manifest.
-const LAYER_PREDICATE_TYPE: &str = "predicateType";
 /// The artifact type of a legacy signature that is attached as a referrer (cosign 2, experimental).
 const LEGACY_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 

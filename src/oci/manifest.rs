@@ -7,8 +7,6 @@
 mod content;
 mod keys;
 
-use std::collections::BTreeMap;
-
 use oci_spec::image::{Descriptor as SpecDescriptor, ImageIndex, ImageManifest};
 use serde::de::Error as _;
 
@@ -16,7 +14,10 @@ use keys::Seen;
 
 pub use content::{is_other_content, media_type};
 
-use super::{Descriptor, Digest, media_type as types};
+use super::{Descriptor, Digest, annotation, media_type as types};
+
+/// The most bytes of memory for each byte of a manifest: for its text, and for what is made of it.
+pub const MEMORY_PER_BYTE: u64 = 3;
 
 /// A manifest that a runtime can only read as this parser did.
 #[derive(Debug, Clone)]
@@ -38,8 +39,6 @@ pub struct Image {
     pub subject: Option<Descriptor>,
     /// The kind of artifact; for a plain image absent.
     pub artifact_type: Option<String>,
-    /// The manifest's own annotations.
-    pub annotations: BTreeMap<String, String>,
 }
 
 /// An image index.
@@ -120,12 +119,6 @@ impl Manifest {
                         .collect::<Result<_, _>>()?,
                     subject: image.subject().as_ref().map(descriptor).transpose()?,
                     artifact_type: image.artifact_type().as_ref().map(ToString::to_string),
-                    annotations: image
-                        .annotations()
-                        .clone()
-                        .unwrap_or_default()
-                        .into_iter()
-                        .collect(),
                 })))
             }
             other => Err(ParseError::MediaType(other.to_owned())),
@@ -147,6 +140,18 @@ impl Manifest {
         self.children()
             .iter()
             .filter(|entry| types::manifest_type(&entry.media_type).is_none())
+    }
+
+    /// Returns the bytes of memory that it takes up beside the text that it was read from.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let listed = self.children().iter().chain(self.blobs());
+        let listed: usize = listed.map(Descriptor::weight).sum();
+        let subject = match self {
+            Self::Image(image) => image.subject.as_ref().map_or(0, Descriptor::weight),
+            Self::Index(_) => 0,
+        };
+        listed + subject
     }
 
     /// The blobs this one endorses when it is admitted: an image's config and layers.
@@ -184,9 +189,10 @@ fn descriptor(spec: &SpecDescriptor) -> Result<Descriptor, ParseError> {
         artifact_type: spec.artifact_type().as_ref().map(ToString::to_string),
         annotations: spec
             .annotations()
-            .clone()
-            .unwrap_or_default()
-            .into_iter()
+            .iter()
+            .flatten()
+            .filter(|(key, _value)| annotation::is_read(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
     })
 }
@@ -218,6 +224,29 @@ mod tests {
         let parsed = parse(&index(""), media_type::DOCKER_MANIFEST_LIST).unwrap();
         assert_eq!(parsed.children().len(), 1);
         assert_eq!(parsed.blobs().count(), 0);
+    }
+
+    #[test]
+    fn keeps_no_annotations_that_nobody_reads() {
+        let signature = format!(r#""{}":"s""#, annotation::SIGNATURE);
+        let others: String = (0..1000)
+            .map(|number| format!(r#","k{number}":"""#))
+            .collect();
+        let annotations = format!(r#","annotations":{{{signature}{others}}}"#);
+        let with = DESCRIPTOR.replace('}', &format!("{annotations}}}"));
+        let text = image(&annotations).replace(&format!("[{DESCRIPTOR}]"), &format!("[{with}]"));
+        let parsed = parse(&text, media_type::OCI_MANIFEST).unwrap();
+        let kept: Vec<_> = parsed.blobs().flat_map(|it| &it.annotations).collect();
+        assert_eq!(kept, [(&annotation::SIGNATURE.to_owned(), &"s".to_owned())]);
+        assert!(parsed.weight() < 1000, "{}", parsed.weight());
+    }
+
+    #[test]
+    fn weighs_what_it_lists() {
+        let many = vec![DESCRIPTOR; 1000].join(",");
+        let text = image("").replace(&format!("[{DESCRIPTOR}]"), &format!("[{many}]"));
+        let parsed = parse(&text, media_type::OCI_MANIFEST).unwrap();
+        assert!(parsed.weight() > 1000 * size_of::<Descriptor>());
     }
 
     #[test]

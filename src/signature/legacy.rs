@@ -10,12 +10,7 @@ use super::{
 };
 use crate::limits::Limits;
 use crate::oci::Descriptor;
-
-const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
-const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
-const CHAIN: &str = "dev.sigstore.cosign/chain";
-const LOG_ENTRY: &str = "dev.sigstore.cosign/bundle";
-const SIGNED_TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
+use crate::oci::annotation::{CERTIFICATE, CHAIN, LOG_ENTRY, SIGNATURE, SIGNED_TIMESTAMP};
 
 /// The annotation `dev.sigstore.cosign/rfc3161timestamp`.
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use super::forge::{Key, Signature, attestation};
 use super::house::{House, Settings, subject};
 use super::question::{Question, SCAN, World, attested_by, now, signed_by, words};
 use crate::limits::Limits;
-use crate::oci::{Descriptor, Digest, media_type};
+use crate::oci::{Descriptor, Digest, Manifest, media_type};
 use crate::policy::{AttestationRequirement, Policy, Quantifier};
 use crate::signature::{Artifact, Blob, Candidate, Source, candidates};
 
@@ -179,7 +179,8 @@ async fn what_is_remembered_is_bounded_by_its_bytes() {
     let (world, house) = (World::new(), House::new().await);
     let image = house.registry.push_image("signed");
     house.registry.sign(&image, &world.key);
-    let bytes = 1024 + 2 * image.bytes.len() as u64;
+    let manifest = Manifest::parse(&image.bytes, image.media_type).unwrap();
+    let bytes = 1024 + (image.bytes.len() + manifest.weight()) as u64;
     for (memory_bytes_max, is_remembered) in [(bytes, true), (bytes - 1, false)] {
         let settings = Settings {
             limits: Limits {
