@@ -72,6 +72,8 @@ pub struct Limits {
     pub memory_bytes_max: u64,
     /// A blob up to this size in bytes may be kept in memory.
     pub memory_blob_bytes_max: u64,
+    /// Bytes of what is read and held while requests are worked on: manifests, lists, signature material.
+    pub reading_bytes_max: u64,
     /// Bytes of content kept on disk.
     pub store_bytes_max: u64,
     /// Processor time for the conditions of one decision, over all attestations and policies.
@@ -129,6 +131,7 @@ impl Default for Limits {
             transfer_attempts_max: 5,
             memory_bytes_max: 64 * MIB,
             memory_blob_bytes_max: MIB / 4,
+            reading_bytes_max: 96 * MIB,
             store_bytes_max: 100 * 1024 * MIB,
             condition_cpu_time_max: Duration::from_millis(200),
             connections_max: 20_000,

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use crate::compute;
 use crate::decision_log::Subject;
 use crate::limits::Limits;
+use crate::oci::manifest::MEMORY_PER_BYTE;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName, manifest};
-use crate::shares::Full;
+use crate::shares::{Full, Hold, Reading};
 use crate::state::{self, ManifestRow, State};
 use crate::store::{self, Store};
 use crate::upstream::{self, FetchedManifest, Purpose, Upstream};
@@ -29,6 +30,8 @@ pub struct Document {
     pub manifest: Manifest,
     /// What answers say of it, made once.
     pub headers: Headers,
+    /// The bytes of the budget for reading that it holds until it is remembered, and so counts there.
+    pub hold: Hold,
 }
 
 /// What answers say of a document. Cheap to clone.
@@ -86,7 +89,11 @@ pub struct Manifests {
     state: State,
     upstream: Arc<dyn Upstream>,
     limits: Arc<Limits>,
+    reading: Reading,
 }
+
+/// The size of stored content that is assumed where it is not known.
+const SIZE_ASSUMED: u64 = 64 * 1024;
 
 impl Manifests {
     /// Manifests out of `store`, or else from `upstream`.
@@ -96,13 +103,43 @@ impl Manifests {
         state: State,
         upstream: Arc<dyn Upstream>,
         limits: Arc<Limits>,
+        reading: Reading,
     ) -> Self {
         Self {
             store,
             state,
             upstream,
             limits,
+            reading,
         }
+    }
+
+    /// Reads small content from disk within the budget for reading. The bytes keep what was taken of it, `weight` bytes for
+    /// each.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the budget has no room in time, or when the store fails.
+    pub async fn stored(
+        &self,
+        digest: &Digest,
+        limit_bytes: u64,
+        weight: u64,
+    ) -> Result<Option<(Bytes, Hold)>, Error> {
+        let wait_until = Instant::now() + self.limits.decision_time_max / 2;
+        let size = self.store.size(digest).unwrap_or(SIZE_ASSUMED);
+        let taken = size.min(limit_bytes).saturating_mul(weight);
+        let hold = self.reading.begin(taken, wait_until).await?;
+        let Some(bytes) = self.store.get(digest, limit_bytes).await? else {
+            return Ok(None);
+        };
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let needed = size.saturating_mul(weight);
+        hold.shrink(needed);
+        let lacking = needed.saturating_sub(hold.bytes());
+        if lacking > 0 && hold.bytes() == taken {
+            self.reading.grow(&hold, lacking, wait_until).await?;
+        }
+        Ok(Some((hold.keep_for(bytes), hold)))
     }
 
     /// The manifest as it lies on disk, if this repository's upstream has once confirmed that it holds it.
@@ -113,17 +150,15 @@ impl Manifests {
         let Some(row) = self.state.manifest(subject).await? else {
             return Ok(None);
         };
-        let bytes = self
-            .store
-            .get(&subject.digest, self.limits.manifest_bytes_max)
-            .await?;
-        let Some(bytes) = bytes else {
+        let limit_bytes = self.limits.manifest_bytes_max;
+        let stored = self.stored(&subject.digest, limit_bytes, MEMORY_PER_BYTE);
+        let Some((bytes, hold)) = stored.await? else {
             return Ok(None);
         };
         let deadline = Instant::now() + self.limits.decision_time_max;
         let document = self.document(subject.clone(), bytes, row.media_type, deadline);
         match document.await {
-            Ok(document) => Ok(Some(Arc::new(document))),
+            Ok(document) => Ok(Some(Arc::new(Document { hold, ..document }))),
             Err(error @ Error::Busy(_)) => Err(error),
             Err(_absent) => Ok(None),
         }
@@ -143,6 +178,7 @@ impl Manifests {
             bytes,
             digest,
             content_type,
+            hold,
         } = self
             .upstream
             .manifest(repository, reference, Purpose::Manifest, deadline)
@@ -152,7 +188,8 @@ impl Manifests {
             digest,
         };
         let document = self.document(subject, bytes, content_type, deadline);
-        document.await.map(Arc::new)
+        let document = document.await?;
+        Ok(Arc::new(Document { hold, ..document }))
     }
 
     /// From disk, or else from the upstream.
@@ -220,6 +257,7 @@ impl Document {
             media_type,
             manifest,
             headers,
+            hold: Hold::default(),
         })
     }
 }
@@ -258,5 +296,47 @@ impl Document {
             confirmed_at,
         };
         (self.subject.clone(), row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::shares::{Ledger, Resource};
+    use crate::upstream::Offline;
+
+    #[tokio::test]
+    async fn stored_content_is_charged_while_it_is_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let tasks = tokio_util::task::TaskTracker::new();
+        let store = Store::open(directory.path(), u64::MAX, &tasks).await;
+        let store = store.unwrap();
+        let limits = Limits {
+            reading_bytes_max: 1_000_000,
+            decision_time_max: Duration::from_millis(100),
+            ..Limits::default()
+        };
+        let ledger = Ledger::default();
+        let manifests = Manifests::new(
+            store.clone(),
+            State::open(directory.path()).unwrap(),
+            Arc::new(Offline::new(std::iter::empty().collect())),
+            Arc::new(limits.clone()),
+            Reading::open(&ledger, &limits),
+        );
+        let bytes = Bytes::from(vec![7; 300_000]);
+        let digest = Digest::sha256(&bytes);
+        store.put(&digest, bytes.clone()).await.unwrap();
+        let (held, _hold) = manifests
+            .stored(&digest, 300_000, 2)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(held, bytes);
+        assert_eq!(ledger.usage()[&Resource::ReadingBytes].used, 600_000);
+        let refused = manifests.stored(&digest, 300_000, 2).await;
+        assert!(matches!(refused, Err(Error::Busy(_))));
     }
 }

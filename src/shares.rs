@@ -8,6 +8,7 @@ mod ledger;
 mod party;
 mod patience;
 mod queue;
+mod reading;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,6 +23,7 @@ pub use behalf::{Behalf, Sponsor, Work};
 pub use ledger::{Ledger, Resource, Usage};
 pub use party::Party;
 pub use patience::{Late, Patience};
+pub use reading::{Hold, Reading};
 
 use party::Turn;
 use queue::{Queue, Request};

@@ -173,6 +173,12 @@ impl Store {
         blocking("read content", move || shared.get(&digest, limit_bytes)).await?
     }
 
+    /// Returns the size of stored content, where it is known without looking.
+    #[must_use]
+    pub fn size(&self, digest: &Digest) -> Option<u64> {
+        self.shared.index.size(digest)
+    }
+
     /// Opens stored content for streaming; `None` if absent.
     ///
     /// The bytes are not hashed again. Whoever knows the size compares it with [`StoredBlob::size`] and calls

@@ -41,6 +41,7 @@ use futures::stream::BoxStream;
 use tokio::time::Instant;
 
 use crate::oci::{Digest, PageQuery, Reference, RepositoryName};
+use crate::shares::Hold;
 
 pub(crate) use clients::{add_certificates, platform_roots, tls};
 pub use config::Config;
@@ -76,6 +77,8 @@ pub struct FetchedManifest {
     pub digest: Digest,
     /// The `Content-Type` without parameters; empty when the upstream sent none.
     pub content_type: String,
+    /// The bytes of the budget for reading that were taken for it.
+    pub hold: Hold,
 }
 
 /// What a `HEAD` of a manifest says. Nothing here is verified.
@@ -107,6 +110,8 @@ pub struct Page {
     pub content_type: String,
     /// The page after this one, as the upstream's `Link` says.
     pub next: NextPage,
+    /// The bytes of the budget for reading that were taken for it.
+    pub hold: Hold,
 }
 
 /// The page after another one.
@@ -175,8 +180,9 @@ pub enum Error {
         /// How long it asked us to wait.
         retry_after: Option<Duration>,
     },
-    /// Our own queue to the upstream is full. This says nothing about the upstream, so nothing older serves in its place.
-    #[error("this proxy has too many requests to {host} under way, so this one was not sent")]
+    /// Our own queue to the upstream is full, or our own memory for what it sends. This says nothing about the upstream, so
+    /// nothing older serves in its place.
+    #[error("this proxy has too many requests to {host} under way")]
     Congested {
         /// The upstream.
         host: String,

@@ -117,13 +117,13 @@ impl Admission {
         is_material: fn(&[u8]) -> bool,
         deadline: Instant,
     ) -> Nature {
-        let bytes: Bytes = match self
+        let stored = self
             .inner
-            .store
-            .get(&descriptor.digest, descriptor.size)
-            .await
-        {
-            Ok(Some(bytes)) => bytes,
+            .manifests
+            .stored(&descriptor.digest, descriptor.size, 1);
+        let bytes: Bytes = match stored.await {
+            Ok(Some((bytes, _hold))) => bytes,
+            Err(Error::Busy(_)) => return Nature::Unknown,
             Ok(None) | Err(_) => {
                 let fetched = self
                     .inner

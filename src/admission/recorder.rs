@@ -99,6 +99,9 @@ impl Admission {
         if let Some(previous) = self.inner.remembered.get(&decision.subject) {
             self.flush_reuse(&previous);
         }
+        if let Some(document) = decision.document() {
+            document.hold.release();
+        }
         self.inner
             .remembered
             .insert(decision.subject.clone(), Arc::clone(decision));

@@ -18,7 +18,7 @@ use crate::discovery::Discovery;
 use crate::in_force::InForce;
 use crate::manifests::Manifests;
 use crate::pull::{self, Pull};
-use crate::shares::Resource;
+use crate::shares::{Reading, Resource};
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -64,6 +64,7 @@ pub(super) struct Ground {
     pub(super) reliance: Reliance,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tasks: TaskTracker,
+    pub(super) reading: Reading,
 }
 
 impl Engine {
@@ -81,6 +82,7 @@ impl Engine {
         )?;
         let (store, state) = open(config, &tasks).await?;
         let ground = Ground {
+            reading: upstream.reading().clone(),
             upstream: Arc::new(upstream),
             store,
             state,
@@ -103,6 +105,7 @@ impl Engine {
             reliance,
             metrics,
             tasks,
+            reading,
         } = ground;
         let limits = Arc::clone(&config.limits);
         let manifests = Manifests::new(
@@ -110,6 +113,7 @@ impl Engine {
             state.clone(),
             Arc::clone(&upstream),
             Arc::clone(&limits),
+            reading,
         );
         let ledger = metrics.ledger();
         ledger.list(Resource::ComputeThreads, compute::places());

@@ -74,8 +74,9 @@ impl Recording {
         let (metrics, limits) = (Arc::new(metrics), Arc::clone(&config.limits));
         let observer = Arc::clone(&metrics) as _;
         let upstream = HttpUpstream::new(upstreams(&config), Arc::clone(&limits), observer);
-        let upstream: Arc<dyn crate::upstream::Upstream> =
-            Arc::new(upstream.map_err(Error::Upstream)?);
+        let upstream = upstream.map_err(Error::Upstream)?;
+        let reading = upstream.reading().clone();
+        let upstream: Arc<dyn crate::upstream::Upstream> = Arc::new(upstream);
         let failed = |source: store::Error| Error::Store {
             path: into.to_owned(),
             source,
@@ -91,6 +92,7 @@ impl Recording {
             state.clone(),
             Arc::clone(&upstream),
             Arc::clone(&limits),
+            reading.clone(),
         );
         let ground = Ground {
             upstream,
@@ -99,6 +101,7 @@ impl Recording {
             reliance: Reliance::Fresh,
             metrics,
             tasks,
+            reading,
         };
         Ok(Self {
             engine: Engine::on(ground, &config, &Destination::Nowhere)?,

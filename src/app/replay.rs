@@ -14,6 +14,7 @@ use super::engine::{Engine, Ground};
 use crate::admission::Reliance;
 use crate::config::{Config, Freshness};
 use crate::decision_log::Destination;
+use crate::shares::Reading;
 use crate::state::{self, State};
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -84,6 +85,8 @@ impl Replay {
             reliance: Reliance::Recorded,
             metrics: Arc::new(Metrics::new()?),
             tasks: TaskTracker::new(),
+            // No peer chooses what is read, and a decision must not depend on others.
+            reading: Reading::unbounded(),
         };
         Ok(Self {
             engine: Engine::on(ground, &config, &Destination::Nowhere)?,

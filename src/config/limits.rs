@@ -86,6 +86,7 @@ limits! {
     count transfer_attempts_max "Attempts in a row at one blob that bring next to nothing; those that bring it further are free."
     bytes_or_zero memory_bytes_max "Manifests and small blobs in memory."
     bytes_or_zero memory_blob_bytes_max "A blob up to this size may be kept in memory."
+    bytes reading_bytes_max "What is read and held while requests are worked on: manifests, lists, signature material."
     bytes store_bytes_max "Content on disk."
     time condition_cpu_time_max "Processor time for the conditions of one decision, over all attestations and policies."
     count connections_max "Client connections; lowered to what fits into the limit of open files."

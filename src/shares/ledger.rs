@@ -24,6 +24,8 @@ pub enum Resource {
     ComputeThreads,
     /// Threads for password hashes.
     PasswordHashes,
+    /// Bytes of what is read and held while requests are worked on.
+    ReadingBytes,
 }
 
 /// The use of one resource.
@@ -81,6 +83,7 @@ impl Resource {
             Self::ClientRequests => "client_requests",
             Self::ComputeThreads => "compute_threads",
             Self::PasswordHashes => "password_hashes",
+            Self::ReadingBytes => "reading_bytes",
         }
     }
 }

@@ -152,6 +152,11 @@ impl Index {
         self.evicted.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Returns the size of content that is known to be stored.
+    pub(super) fn size(&self, digest: &Digest) -> Option<u64> {
+        self.with(digest, |entry| entry.map(|entry| entry.size))
+    }
+
     fn insert_entry(&self, digest: &Digest, size: u64, used_at_ms: i64) {
         let Some(shard) = self.shard(digest) else {
             return;

@@ -1,5 +1,7 @@
 //! Answering a challenge: what for, where, and with what we ask for a token.
 
+use std::time::Duration;
+
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use reqwest::{RequestBuilder, Response};
@@ -34,6 +36,8 @@ const TOKEN_HOSTS: [(&str, &str); 3] = [
 ];
 
 /// The name under which we ask for tokens with a refresh token.
+/// Time to wait for the budget that the answer of a token endpoint is read within.
+const TOKEN_ROOM_TIME_MAX: Duration = Duration::from_secs(2);
 const CLIENT_ID: &str = "countersign";
 
 /// A request for a token.
@@ -160,9 +164,11 @@ impl Host {
             }
         }
         let headers = response.headers().clone();
-        let limit = self.limits.token_bytes_max;
-        let bytes = body::read(&self.name, response, limit, self.limits.body_idle_time_max).await;
-        let answer = TokenAnswer::parse(&headers, &bytes.map_err(Fault::definite)?);
+        let limit_bytes = self.limits.token_bytes_max;
+        let read = self
+            .read(response, limit_bytes, 1, TOKEN_ROOM_TIME_MAX)
+            .await;
+        let answer = TokenAnswer::parse(&headers, &read.map_err(Fault::definite)?.bytes);
         let grant = answer.and_then(|answer| Grant::bearer(&answer, request.scopes.to_vec()));
         grant.ok_or_else(|| {
             Fault::definite(self.unexpected("its token host answered without a token"))
@@ -321,8 +327,10 @@ mod tests {
 
     use super::super::config::{HostConfig, Proxy};
     use super::super::credentials::Credentials;
+    use super::super::host::Surroundings;
     use super::*;
     use crate::limits::Limits;
+    use crate::shares::{Ledger, Reading};
 
     fn realm(
         name: &str,
@@ -341,16 +349,16 @@ mod tests {
             Credentials::DockerConfig { .. } => Login::IdentityToken(Secret::new("t".to_owned())),
         };
         let roots = rustls::RootCertStore::empty();
-        let host = Host::new(
-            name,
-            config,
-            &roots,
-            &Proxy::System,
-            &Arc::default(),
-            &Arc::new(Limits::default()),
-            &crate::shares::Ledger::default(),
-        )
-        .unwrap();
+        let (limits, ledger) = (Limits::default(), Ledger::default());
+        let surroundings = Surroundings {
+            roots: &roots,
+            proxy: &Proxy::System,
+            neighbours: &Arc::default(),
+            reading: &Reading::open(&ledger, &limits),
+            limits: &Arc::new(limits),
+            ledger: &ledger,
+        };
+        let host = Host::new(name, config, &surroundings).unwrap();
         host.check_realm(realm, &login).ok().map(|(_, trust)| trust)
     }
 

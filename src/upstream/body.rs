@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
@@ -10,6 +10,7 @@ use reqwest::Response;
 use tokio::time::Instant;
 
 use super::Error;
+use crate::shares::{Hold, Reading};
 
 /// What is left of a body that is passed on.
 struct Flow {
@@ -40,16 +41,41 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// The bounds for a body that is read whole.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds<'b> {
+    pub(super) limit_bytes: u64,
+    pub(super) idle_time_max: Duration,
+    /// The budget that bytes are taken from before they are read.
+    pub(super) reading: &'b Reading,
+    /// Bytes of the budget for each byte of the body: more than one if a larger document is made of it.
+    pub(super) weight: u64,
+    /// The time until which the budget is waited for.
+    pub(super) wait_until: Instant,
+}
+
+/// A body that was read whole.
+#[derive(Debug)]
+pub(super) struct Whole {
+    /// The bytes. They keep the hold for as long as they live.
+    pub(super) bytes: Bytes,
+    pub(super) hold: Hold,
+}
+
+/// Bytes that are taken for a body of unknown length. The amount doubles.
+const STEP_BYTES_MIN: u64 = 64 * 1024;
+
 /// The whole body.
 ///
 /// # Errors
-/// `TooLarge` beyond `limit_bytes`, at once if announced; `Truncated`; `Failed` when it stalls or breaks.
+/// `TooLarge` beyond `limit_bytes`, at once if announced; `Truncated`; `Failed` when it stalls or breaks; `Congested` when
+/// the budget has no room for it.
 pub(super) async fn read(
     host: &str,
     response: Response,
-    limit_bytes: u64,
-    idle_time_max: Duration,
-) -> Result<Bytes, Error> {
+    bounds: Bounds<'_>,
+) -> Result<Whole, Error> {
+    let limit_bytes = bounds.limit_bytes;
     let too_large = || Error::TooLarge {
         host: host.to_owned(),
         limit_bytes,
@@ -58,39 +84,90 @@ pub(super) async fn read(
     if length.is_some_and(|length| length > limit_bytes) {
         return Err(too_large());
     }
+    let mut room = Room::new(host, bounds, length).await?;
     let mut flow = Flow {
         host: host.to_owned(),
         response,
         remaining: length,
-        idle_time_max,
+        idle_time_max: bounds.idle_time_max,
         speed: Speed::default(),
     };
-    let Some(first) = flow.next().await? else {
-        return Ok(Bytes::new());
-    };
-    let exceeds = |bytes: usize| u64::try_from(bytes).is_ok_and(|bytes| bytes > limit_bytes);
-    if exceeds(first.len()) {
-        return Err(too_large());
-    }
-    let Some(second) = flow.next().await? else {
-        return Ok(first);
-    };
-    let announced = length
-        .and_then(|length| usize::try_from(length).ok())
-        .unwrap_or_default();
-    let mut whole = BytesMut::with_capacity(announced.max(first.len() + second.len()));
-    whole.extend_from_slice(&first);
-    let mut chunk = second;
-    loop {
-        if exceeds(whole.len() + chunk.len()) {
+    let mut whole = Vec::with_capacity(room.capacity()?);
+    while let Some(chunk) = flow.next().await? {
+        let needed = size(whole.len().saturating_add(chunk.len()));
+        if needed > limit_bytes {
             return Err(too_large());
         }
+        room.grow_to(needed).await?;
+        whole.reserve_exact(room.capacity()?.saturating_sub(whole.len()));
+        // The pieces are parts of larger buffers, which so are free again.
         whole.extend_from_slice(&chunk);
-        let Some(next) = flow.next().await? else {
-            return Ok(whole.freeze());
-        };
-        chunk = next;
     }
+    whole.shrink_to_fit();
+    let hold = room.hold;
+    hold.shrink(size(whole.len()).saturating_mul(bounds.weight));
+    Ok(Whole {
+        bytes: hold.keep_for(whole.into()),
+        hold,
+    })
+}
+
+/// The part of the budget that was taken for a body.
+struct Room<'b> {
+    host: &'b str,
+    bounds: Bounds<'b>,
+    bytes: u64,
+    hold: Hold,
+}
+
+impl<'b> Room<'b> {
+    async fn new(host: &'b str, bounds: Bounds<'b>, length: Option<u64>) -> Result<Self, Error> {
+        let mut room = Self {
+            host,
+            bounds,
+            bytes: 0,
+            hold: Hold::default(),
+        };
+        let bytes = length.unwrap_or_else(|| STEP_BYTES_MIN.min(bounds.limit_bytes));
+        room.take(bytes).await?;
+        Ok(room)
+    }
+
+    /// Makes room for `needed` bytes, and for as many again.
+    async fn grow_to(&mut self, needed: u64) -> Result<(), Error> {
+        if needed <= self.bytes {
+            return Ok(());
+        }
+        let wanted = needed.saturating_mul(2).min(self.bounds.limit_bytes);
+        self.take(wanted - self.bytes).await
+    }
+
+    async fn take(&mut self, bytes: u64) -> Result<(), Error> {
+        let Bounds {
+            reading,
+            weight,
+            wait_until,
+            ..
+        } = self.bounds;
+        let taken = bytes.saturating_mul(weight);
+        let growing = reading.grow(&self.hold, taken, wait_until);
+        growing.await.map_err(|_full| Error::Congested {
+            host: self.host.to_owned(),
+        })?;
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(())
+    }
+
+    fn capacity(&self) -> Result<usize, Error> {
+        usize::try_from(self.bytes).map_err(|_beyond_memory| Error::TooLarge {
+            host: self.host.to_owned(),
+            limit_bytes: self.bounds.limit_bytes,
+        })
+    }
+}
+
+fn size(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// The body as it arrives, in the pieces in which it arrives. Ends with an error unless exactly `expected` bytes came,
@@ -165,7 +242,7 @@ impl Flow {
                 Ok(None)
             };
         };
-        let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        let length = size(chunk.len());
         if self
             .speed
             .is_too_slow(asked_at.elapsed(), length, self.idle_time_max)

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use super::Error;
 use super::clients::{self, OwnAddress, Reach};
 use super::config::{BuildError, HostConfig, Proxy};
 use super::credentials::{Credentials, Login};
@@ -16,8 +15,9 @@ use super::neighbours::Neighbours;
 use super::proxies::Proxies;
 use super::pulse::Pulse;
 use super::token::Grants;
+use super::{Error, body};
 use crate::limits::Limits;
-use crate::shares::Ledger;
+use crate::shares::{Ledger, Reading};
 
 /// An upstream with its connections and everything we remember about it.
 #[derive(Debug)]
@@ -44,6 +44,18 @@ pub(super) struct Host {
     /// Anonymous tokens for the registries that this upstream redirects to.
     pub(super) peer_grants: Grants,
     pub(super) limits: Arc<Limits>,
+    reading: Reading,
+}
+
+/// All that upstreams share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Surroundings<'s> {
+    pub(super) roots: &'s rustls::RootCertStore,
+    pub(super) proxy: &'s Proxy,
+    pub(super) neighbours: &'s Arc<Neighbours>,
+    pub(super) limits: &'s Arc<Limits>,
+    pub(super) ledger: &'s Ledger,
+    pub(super) reading: &'s Reading,
 }
 
 /// Where the credentials come from, and those that came last.
@@ -74,12 +86,16 @@ impl Host {
     pub(super) fn new(
         name: &str,
         config: HostConfig,
-        roots: &rustls::RootCertStore,
-        proxy: &Proxy,
-        neighbours: &Arc<Neighbours>,
-        limits: &Arc<Limits>,
-        ledger: &Ledger,
+        surroundings: &Surroundings<'_>,
     ) -> Result<Self, BuildError> {
+        let Surroundings {
+            roots,
+            proxy,
+            neighbours,
+            limits,
+            ledger,
+            reading,
+        } = *surroundings;
         let host = name.to_owned();
         let base = base(name, &config)?;
         let roots = match &config.ca_pem {
@@ -113,8 +129,31 @@ impl Host {
             grants: Grants::new(REPOSITORIES_MAX),
             peer_grants: Grants::new(PEER_REPOSITORIES_MAX),
             limits: Arc::clone(limits),
+            reading: reading.clone(),
             name: host,
         })
+    }
+
+    /// Reads a whole body of at most `limit_bytes`. Takes `weight` bytes of the budget for each before it is read, and
+    /// waits for them for at most `wait_max`.
+    ///
+    /// # Errors
+    /// As [`body::read`].
+    pub(super) async fn read(
+        &self,
+        response: reqwest::Response,
+        limit_bytes: u64,
+        weight: u64,
+        wait_max: Duration,
+    ) -> Result<body::Whole, Error> {
+        let bounds = body::Bounds {
+            limit_bytes,
+            idle_time_max: self.limits.body_idle_time_max,
+            reading: &self.reading,
+            weight,
+            wait_until: Instant::now() + wait_max,
+        };
+        body::read(&self.name, response, bounds).await
     }
 
     /// Makes the error of an upstream that could not be asked, which may go away.

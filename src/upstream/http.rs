@@ -9,10 +9,11 @@ use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+use super::body::Whole;
 use super::config::{BuildError, Config};
 use super::declared::Declared;
 use super::exchange::{Answer, Ask, Part, halfway_to};
-use super::host::{self, Host};
+use super::host::{self, Host, Surroundings};
 use super::neighbours::Neighbours;
 use super::observer::{Observer, outcome};
 use super::status::{self, Kind};
@@ -20,8 +21,9 @@ use super::{
     Error, FetchedBlob, FetchedManifest, ManifestHead, Page, Purpose, Upstream, body, clients, link,
 };
 use crate::limits::Limits;
+use crate::oci::manifest::MEMORY_PER_BYTE;
 use crate::oci::{Digest, PageQuery, Reference, RepositoryName, media_type};
-use crate::shares::{Behalf, Patience};
+use crate::shares::{Behalf, Patience, Reading};
 
 /// All configured upstreams, over HTTP.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub struct HttpUpstream {
     hosts: HashMap<String, Host>,
     limits: Arc<Limits>,
     observer: Arc<dyn Observer>,
+    reading: Reading,
 }
 
 const ACCEPT_ANY: &str = "*/*";
@@ -46,29 +49,38 @@ impl HttpUpstream {
     ) -> Result<Self, BuildError> {
         let roots = clients::platform_roots();
         let ledger = observer.ledger();
+        let reading = Reading::open(&ledger, &limits);
         let bases = config
             .hosts
             .iter()
             .map(|(name, config)| host::base(name, config));
         let bases = bases.collect::<Result<Vec<_>, _>>()?;
         let neighbours = Arc::new(Neighbours::new(bases.into_iter()));
+        let surroundings = Surroundings {
+            roots: &roots,
+            proxy: &config.proxy,
+            neighbours: &neighbours,
+            limits: &limits,
+            ledger: &ledger,
+            reading: &reading,
+        };
         let hosts = config.hosts.into_iter().map(|(name, host)| {
-            let host = Host::new(
-                &name,
-                host,
-                &roots,
-                &config.proxy,
-                &neighbours,
-                &limits,
-                &ledger,
-            )?;
+            let host = Host::new(&name, host, &surroundings)?;
             Ok((name, host))
         });
+        let hosts = hosts.collect::<Result<_, BuildError>>()?;
         Ok(Self {
-            hosts: hosts.collect::<Result<_, BuildError>>()?,
+            hosts,
             limits,
             observer,
+            reading,
         })
+    }
+
+    /// Returns the budget that bodies are read within.
+    #[must_use]
+    pub fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     pub(super) fn configured(&self, name: &str) -> Option<&Host> {
@@ -117,28 +129,32 @@ impl HttpUpstream {
         let headers = answer.response.headers();
         let declared = Declared::of(headers);
         let next = link::next_page(headers, answer.response.url());
-        let bytes = self.read(host, answer, self.limits.list_bytes_max).await?;
+        let read = read(host, answer, self.limits.list_bytes_max, 1, deadline);
+        let Whole { bytes, hold } = read.await?;
         declared.check_list(&host.name, &bytes)?;
         Ok(Page {
             bytes,
             content_type: declared.content_type,
             next,
+            hold,
         })
     }
+}
 
-    /// The whole body; the place in the lane is held until it is there.
-    async fn read(&self, host: &Host, answer: Answer, limit_bytes: u64) -> Result<Bytes, Error> {
-        let Answer { response, permit } = answer;
-        let bytes = body::read(
-            &host.name,
-            response,
-            limit_bytes,
-            self.limits.body_idle_time_max,
-        )
-        .await;
-        drop(permit);
-        bytes
-    }
+/// Reads the whole body. The place in the lane is held until it is there. At most half of the time that is left is spent
+/// waiting for the budget.
+async fn read(
+    host: &Host,
+    answer: Answer,
+    limit_bytes: u64,
+    weight: u64,
+    deadline: Instant,
+) -> Result<Whole, Error> {
+    let Answer { response, permit } = answer;
+    let wait_max = halfway_to(deadline).saturating_duration_since(Instant::now());
+    let whole = host.read(response, limit_bytes, weight, wait_max).await;
+    drop(permit);
+    whole
 }
 
 #[async_trait]
@@ -160,14 +176,15 @@ impl Upstream for HttpUpstream {
             let answer = host.ask(&ask, deadline).await?;
             let answer = status::check(&host.name, Kind::Content, answer).await?;
             let declared = Declared::of(answer.response.headers());
-            let bytes = self
-                .read(host, answer, self.limits.manifest_bytes_max)
-                .await?;
+            let limit_bytes = self.limits.manifest_bytes_max;
+            let read = read(host, answer, limit_bytes, MEMORY_PER_BYTE, deadline);
+            let Whole { bytes, hold } = read.await?;
             let digest = declared.check_manifest(&host.name, reference, &bytes)?;
             Ok(FetchedManifest {
                 bytes,
                 digest,
                 content_type: declared.content_type,
+                hold,
             })
         };
         self.observed(repository, purpose, deadline, call).await
@@ -237,8 +254,8 @@ impl Upstream for HttpUpstream {
             let answer = host.ask(&ask, deadline).await?;
             let answer = status::check(&host.name, Kind::Content, answer).await?;
             let declared = Declared::of(answer.response.headers());
-            let read = self.read(host, answer, limit_bytes).await;
-            declared.check_blob(&host.name, digest, read)
+            let read = read(host, answer, limit_bytes, 1, deadline).await;
+            declared.check_blob(&host.name, digest, read.map(|whole| whole.bytes))
         };
         self.observed(repository, purpose, deadline, call).await
     }

@@ -5,6 +5,7 @@ mod bodies;
 mod connections;
 mod heads;
 mod pressure;
+mod reading;
 mod redirects;
 mod server;
 mod statuses;

@@ -13,6 +13,7 @@ use crate::admission::{Admission, REFUSAL_MEMORY, Reliance};
 use crate::compute;
 use crate::decision_log::Subject;
 use crate::discovery;
+use crate::manifests;
 use crate::oci::{Digest, Manifest};
 use crate::policy::{Policy, Quantifier, Requirement};
 use crate::signature::{self, Artifact, Blob};
@@ -107,7 +108,7 @@ impl Admission {
             Reliance::Fresh => self.inner.witnessed.get(subject) == Some(fingerprint(&evidence)),
         };
         for row in &evidence.artifacts {
-            let Some(artifact) = self.stored_artifact(row).await.map_err(storage)? else {
+            let Some(artifact) = self.stored_artifact(subject, row).await? else {
                 return Ok(None);
             };
             let candidates = newest_first(&artifact, &self.inner.limits);
@@ -120,15 +121,12 @@ impl Admission {
 
     async fn stored_artifact(
         &self,
+        subject: &Subject,
         row: &EvidenceArtifact,
-    ) -> Result<Option<Artifact>, StorageError> {
+    ) -> Result<Option<Artifact>, Error> {
         let limits = &self.inner.limits;
-        let Some(manifest) = self
-            .inner
-            .store
-            .get(&row.digest, limits.manifest_bytes_max)
-            .await?
-        else {
+        let read = self.stored_bytes(subject, &row.digest, limits.manifest_bytes_max);
+        let Some(manifest) = read.await? else {
             return Ok(None);
         };
         let (size, media_type) = (manifest.len(), row.media_type.clone());
@@ -148,10 +146,13 @@ impl Admission {
                 _ if !signature::is_worth_reading(&layer) => Blob::OtherType,
                 Some((_, AbsentBlob::Missing)) => Blob::Missing,
                 Some((_, AbsentBlob::TooLarge)) => Blob::TooLarge,
-                None => match self.inner.store.get(&layer.digest, blob_bytes_max).await? {
-                    Some(bytes) => Blob::Present(bytes),
-                    None => return Ok(None),
-                },
+                None => {
+                    let read = self.stored_bytes(subject, &layer.digest, blob_bytes_max);
+                    match read.await? {
+                        Some(bytes) => Blob::Present(bytes),
+                        None => return Ok(None),
+                    }
+                }
             };
             layers.push((layer, blob));
         }
@@ -160,6 +161,31 @@ impl Admission {
             digest: row.digest,
             layers,
         }))
+    }
+
+    /// Reads stored content of a subject within the budget for reading.
+    async fn stored_bytes(
+        &self,
+        subject: &Subject,
+        digest: &Digest,
+        limit_bytes: u64,
+    ) -> Result<Option<Bytes>, Error> {
+        let read = self.inner.manifests.stored(digest, limit_bytes, 1).await;
+        match read {
+            Ok(stored) => Ok(stored.map(|(bytes, _hold)| bytes)),
+            Err(manifests::Error::Busy(_)) => Err(Error::Busy(subject.clone())),
+            Err(manifests::Error::Store(error)) => Err(Error::Storage {
+                subject: subject.clone(),
+                source: error.into(),
+            }),
+            // Nothing else is asked than the disk.
+            Err(
+                manifests::Error::Upstream(_)
+                | manifests::Error::Malformed { .. }
+                | manifests::Error::TooManyChildren { .. }
+                | manifests::Error::State(_),
+            ) => Ok(None),
+        }
     }
 
     /// Keeps the artifacts' bytes, off the request path: without them the evidence counts as absent, no more.

@@ -20,6 +20,7 @@ use crate::limits::Limits;
 use crate::manifests::Manifests;
 use crate::oci::Digest;
 use crate::policy::{DefaultAction, Exception, Policies, Policy, Revoked};
+use crate::shares::{Ledger, Reading};
 use crate::state::{Batch, State};
 use crate::store::Store;
 use crate::upstream::Upstream;
@@ -98,6 +99,7 @@ impl House {
                 self.state.clone(),
                 Arc::clone(&upstream),
                 Arc::clone(&limits),
+                Reading::open(&Ledger::default(), &limits),
             ),
             discovery: Discovery::new(upstream, Arc::clone(&limits)),
             state: self.state.clone(),

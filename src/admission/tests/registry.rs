@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::forge::{Key, Layer, Signature};
 use crate::oci::{Digest, PageQuery, Reference, RepositoryName, media_type};
+use crate::shares::Hold;
 use crate::upstream::{
     self, FetchedBlob, FetchedManifest, ManifestHead, NextPage, Page, Purpose, Upstream,
 };
@@ -340,6 +341,7 @@ impl Upstream for Registry {
                     bytes: pushed.bytes.clone(),
                     digest: pushed.digest,
                     content_type: pushed.media_type.to_owned(),
+                    hold: Hold::default(),
                 })
         })
     }
@@ -404,6 +406,7 @@ impl Upstream for Registry {
                     .into(),
                 content_type: media_type::OCI_INDEX.to_owned(),
                 next: NextPage::None,
+                hold: Hold::default(),
             })
         })
     }

@@ -1,5 +1,7 @@
 //! Bytes: what is as large as its limit is read, and one byte more is not.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::limited;
@@ -104,6 +106,35 @@ async fn of_a_list() {
     assert_denied(&scene.manifest("apps/web", "v2").await, "limit_exceeded");
 }
 
+/// While one large manifest is read for a client, there is no room for another. This is no outage: the answer is 503, and
+/// small manifests are served.
+#[tokio::test]
+async fn of_all_that_is_read_at_a_time() {
+    let limits = json!({"reading_bytes_max": "1MiB", "discovery_bytes_max": "1MiB", "decision_time_max": "6s"});
+    let scene = limited(limits).await;
+    let [first, second] = ["first", "second"].map(|tag| {
+        let image = padded(tag, 200_000);
+        scene.push_signed("apps/web", tag, &image);
+        image
+    });
+    let small = scene.signed("apps/web", "small");
+    let slowly = Fault::Trickle(50_000, Duration::from_millis(1200));
+    scene.registry.fault("manifests/first", slowly);
+    let slow = scene.manifest("apps/web", "first");
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_serves(&scene.manifest("apps/web", "small").await, &small);
+        let answer = scene.manifest("apps/web", "second").await;
+        assert_error(&answer, 503, "UNAVAILABLE");
+        assert!(!answer.header("retry-after").is_empty());
+    };
+    let (slow, ()) = tokio::join!(slow, others);
+    assert_serves(&slow, &first);
+    // What is remembered counts there.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_serves(&scene.manifest("apps/web", "second").await, &second);
+}
+
 #[tokio::test]
 async fn of_a_token() {
     for (limit, status) in [(1000, 200), (20, 502)] {
@@ -144,12 +175,12 @@ async fn of_what_is_kept_in_memory() {
             if let Some(file) = scene.proxy.content_file(&layer) {
                 break file;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         };
         // And it may come into memory a little later than that.
         for _ in 0..10 {
             assert_serves_blob(&scene.blob("apps/web", &layer).await, &layer);
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let other = noise("other", image.blobs[1].len());
         std::fs::write(file, &other).unwrap();
@@ -157,7 +188,7 @@ async fn of_what_is_kept_in_memory() {
         let mut from_memory = true;
         for _ in 0..50 {
             from_memory &= scene.blob("apps/web", &layer).await.digest() == layer;
-            tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+            tokio::time::sleep(Duration::from_millis(40)).await;
         }
         // What is found altered on the disk is fetched once more.
         let fetched = format!("^GET .*/blobs/{layer}$");

@@ -136,6 +136,11 @@ const CROSSED: &[(&str, &str, &str)] = &[
         "of_attempts_at_an_upstream",
     ),
     (
+        "reading_bytes_max",
+        "tests/it/limits/sizes.rs",
+        "of_all_that_is_read_at_a_time",
+    ),
+    (
         "memory_bytes_max",
         "tests/it/limits/sizes.rs",
         "of_what_is_kept_in_memory",

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::world::Repository;
 use crate::oci::{Digest, PageQuery, Reference, RepositoryName, media_type};
+use crate::shares::Hold;
 use crate::upstream::{
     self, FetchedBlob, FetchedManifest, ManifestHead, NextPage, Page, Purpose, Upstream,
 };
@@ -67,6 +68,7 @@ impl Upstream for Hub {
             bytes: stored.bytes.clone(),
             digest: Digest::sha256(&stored.bytes),
             content_type: stored.media_type.clone(),
+            hold: Hold::default(),
         })
     }
 
@@ -111,6 +113,7 @@ impl Upstream for Hub {
                 .into(),
             content_type: media_type::OCI_INDEX.to_owned(),
             next: NextPage::None,
+            hold: Hold::default(),
         })
     }
 
