@@ -17,6 +17,8 @@ pub struct Limits {
     pub discovery_bytes_max: u64,
     /// Bytes of one page of a tag list or referrers list.
     pub list_bytes_max: u64,
+    /// Bytes of all pages of referrers that are passed on to a client.
+    pub referrers_bytes_max: u64,
     /// Bytes of a token answer.
     pub token_bytes_max: u64,
     /// Layers that a legacy signature manifest may list.
@@ -104,6 +106,7 @@ impl Default for Limits {
             bundle_bytes_max: 10 * MIB,
             discovery_bytes_max: 64 * MIB,
             list_bytes_max: 4 * MIB,
+            referrers_bytes_max: 16 * MIB,
             token_bytes_max: MIB,
             signature_layers_max: 1000,
             referrers_listed_max: 1000,

@@ -6,6 +6,7 @@ mod fill;
 mod lists;
 mod manifest;
 mod recheck;
+mod referrers;
 mod tag;
 
 use std::sync::Arc;
@@ -25,9 +26,10 @@ use crate::state::State;
 use crate::store::Store;
 use crate::upstream::{self, Upstream};
 pub use blob::{BlobBody, ServedBlob};
-pub use lists::{ReferrersList, TagsList};
+pub use lists::TagsList;
 pub use manifest::{CacheState, ServedManifest};
 pub use recheck::decision_id;
+pub use referrers::ReferrersList;
 
 /// Serves pulls. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,6 +54,7 @@ struct Inner {
     refusals: moka::sync::Cache<(String, Kind), ulid::Ulid>,
     undecided: moka::sync::Cache<String, ()>,
     recalled: moka::sync::Cache<Subject, ()>,
+    listings: Flights<Subject, Result<referrers::Listing, upstream::Error>>,
     lookups: Flights<(RepositoryName, crate::oci::Tag), Result<tag::Lookup, Arc<manifests::Error>>>,
 }
 
@@ -171,6 +174,7 @@ impl Pull {
                 tags: moka::sync::Cache::new(REMEMBERED_MAX),
                 confirmed: moka::sync::Cache::new(REMEMBERED_MAX),
                 small_blobs,
+                listings: Flights::default(),
                 lookups: Flights::default(),
                 recalled: moka::sync::Cache::builder()
                     .max_capacity(REMEMBERED_MAX)

@@ -59,6 +59,7 @@ limits! {
     bytes bundle_bytes_max "A Sigstore bundle."
     bytes discovery_bytes_max "All signature material of one digest together."
     bytes list_bytes_max "One page of tags or referrers."
+    bytes referrers_bytes_max "All pages of referrers that are passed on to a client."
     bytes token_bytes_max "The answer of a token endpoint."
     count signature_layers_max "Layers of a legacy signature manifest."
     count referrers_listed_max "Referrers on all pages together."

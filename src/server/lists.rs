@@ -1,7 +1,10 @@
 //! Tag lists and referrers.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
 use bytes::Bytes;
+use futures::stream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK};
 use http::{HeaderName, HeaderValue, Response};
 
@@ -28,7 +31,7 @@ impl Server {
             Ok(list) => list,
             Err(refusal) => return Answer::refused(&refusal),
         };
-        let mut answer = list_answer("application/json", list.bytes);
+        let mut answer = list_answer("application/json", vec![list.bytes]);
         if let Some(incomplete) = &list.incomplete {
             respond::warn(&mut answer.response, incomplete);
         }
@@ -71,7 +74,7 @@ impl Server {
             .await;
         match listed {
             Ok(list) => {
-                let mut answer = list_answer(media_type::OCI_INDEX, list.bytes);
+                let mut answer = list_answer(media_type::OCI_INDEX, list.pieces);
                 if artifact_type.is_some() {
                     answer.response.headers_mut().insert(
                         OCI_FILTERS_APPLIED,
@@ -92,9 +95,11 @@ fn namespace(asking: &Asking<'_>) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-fn list_answer(content_type: &'static str, bytes: Bytes) -> Answer {
-    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let mut response = Response::new(Body::from(bytes));
+fn list_answer(content_type: &'static str, pieces: Vec<Bytes>) -> Answer {
+    let length = pieces.iter().map(Bytes::len).sum::<usize>();
+    let length = u64::try_from(length).unwrap_or(u64::MAX);
+    let pieces = pieces.into_iter().map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::from_stream(stream::iter(pieces)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -102,6 +102,11 @@ const EXTRA: &[(&str, &str, &str)] = &[
     ),
     ("pull", "flights", "who asks for a tag under way joins it"),
     (
+        "pull",
+        "compute",
+        "large lists are read away from the threads that serve",
+    ),
+    (
         "clients",
         "flights",
         "who gives a password that is being checked joins the check",

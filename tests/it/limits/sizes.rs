@@ -106,6 +106,23 @@ async fn of_a_list() {
     assert_denied(&scene.manifest("apps/web", "v2").await, "limit_exceeded");
 }
 
+#[tokio::test]
+async fn of_all_pages_of_referrers() {
+    for (limit, status) in [("10KiB", 200), ("500", 502)] {
+        let scene = limited(json!({"referrers_bytes_max": limit})).await;
+        let image = scene.signed("apps/web", "v1");
+        for _ in 0..3 {
+            let stranger = SigningKey::generate();
+            scene.registry.sign_bundle("apps/web", &image, &stranger);
+        }
+        let repository = scene.repository("apps/web");
+        let path = format!("/v2/{repository}/referrers/{}", image.digest);
+        let answer = scene.proxy.get(&path).await;
+        assert_eq!(answer.status, status, "{limit}: {answer}");
+        assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+    }
+}
+
 /// While one large manifest is read for a client, there is no room for another. This is no outage: the answer is 503, and
 /// small manifests are served.
 #[tokio::test]

@@ -25,6 +25,11 @@ const CROSSED: &[(&str, &str, &str)] = &[
         "of_all_signatures_of_an_image",
     ),
     ("list_bytes_max", "tests/it/limits/sizes.rs", "of_a_list"),
+    (
+        "referrers_bytes_max",
+        "tests/it/limits/sizes.rs",
+        "of_all_pages_of_referrers",
+    ),
     ("token_bytes_max", "tests/it/limits/sizes.rs", "of_a_token"),
     (
         "signature_layers_max",
