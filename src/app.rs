@@ -114,6 +114,29 @@ pub enum Error {
         /// The user, the owner and the way out.
         reason: String,
     },
+    /// The data directory cannot be used.
+    #[error("use {}", path.display())]
+    Directory {
+        /// The place.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Something that this program did not make lies in place of a file of its own.
+    #[error(
+        "cannot use {}: a link, a named pipe or the like lies in place of a file; remove it",
+        .0.display()
+    )]
+    Foreign(PathBuf),
+    /// Another process has the data directory.
+    #[error("the data directory {} is in use by {process}: stop that one first, or set another `data_dir`", path.display())]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+        /// The process, by its number if that is known.
+        process: String,
+    },
     /// An address cannot be listened on.
     #[error("listen on {address}{}", privileged(address.port(), source))]
     Listen {

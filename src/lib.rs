@@ -17,6 +17,7 @@ pub mod flights;
 pub mod limits;
 pub mod oci;
 pub mod pace;
+mod private;
 pub mod secret;
 pub mod shares;
 

@@ -373,11 +373,20 @@ impl Shared {
         let counted = self
             .files
             .visit(|digest, size, used_at| self.index.insert_existing(&digest, size, used_at));
-        if let Err(error) = counted {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "Could not count stored content"
-            );
+        match counted {
+            Ok(0) => {}
+            Ok(tightened) => {
+                tracing::warn!(
+                    tightened,
+                    "Other users could read stored content: its modes are 0600 now"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not count stored content"
+                );
+            }
         }
         self.make_room();
     }

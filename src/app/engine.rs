@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::data_dir::{self, Claim};
 use super::material::{Maker, Material};
-use super::{Error, data_dir, replica, write_counts};
+use super::{Error, replica, write_counts};
 use crate::admission::{self, Admission, Reliance, Sink};
 use crate::clients;
 use crate::compute;
@@ -53,6 +54,8 @@ pub struct Engine {
     pub(super) tasks: TaskTracker,
     /// Ends what goes on in the background.
     pub(super) stop: CancellationToken,
+    /// The data directory, until the end of everything that writes to it. Nothing where content is only read.
+    _claim: Option<Claim>,
 }
 
 /// What an engine stands on.
@@ -65,6 +68,7 @@ pub(super) struct Ground {
     pub(super) metrics: Arc<Metrics>,
     pub(super) tasks: TaskTracker,
     pub(super) reading: Reading,
+    pub(super) claim: Option<Claim>,
 }
 
 impl Engine {
@@ -80,6 +84,7 @@ impl Engine {
             Arc::clone(&config.limits),
             Arc::clone(&metrics) as _,
         )?;
+        let claim = data_dir::claim(&config.data_dir)?;
         let (store, state) = open(config, &tasks).await?;
         let ground = Ground {
             reading: upstream.reading().clone(),
@@ -89,6 +94,7 @@ impl Engine {
             reliance: Reliance::Fresh,
             metrics,
             tasks,
+            claim: Some(claim),
         };
         Self::on(ground, config, decisions)
     }
@@ -106,6 +112,7 @@ impl Engine {
             metrics,
             tasks,
             reading,
+            claim,
         } = ground;
         let limits = Arc::clone(&config.limits);
         let manifests = Manifests::new(
@@ -167,6 +174,7 @@ impl Engine {
             decisions,
             tasks,
             stop,
+            _claim: claim,
         })
     }
 
@@ -203,8 +211,7 @@ impl Sink for Recorded {
 }
 
 /// Content and state, where the configuration keeps them.
-pub(super) async fn open(config: &Config, tasks: &TaskTracker) -> Result<(Store, State), Error> {
-    data_dir::check(&config.data_dir)?;
+async fn open(config: &Config, tasks: &TaskTracker) -> Result<(Store, State), Error> {
     let path = || config.data_dir.clone();
     let bytes_max = config.limits.store_bytes_max;
     let store = Store::open(&config.data_dir, bytes_max, tasks)

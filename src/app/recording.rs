@@ -102,6 +102,7 @@ impl Recording {
             metrics,
             tasks,
             reading,
+            claim: None,
         };
         Ok(Self {
             engine: Engine::on(ground, &config, &Destination::Nowhere)?,

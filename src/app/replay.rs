@@ -87,6 +87,7 @@ impl Replay {
             tasks: TaskTracker::new(),
             // No peer chooses what is read, and a decision must not depend on others.
             reading: Reading::unbounded(),
+            claim: None,
         };
         Ok(Self {
             engine: Engine::on(ground, &config, &Destination::Nowhere)?,

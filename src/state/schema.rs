@@ -4,8 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rustix::fs::{CWD, OFlags};
 
 use super::Error;
+use crate::private;
 
 /// One script per version, in order; `user_version` counts those that were run.
 ///
@@ -79,6 +81,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens a connection to the database at `path`, creating or migrating it if need be.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    // SQLite gives the files beside it the mode of this one.
+    drop(private::make_file(CWD, path, OFlags::RDWR)?);
     let opening = |source| Error::Open {
         path: path.to_owned(),
         source,

@@ -1,26 +1,31 @@
 //! The files and directories of the store. Everything here blocks, except where it says otherwise.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_NOW};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_NOW};
+use rustix::io::Errno;
 
 use crate::oci::Digest;
+use crate::private;
 
 use super::Error;
 
 /// Where the files are.
 #[derive(Debug)]
 pub(super) struct Files {
-    content: PathBuf,
+    content: OwnedFd,
+    #[cfg(test)]
+    content_path: PathBuf,
     /// Where files arrive; nothing where files are only read.
-    incoming: Option<PathBuf>,
+    incoming: Option<Arc<OwnedFd>>,
     /// Names of temporary files: this process and store, then a number.
     prefix: String,
     next: AtomicU64,
@@ -29,7 +34,8 @@ pub(super) struct Files {
 /// A temporary file in `incoming/`, removed when dropped before it was kept.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    path: PathBuf,
+    directory: Arc<OwnedFd>,
+    name: String,
     file: Arc<File>,
     kept: bool,
 }
@@ -37,17 +43,20 @@ pub(super) struct Incoming {
 impl Files {
     /// Makes the directories and removes temporary files that no living process holds.
     pub(super) fn open(data_dir: &Path) -> Result<Self, Error> {
-        let opening = |source| Error::Io {
-            action: super::OPEN,
-            source,
+        fs::create_dir_all(data_dir).map_err(opening)?;
+        let directory = |name| {
+            let path = fs::canonicalize(data_dir)?.join(name);
+            let directory = private::make_directory(CWD, &path);
+            directory.map_err(|error| named(&path, &error))
         };
-        let (content, incoming) = (data_dir.join("content"), data_dir.join("incoming"));
-        fs::create_dir_all(&content).map_err(opening)?;
-        fs::create_dir_all(&incoming).map_err(opening)?;
+        let content = directory("content").map_err(opening)?;
+        let incoming = directory("incoming").map_err(opening)?;
         remove_abandoned(&incoming).map_err(opening)?;
         let files = Self {
-            content: fs::canonicalize(content).map_err(opening)?,
-            incoming: Some(fs::canonicalize(incoming).map_err(opening)?),
+            content,
+            #[cfg(test)]
+            content_path: data_dir.join("content"),
+            incoming: Some(Arc::new(incoming)),
             prefix: format!("{:016x}", rand::random::<u64>()),
             next: AtomicU64::new(0),
         };
@@ -58,12 +67,11 @@ impl Files {
 
     /// Files that are there already, of which none is changed, marked or removed and to which none is added.
     pub(super) fn open_read_only(data_dir: &Path) -> Result<Self, Error> {
-        let content = fs::canonicalize(data_dir.join("content")).map_err(|source| Error::Io {
-            action: super::OPEN,
-            source,
-        })?;
+        let content = private::open_directory(CWD, &data_dir.join("content"));
         Ok(Self {
-            content,
+            content: content.map_err(opening)?,
+            #[cfg(test)]
+            content_path: data_dir.join("content"),
             incoming: None,
             prefix: String::new(),
             next: AtomicU64::new(0),
@@ -77,21 +85,17 @@ impl Files {
 
     /// A new temporary file.
     pub(super) fn incoming(&self) -> Result<Incoming, Error> {
-        let incoming = self.incoming.as_ref().ok_or(Error::ReadOnly)?;
+        let directory = Arc::clone(self.incoming.as_ref().ok_or(Error::ReadOnly)?);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = incoming.join(format!("{}-{number}", self.prefix));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(|source| Error::Io {
+        let name = format!("{}-{number}", self.prefix);
+        let file = private::make_file(&directory, Path::new(&name), OFlags::RDWR | OFlags::EXCL);
+        let incoming = Incoming {
+            directory,
+            name,
+            file: Arc::new(file.map_err(|source| Error::Io {
                 action: "make a temporary file",
                 source,
-            })?;
-        let incoming = Incoming {
-            path,
-            file: Arc::new(file),
+            })?),
             kept: false,
         };
         // The lock tells another process that opens the same directory that this file is alive.
@@ -104,33 +108,31 @@ impl Files {
 
     /// Gives a synced temporary file its final name.
     pub(super) fn keep(&self, mut incoming: Incoming, digest: &Digest) -> Result<(), Error> {
-        let renaming = |source| Error::Io {
+        let place = Place::of(digest);
+        let renamed = self.shard(&place).and_then(|shard| {
+            rustix::fs::renameat(&incoming.directory, &incoming.name, &shard, &place.hex)?;
+            Ok(())
+        });
+        renamed.map_err(|source| Error::Io {
             action: "name stored content",
             source,
-        };
-        let path = self.path(digest);
-        let renamed = fs::rename(&incoming.path, &path).or_else(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                return Err(error);
-            }
-            fs::create_dir_all(path.parent().unwrap_or(&self.content))?;
-            fs::rename(&incoming.path, &path)
-        });
-        renamed.map_err(renaming)?;
+        })?;
         incoming.kept = true;
         Ok(())
     }
 
-    /// Opens stored content, with its size.
+    /// Opens stored content, with its size. Anything but a regular file counts as absent.
     pub(super) fn open_content(&self, digest: &Digest) -> Result<Option<(File, u64)>, Error> {
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(self.path(digest))
+        let opened = self
+            .open_at(&Place::of(digest), ResolveFlags::empty())
             .and_then(with_size);
         match opened {
             Ok(opened) => Ok(Some(opened)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if private::is_something_else(&error) => {
+                tracing::warn!(%digest, %error, "Something else lies in place of stored content");
+                Ok(None)
+            }
             Err(source) => Err(Error::Io {
                 action: "open content",
                 source,
@@ -140,11 +142,22 @@ impl Files {
 
     /// As [`Files::open_content`], but never waits for a disk: `None` when it is not known without waiting.
     pub(super) fn open_without_waiting(&self, digest: &Digest) -> Option<(File, u64)> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let path = self.path(digest);
-        let opened =
-            rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
-        with_size(File::from(opened)).ok()
+        let opened = self.open_at(&Place::of(digest), ResolveFlags::CACHED);
+        with_size(opened.ok()?).ok()
+    }
+
+    /// Opens stored content. No part of its path may be a link.
+    fn open_at(&self, place: &Place, more: ResolveFlags) -> io::Result<File> {
+        let (path, flags) = (place.path(), OFlags::RDONLY | private::AS_IT_IS);
+        let resolve = ResolveFlags::NO_SYMLINKS | more;
+        match rustix::fs::openat2(&self.content, &path, flags, Mode::empty(), resolve) {
+            // An old kernel, or one that does not let us.
+            Err(Errno::NOSYS | Errno::PERM) if more.is_empty() => {
+                let opened = rustix::fs::openat(&self.content, &path, flags, Mode::empty())?;
+                private::regular(opened)
+            }
+            opened => private::regular(opened?),
+        }
     }
 
     /// Removes stored content, if it is there.
@@ -152,7 +165,14 @@ impl Files {
         if self.are_read_only() {
             return Err(Error::ReadOnly);
         }
-        match fs::remove_file(self.path(digest)) {
+        let place = Place::of(digest);
+        let removed = private::open_directory(&self.content, Path::new(place.algorithm))
+            .and_then(|algorithm| private::open_directory(algorithm, Path::new(place.shard())))
+            .and_then(|shard| {
+                rustix::fs::unlinkat(shard, &place.hex, AtFlags::empty())?;
+                Ok(())
+            });
+        match removed {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::Io {
                 action: "remove content",
                 source,
@@ -161,39 +181,71 @@ impl Files {
         }
     }
 
-    /// Shows every stored file: its digest, size, and when it was last used as far as its times tell.
+    /// The directory of stored content with this place, made if absent.
+    fn shard(&self, place: &Place) -> io::Result<OwnedFd> {
+        let algorithm = private::make_directory(&self.content, Path::new(place.algorithm))?;
+        private::make_directory(algorithm, Path::new(place.shard()))
+    }
+
+    /// Shows every stored file: its digest, size, and when it was last used as far as its times tell. Files that other
+    /// users may read are taken from them; their number is returned.
     pub(super) fn visit(
         &self,
         mut visit: impl FnMut(Digest, u64, SystemTime),
-    ) -> Result<(), Error> {
-        let mut directories = vec![self.content.clone()];
-        while let Some(directory) = directories.pop() {
-            for entry in list(&directory)? {
-                let Ok(metadata) = entry.metadata() else {
-                    continue; // evicted meanwhile
+    ) -> Result<usize, Error> {
+        let mut tightened = 0;
+        for algorithm in list(&self.content)? {
+            let Some(files) = open_listed(&self.content, &algorithm) else {
+                continue;
+            };
+            for shard in list(&files)? {
+                let Some(files) = open_listed(&files, &shard) else {
+                    continue;
                 };
-                if metadata.is_dir() {
-                    directories.push(entry.path());
-                } else if let Some(digest) = digest_of(&entry.path())
-                    && let Ok(used_at) = metadata.modified()
-                {
-                    visit(digest, metadata.len(), used_at);
+                for name in list(&files)? {
+                    let found = digest_of(&algorithm, &shard, &name);
+                    let (Some(digest), Some(stat)) = (found, stat_file(&files, &name)) else {
+                        continue; // not ours, or evicted meanwhile
+                    };
+                    visit(
+                        digest,
+                        u64::try_from(stat.st_size).unwrap_or(0),
+                        modified(&stat),
+                    );
+                    tightened += usize::from(private::is_wide(&stat) && tighten(&files, &name));
                 }
             }
         }
-        Ok(())
+        Ok(tightened)
     }
 
     /// Where content with this digest is.
+    #[cfg(test)]
     pub(super) fn path(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.to_hex();
-        let shard = hex.get(..2).unwrap_or_default();
-        let mut path = self.content.clone();
-        path.reserve(hex.len() + 16);
-        path.push(digest.algorithm().as_str());
-        path.push(shard);
-        path.push(&hex);
-        path
+        self.content_path.join(Place::of(digest).path())
+    }
+}
+
+/// Where content is, below `content/`.
+struct Place {
+    algorithm: &'static str,
+    hex: String,
+}
+
+impl Place {
+    fn of(digest: &Digest) -> Self {
+        Self {
+            algorithm: digest.algorithm().as_str(),
+            hex: digest.to_hex(),
+        }
+    }
+
+    fn shard(&self) -> &str {
+        self.hex.get(..2).unwrap_or_default()
+    }
+
+    fn path(&self) -> PathBuf {
+        [self.algorithm, self.shard(), &self.hex].iter().collect()
     }
 }
 
@@ -225,7 +277,8 @@ impl Drop for Incoming {
         if self.kept {
             return;
         }
-        if let Err(error) = fs::remove_file(&self.path) {
+        let removed = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
+        if let Err(error) = removed {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "Could not remove a temporary file; the next start does"
@@ -266,36 +319,72 @@ pub(super) fn mark_used(file: &File) {
 }
 
 fn with_size(file: File) -> io::Result<(File, u64)> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    Ok((file, metadata.len()))
+    let size = file.metadata()?.len();
+    Ok((file, size))
 }
 
-/// A file whose lock can be had belongs to no living transfer.
-fn remove_abandoned(incoming: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(incoming)? {
-        let path = entry?.path();
-        let abandoned = File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
-        if abandoned {
-            fs::remove_file(&path)?;
+fn opening(source: io::Error) -> Error {
+    Error::Io {
+        action: super::OPEN,
+        source,
+    }
+}
+
+/// The error with the place that it is about.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Removes files that have names of our own form and belong to no living transfer, which would hold their locks.
+fn remove_abandoned(incoming: &OwnedFd) -> io::Result<()> {
+    for name in private::names(incoming)?.filter(|name| is_temporary(name)) {
+        let file = private::open_file(incoming, Path::new(&name), OFlags::RDONLY);
+        if file.is_ok_and(|file| file.try_lock().is_ok()) {
+            rustix::fs::unlinkat(incoming, &name, AtFlags::empty())?;
         }
     }
     Ok(())
 }
 
-fn list(directory: &Path) -> Result<impl Iterator<Item = fs::DirEntry>, Error> {
-    let entries = fs::read_dir(directory).map_err(|source| Error::Io {
+/// Tells whether a name has the form of our temporary files.
+fn is_temporary(name: &str) -> bool {
+    name.split_once('-').is_some_and(|(prefix, number)| {
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) && is_number
+    })
+}
+
+fn list(directory: &OwnedFd) -> Result<impl Iterator<Item = String>, Error> {
+    private::names(directory).map_err(|source| Error::Io {
         action: "list content",
         source,
-    })?;
-    Ok(entries.filter_map(Result::ok))
+    })
+}
+
+/// A listed directory; nothing for anything else.
+fn open_listed(parent: &OwnedFd, name: &str) -> Option<OwnedFd> {
+    private::open_directory(parent, Path::new(name)).ok()
+}
+
+fn stat_file(directory: &OwnedFd, name: &str) -> Option<rustix::fs::Stat> {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    private::is_file(&stat).then_some(stat)
+}
+
+fn tighten(directory: &OwnedFd, name: &str) -> bool {
+    let file = private::open_file(directory, Path::new(name), OFlags::RDONLY);
+    file.and_then(private::tighten).unwrap_or(false)
+}
+
+fn modified(stat: &rustix::fs::Stat) -> SystemTime {
+    let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)
 }
 
 /// The digest that a path under `content/` says; other files are not ours.
-fn digest_of(path: &Path) -> Option<Digest> {
-    let hex = path.file_name()?.to_str()?;
-    let algorithm = path.parent()?.parent()?.file_name()?.to_str()?;
-    format!("{algorithm}:{hex}").parse().ok()
+fn digest_of(algorithm: &str, shard: &str, hex: &str) -> Option<Digest> {
+    let is_at_its_place = hex.get(..2) == Some(shard);
+    is_at_its_place
+        .then(|| format!("{algorithm}:{hex}").parse().ok())
+        .flatten()
 }

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::fs::{CWD, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::metadata::{Chain, Set};
 use crate::oci::Digest;
+use crate::private;
 
 /// The most bytes of the file that are read.
 const STATE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -64,9 +66,13 @@ impl Directory {
     /// That of the root `name` under `parent`, created if absent. The name is encoded: it stays in its directory
     /// whatever it contains (CVE-2026-24686).
     pub(super) fn open(parent: &Path, name: &str) -> io::Result<Self> {
-        let path = parent.join(encode(name));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
+        if let Some(above) = parent.parent() {
+            std::fs::create_dir_all(above)?;
+        }
+        let parent_directory = private::make_directory(CWD, parent)?;
+        let name = encode(name);
+        drop(private::make_directory(parent_directory, Path::new(&name))?);
+        Ok(Self(parent.join(name)))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -75,7 +81,7 @@ impl Directory {
 
     /// What is kept; `None` when there is nothing, or nothing of use.
     pub(super) fn read(&self) -> io::Result<Option<Stored>> {
-        let file = match File::open(self.0.join(STATE)) {
+        let file = match private::open_file(CWD, &self.0.join(STATE), OFlags::RDONLY) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -102,7 +108,7 @@ impl Directory {
         &self,
         merge: impl FnOnce(Option<Stored>) -> Stored,
     ) -> io::Result<Stored> {
-        let lock = File::create(self.0.join(LOCK))?;
+        let lock = private::make_file(CWD, &self.0.join(LOCK), OFlags::RDWR)?;
         acquire(&lock)?;
         let before = self.read()?;
         let after = merge(before.clone());
@@ -115,6 +121,7 @@ impl Directory {
 
     fn write(&self, document: &Document) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
+        private::tighten(file.as_file())?;
         file.write_all(&serde_json::to_vec(document)?)?;
         file.as_file().sync_all()?;
         file.persist(self.0.join(STATE))?;

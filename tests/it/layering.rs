@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("shares", &[]),
     ("pace", &[]),
+    ("private", &[]),
     ("listener", &["pace", "telemetry"]),
     ("telemetry", &[]),
     ("signature", &["oci"]),
@@ -90,6 +91,17 @@ const EXTRA: &[(&str, &str, &str)] = &[
     ("server", "listener", "requests come from a listener"),
     ("server", "pace", "HTTP/2 bodies begin with small pieces"),
     ("store", "pace", "content is read in pieces of that size"),
+    ("store", "private", "content is readable by this user only"),
+    (
+        "state",
+        "private",
+        "the database is readable by this user only",
+    ),
+    (
+        "trust",
+        "private",
+        "kept roots are readable by this user only",
+    ),
     (
         "admin",
         "listener",

@@ -27,6 +27,8 @@ mod corpus;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod data_directory;
+#[cfg(test)]
 mod decision_log;
 #[cfg(test)]
 mod declared_types;

@@ -212,6 +212,62 @@ async fn a_directory_that_cannot_be_used_is_an_error() {
     assert!(matches!(opened, Err(Error::Io { .. })));
 }
 
+// === what others put in our place ===
+
+#[tokio::test]
+async fn a_pipe_or_link_in_place_of_content_counts_as_absent_and_is_replaced() {
+    use std::os::unix::fs::symlink;
+
+    let (directory, store) = new_store().await;
+    let bytes = content(1000, 14);
+    let digest = Digest::sha256(&bytes);
+    store.put(&digest, bytes.clone()).await.unwrap();
+    let (path, theirs) = (file_of(&store, &digest), directory.path().join("theirs"));
+    std::fs::write(&theirs, &bytes).unwrap();
+    for is_pipe in [true, false] {
+        std::fs::remove_file(&path).unwrap();
+        if is_pipe {
+            let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+            rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, mode, 0).unwrap();
+        } else {
+            symlink(&theirs, &path).unwrap();
+        }
+        assert_eq!(store.get(&digest, LIMIT).await.unwrap(), None);
+        assert!(store.open_blob(&digest).await.unwrap().is_none());
+        store.put(&digest, bytes.clone()).await.unwrap();
+        assert!(path.symlink_metadata().unwrap().is_file());
+        assert_eq!(
+            store.get(&digest, LIMIT).await.unwrap(),
+            Some(bytes.clone())
+        );
+    }
+    // Nor is a directory of content taken from elsewhere.
+    let shard = path.parent().unwrap();
+    let elsewhere = directory.path().join("elsewhere");
+    std::fs::rename(shard, &elsewhere).unwrap();
+    symlink(&elsewhere, shard).unwrap();
+    assert_eq!(store.get(&digest, LIMIT).await.unwrap(), None);
+    assert!(store.remove(&digest).await.is_err());
+    assert!(elsewhere.join(path.file_name().unwrap()).exists());
+}
+
+#[tokio::test]
+async fn only_files_with_names_of_our_form_are_removed() {
+    let directory = TempDir::new().unwrap();
+    let incoming = directory.path().join("incoming");
+    std::fs::create_dir(&incoming).unwrap();
+    for name in ["notes", "a-b", "-1", "0a-", "0123-4", "0123456789abcdef-17"] {
+        std::fs::write(incoming.join(name), b"").unwrap();
+    }
+    drop(open(&directory, CAPACITY).await);
+    let mut left: Vec<_> = std::fs::read_dir(&incoming)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["-1", "0a-", "a-b", "notes"]);
+}
+
 // === read only ===
 
 #[tokio::test]

@@ -29,6 +29,8 @@ pub(crate) struct Proxy {
     directory: TempDir,
     /// Variables of its environment that are not the test's own; an absent value removes one.
     variables: Mutex<Vec<(&'static str, Option<String>)>>,
+    /// Its umask if that is not the test's own.
+    umask: Mutex<Option<&'static str>>,
 }
 
 impl Proxy {
@@ -48,6 +50,7 @@ impl Proxy {
             child: Mutex::new(None),
             directory: TempDir::with_prefix("countersign-it-").unwrap(),
             variables: Mutex::default(),
+            umask: Mutex::default(),
         }
     }
 
@@ -55,6 +58,11 @@ impl Proxy {
     pub(crate) fn set_variable(&self, name: &'static str, value: &str) {
         let value = Some(value.to_owned());
         self.variables.lock().unwrap().push((name, value));
+    }
+
+    /// Sets its umask for the next start.
+    pub(crate) fn set_umask(&self, umask: &'static str) {
+        *self.umask.lock().unwrap() = Some(umask);
     }
 
     /// Nothing in its environment says who we are to any cloud, from the next start on.
@@ -103,7 +111,16 @@ impl Proxy {
         self.write_configuration();
         let mut child = self.child.lock().unwrap();
         assert!(child.is_none(), "it is running");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let program = env!("CARGO_BIN_EXE_countersign");
+        let mut command = match *self.umask.lock().unwrap() {
+            None => Command::new(program),
+            Some(umask) => {
+                let mut shell = Command::new("sh");
+                let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, program]);
+                shell
+            }
+        };
         for (name, value) in self.variables.lock().unwrap().iter() {
             match value {
                 Some(value) => command.env(name, value),
