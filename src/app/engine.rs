@@ -127,12 +127,7 @@ impl Engine {
         ledger.list(Resource::PasswordHashes, clients::places());
         let decisions = JsonLines::open(decisions)?;
         let stop = CancellationToken::new();
-        let maker = Maker {
-            directory: Some(config.data_dir.clone()),
-            observer: Arc::<Metrics>::clone(&metrics),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        };
+        let maker = maker(config, &metrics, &tasks, &stop);
         let material = maker.make(config, None)?;
         let in_force = InForce::new(material.configured(config));
         tasks.spawn(in_force.clone().follow(stop.clone()));
@@ -207,6 +202,20 @@ impl Sink for Recorded {
     async fn recorded(&self, record: &Record) {
         self.metrics.decided(record);
         self.lines.write(record);
+    }
+}
+
+fn maker(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Maker {
+    Maker {
+        directory: Some(config.data_dir.clone()),
+        observer: Arc::<Metrics>::clone(metrics),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
     }
 }
 
