@@ -13,6 +13,7 @@
 // What everything is made of. Nothing in here knows of a request.
 pub mod clock;
 pub mod compute;
+pub mod disk;
 pub mod flights;
 pub mod limits;
 pub mod oci;

@@ -22,6 +22,7 @@ use ulid::Ulid;
 use crate::decision_log::{
     Change, ChangeQuery, Query, Record, RefusedClient, SourceReport, Subject,
 };
+use crate::disk::Fault;
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::signature::Source;
 
@@ -184,6 +185,8 @@ pub struct Batch {
     pub counts: Vec<(Ulid, u64)>,
     /// Clients that decisions refused: added to the clients of their records, and to their `count`.
     pub refused_clients: Vec<(Ulid, RefusedClient)>,
+    /// Whether something small is written, to find out whether anything can be.
+    pub is_attempt: bool,
 }
 
 /// Decisions that are kept when nothing else is asked for; the oldest go first.
@@ -366,6 +369,17 @@ impl State {
         self.database
             .read(|connection| connection.query_row("SELECT 1", [], |_row| Ok(())))
             .await
+    }
+
+    /// Why nothing new can be decided, if the last write or read says so. While it does, a write is tried now and then.
+    pub async fn check(&self) -> Option<Fault> {
+        self.database.check().await
+    }
+
+    /// As [`State::check`], without trying.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.database.fault()
     }
 
     /// Decisions that match, newest first. Rows that cannot be read as decisions are passed over.

@@ -20,11 +20,12 @@ mod transfer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 
+use crate::disk::{Fault, Health};
 use crate::oci::Digest;
 
 pub use blob::StoredBlob;
@@ -50,6 +51,7 @@ struct Shared {
     transfers: Transfers,
     partials: Partials,
     buffers: Arc<Buffers>,
+    health: Health,
     /// Hosts with content that they delivered a moment ago, until the caller has noted it durably.
     just_delivered: moka::sync::Cache<(String, Digest), ()>,
 }
@@ -57,6 +59,9 @@ struct Shared {
 /// Deliveries are remembered here for this time, and this many at most.
 const JUST_DELIVERED_FOR: Duration = Duration::from_secs(60);
 const JUST_DELIVERED_MAX: u64 = 10_000;
+
+/// Bytes that are written to find out whether the disk takes content again: enough for most manifests and signatures.
+const ATTEMPT_BYTES: usize = 1024 * 1024;
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -79,14 +84,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// Tells whether the disk is full, or a quota on it.
-    fn is_for_lack_of_room(&self) -> bool {
+    /// What is wrong with the disk, if anything is.
+    fn fault(&self) -> Option<Fault> {
         match self {
-            Self::Io { source, .. } => matches!(
-                source.kind(),
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-            ),
-            Self::WrongDigest(_) | Self::ReadOnly => false,
+            Self::Io { source, .. } => Fault::of(source),
+            Self::WrongDigest(_) | Self::ReadOnly => None,
         }
     }
 }
@@ -127,6 +129,7 @@ impl Store {
                 transfers: Transfers::default(),
                 partials: Partials::new(capacity_bytes),
                 buffers: Arc::default(),
+                health: Health::new("content store"),
                 just_delivered: just_delivered(),
             }),
         };
@@ -150,6 +153,7 @@ impl Store {
                 transfers: Transfers::default(),
                 partials: Partials::new(0),
                 buffers: Arc::default(),
+                health: Health::new("content store"),
                 just_delivered: just_delivered(),
             }),
         })
@@ -230,6 +234,27 @@ impl Store {
         transfer::begin(&self.shared, digest, size, source).await
     }
 
+    /// Why no content can be stored, if the last attempt says so. While it does, or the disk is full as somebody else found
+    /// out, a file is written now and then.
+    pub async fn check(&self, others_found: Option<Fault>) -> Option<Fault> {
+        let health = &self.shared.health;
+        if let Some(fault @ Fault::Full) = others_found {
+            health.failed(fault);
+        }
+        if health.is_to_be_tried(Instant::now()) {
+            let shared = Arc::clone(&self.shared);
+            // The outcome is noted there.
+            drop(blocking("try to store content", move || shared.attempt()).await);
+        }
+        health.fault()
+    }
+
+    /// As [`Store::check`], without trying.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.shared.health.fault()
+    }
+
     /// Bytes of stored content that are in memory, because clients have not taken them yet.
     #[must_use]
     pub fn sending_bytes(&self) -> u64 {
@@ -300,13 +325,30 @@ impl Shared {
             incoming.write(bytes)?;
             self.commit(incoming, digest, size)
         });
-        stored.inspect_err(|error| self.make_room_after(error))
+        stored.inspect_err(|error| self.note_failure(error))
     }
 
-    /// Removes all partials if the disk or a quota is full, because others can do without them.
-    fn make_room_after(&self, error: &Error) {
-        if error.is_for_lack_of_room() {
+    /// Notes what the error says about the disk. Removes all partials if the disk or a quota is full, because others can do
+    /// without them.
+    fn note_failure(&self, error: &Error) {
+        let Some(fault) = error.fault() else {
+            return;
+        };
+        self.health.failed(fault);
+        if fault == Fault::Full {
             self.partials.clear();
+        }
+    }
+
+    /// Writes a file that is not kept, to find out whether the disk takes one.
+    fn attempt(&self) {
+        let written = self.files.incoming().and_then(|incoming| {
+            incoming.write(&vec![0; ATTEMPT_BYTES])?;
+            incoming.sync()
+        });
+        match written {
+            Ok(()) => self.health.succeeded(),
+            Err(error) => self.note_failure(&error),
         }
     }
 
@@ -318,6 +360,7 @@ impl Shared {
             self.files.keep(incoming, digest)?;
             self.index.insert(digest, size);
         }
+        self.health.succeeded();
         self.make_room();
         Ok(())
     }

@@ -98,6 +98,10 @@ pub struct Gauges {
     pub store_bytes: u64,
     /// Files of stored content.
     pub store_files: u64,
+    /// Whether the state database takes nothing new.
+    pub state_failing: bool,
+    /// Whether the content store takes nothing new.
+    pub store_failing: bool,
     /// Lines the access log lost.
     pub access_lines_dropped: u64,
     /// Lines about decisions that were lost.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
-use axum::extract::State as Extract;
+use axum::extract::{Request, State as Extract};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -73,9 +73,9 @@ impl Readiness {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    fn missing(&self) -> Vec<&'static str> {
+    fn missing(&self) -> Vec<String> {
         if self.draining.load(Ordering::Relaxed) {
-            return vec!["the process is stopping"];
+            return vec!["the process is stopping".to_owned()];
         }
         Vec::new()
     }
@@ -85,34 +85,82 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-pub(super) async fn readyz(Extract(admin): Extract<Admin>) -> Response {
+pub(super) async fn readyz(Extract(admin): Extract<Admin>, request: Request) -> Response {
     let mut missing = admin.inner.readiness.missing();
-    // Without the state nothing can be decided, and nothing that was decided can be logged.
-    if let Err(error) = admin.inner.state.answers().await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "The state database does not answer"
-        );
-        missing.push("the state database does not answer");
-    }
+    missing.extend(admin.unwritable().await);
     let status = if missing.is_empty() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    // A root or key that is not to be had makes other replicas no better: that is told, and pulls that do not need it
-    // go on.
-    let body = json!({
-        "ready": missing.is_empty(),
-        "missing": missing,
-        "configuration": admin.configuration(),
-        "trusted_roots": admin.roots().iter().map(|root| admin.brief_root(root)).collect::<Vec<_>>(),
-        "keys": admin.keys().iter().map(brief_key).collect::<Vec<_>>(),
-    });
+    let body = if admin.opens_for(&request) {
+        admin.details(&missing)
+    } else {
+        admin.counts(&missing)
+    };
     (status, Json(body)).into_response()
 }
 
 impl Admin {
+    /// Says what keeps anything new from being decided, without names. Without the state nothing can be decided, and nothing
+    /// that was decided can be logged; and nothing is served that cannot be stored.
+    async fn unwritable(&self) -> Vec<String> {
+        let (state, store) = (&self.inner.state, &self.inner.store);
+        let mut missing = Vec::new();
+        if let Err(error) = state.answers().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "The state database does not answer"
+            );
+            missing.push("the state database does not answer".to_owned());
+        }
+        // One after the other: the database's write is smaller, and says less about the room that is left.
+        let no_content = store.check(state.fault()).await;
+        let no_state = if no_content.is_none() {
+            state.check().await
+        } else {
+            state.fault()
+        };
+        if let Some(fault) = no_state {
+            missing.push(format!("the state database takes nothing new: {fault}"));
+        }
+        if let Some(fault) = no_content {
+            missing.push(format!("the content store takes nothing new: {fault}"));
+        }
+        missing
+    }
+
+    /// What there is to know, for holders of the token. A root or key that is not to be had makes other replicas no better:
+    /// that is told, and pulls that do not need it go on.
+    fn details(&self, missing: &[String]) -> serde_json::Value {
+        let brief_root = |root: &RootStatus| self.brief_root(root);
+        let problems = json!(self.inner.readiness.loading().problems);
+        json!({
+            "ready": missing.is_empty(),
+            "missing": missing,
+            "configuration": self.configuration(&problems),
+            "trusted_roots": self.roots().iter().map(brief_root).collect::<Vec<_>>(),
+            "keys": self.keys().iter().map(brief_key).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The same for everybody: how much of it there is, and no names of files, upstreams and keys.
+    fn counts(&self, missing: &[String]) -> serde_json::Value {
+        let problems = json!(self.inner.readiness.loading().problems.len());
+        let (roots, keys) = (self.roots(), self.keys());
+        let unusable_keys = keys.iter().filter(|key| key.versions.is_empty()).count();
+        json!({
+            "ready": missing.is_empty(),
+            "missing": missing,
+            "configuration": self.configuration(&problems),
+            "trusted_roots": {
+                "total": roots.len(),
+                "unusable": roots.iter().filter(|root| !root.usable).count(),
+            },
+            "keys": { "total": keys.len(), "unusable": unusable_keys },
+        })
+    }
+
     fn brief_root(&self, root: &RootStatus) -> serde_json::Value {
         json!({
             "name": root.name,
@@ -125,13 +173,13 @@ impl Admin {
         })
     }
 
-    fn configuration(&self) -> serde_json::Value {
+    fn configuration(&self, problems: &serde_json::Value) -> serde_json::Value {
         let loading = self.inner.readiness.loading().clone();
         json!({
             "hash": self.inner.in_force.policies().hash,
             "loaded_at": loading.loaded_at,
             "rejected_at": loading.rejected_at,
-            "problems": loading.problems,
+            "problems": problems,
         })
     }
 }
@@ -150,6 +198,8 @@ pub(super) async fn metrics(Extract(admin): Extract<Admin>) -> Response {
     let gauges = Gauges {
         store_bytes: usage.bytes,
         store_files: usage.files,
+        state_failing: admin.inner.state.fault().is_some(),
+        store_failing: admin.inner.store.fault().is_some(),
         access_lines_dropped: admin.inner.access_log.dropped(),
         decision_lines_dropped: admin.inner.decision_lines.dropped(),
         sending_bytes: admin.inner.store.sending_bytes(),

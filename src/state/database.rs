@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::decision_log::Subject;
+use crate::disk::{Fault, Health};
 use crate::oci::{Digest, Tag};
 
 use super::{Batch, Error, changes, clients, decisions, schema};
@@ -31,6 +33,7 @@ pub(super) struct Database {
     reads: mpsc::Sender<Read>,
     /// Queries of the log may be slow. They have a thread of their own, so that they hold up nothing but each other.
     queries: mpsc::Sender<Read>,
+    health: Arc<Health>,
 }
 
 #[derive(Debug)]
@@ -45,13 +48,15 @@ impl Database {
     pub(super) fn open(data_dir: &Path, decisions_max: u64) -> Result<Self, Error> {
         std::fs::create_dir_all(data_dir)?;
         let path = data_dir.join(FILE);
-        let writer = Writer::new(schema::open(&path)?, decisions_max);
+        let health = Arc::new(Health::new("state database"));
+        let writer = Writer::new(schema::open(&path)?, decisions_max, Arc::clone(&health));
         let (writes, queue) = mpsc::channel(QUEUED_MAX);
         spawn("state-writer", move || writer.run(queue))?;
         Ok(Self {
             writes: Some(writes),
             reads: readers("state-reader", READERS, || schema::open(&path))?,
             queries: readers("state-query", 1, || schema::open(&path))?,
+            health,
         })
     }
 
@@ -62,6 +67,7 @@ impl Database {
             writes: None,
             reads: readers("state-reader", READERS, open)?,
             queries: readers("state-query", 1, open)?,
+            health: Arc::new(Health::new("state database")),
         })
     }
 
@@ -78,7 +84,7 @@ impl Database {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        Self::ask(&self.reads, read).await
+        self.ask(&self.reads, read).await
     }
 
     /// A query of the log, which may take its time.
@@ -86,10 +92,38 @@ impl Database {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        Self::ask(&self.queries, read).await
+        self.ask(&self.queries, read).await
+    }
+
+    /// Why nothing new can be kept, if that is so.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.health.fault()
+    }
+
+    /// As [`Database::fault`], after an attempt to write now and then while there is one. Damage is looked for in the whole
+    /// database.
+    pub(super) async fn check(&self) -> Option<Fault> {
+        if !self.health.is_to_be_tried(Instant::now()) {
+            return self.fault();
+        }
+        if self.fault() == Some(Fault::Damaged) {
+            let checked = self.query(schema::is_sound);
+            if checked.await.is_ok_and(|is_sound| is_sound) {
+                self.health.recovered();
+            }
+        } else {
+            let attempt = Batch {
+                is_attempt: true,
+                ..Batch::default()
+            };
+            // The writer notes how it ends.
+            drop(self.write(attempt).await);
+        }
+        self.fault()
     }
 
     async fn ask<T: Send + 'static>(
+        &self,
         lane: &mpsc::Sender<Read>,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
@@ -100,6 +134,9 @@ impl Database {
         });
         lane.send(read).await.map_err(|_gone| Error::Closed)?;
         let answer = answered.await.map_err(|_gone| Error::Closed)?;
+        if let Err(error) = &answer {
+            note_failure(&self.health, error);
+        }
         Ok(answer?)
     }
 }
@@ -146,10 +183,11 @@ struct Writer {
     /// Grows with every hint about a parent.
     hint: i64,
     retention: decisions::Retention,
+    health: Arc<Health>,
 }
 
 impl Writer {
-    fn new(connection: Connection, decisions_max: u64) -> Self {
+    fn new(connection: Connection, decisions_max: u64, health: Arc<Health>) -> Self {
         // Hints of an earlier run are older: a run does not write a million hints per second.
         let hint = crate::clock::now().as_microsecond();
         let retention = decisions::Retention::new(decisions_max);
@@ -157,6 +195,7 @@ impl Writer {
             connection,
             hint,
             retention,
+            health,
         }
     }
 
@@ -183,10 +222,15 @@ impl Writer {
                 .write_all(group.iter().map(|write| &write.batch))
                 .is_ok()
         {
+            self.health.succeeded();
             group.drain(..).for_each(|write| write.answer(Ok(())));
         }
         for write in group.drain(..) {
             let written = self.write_all(std::iter::once(&write.batch));
+            match &written {
+                Ok(()) => self.health.succeeded(),
+                Err(error) => note_failure(&self.health, error),
+            }
             write.answer(written.map_err(Error::Sqlite));
         }
     }
@@ -196,9 +240,29 @@ impl Writer {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         for batch in batches {
+            if batch.is_attempt {
+                schema::write_version(&transaction)?;
+            }
             insert(&transaction, batch, &mut self.hint)?;
         }
         transaction.commit()
+    }
+}
+
+/// Notes a failure that is the disk's or the file's, and not of one row.
+fn note_failure(health: &Health, error: &rusqlite::Error) {
+    let faults = [
+        (ErrorCode::DiskFull, Fault::Full),
+        (ErrorCode::DatabaseCorrupt, Fault::Damaged),
+        (ErrorCode::NotADatabase, Fault::Damaged),
+        (ErrorCode::SystemIoFailure, Fault::Failing),
+        (ErrorCode::ReadOnly, Fault::Failing),
+        (ErrorCode::CannotOpen, Fault::Failing),
+    ];
+    let code = error.sqlite_error_code();
+    let fault = faults.iter().find(|(known, _)| Some(*known) == code);
+    if let Some((_, fault)) = fault {
+        health.failed(*fault);
     }
 }
 

@@ -134,6 +134,17 @@ pub(super) fn version(connection: &Connection, schema: &str) -> rusqlite::Result
     })
 }
 
+/// Writes the version once more, which is the smallest write there is.
+pub(super) fn write_version(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "user_version", known_version())
+}
+
+/// Looks at all pages, and tells whether they fit together.
+pub(super) fn is_sound(connection: &Connection) -> rusqlite::Result<bool> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
+    Ok(found == "ok")
+}
+
 /// The version that this program writes.
 pub(super) fn known_version() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)

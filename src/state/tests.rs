@@ -156,6 +156,7 @@ async fn rows_are_read_as_written_also_after_a_restart() {
         delivered_blobs: vec![app.clone()],
         counts: vec![(id(1), 3)],
         refused_clients: Vec::new(),
+        is_attempt: false,
     };
     state.write(batch).await.unwrap();
     let reopened = State::open(directory.path()).unwrap();

@@ -175,7 +175,7 @@ fn prepare(
             incoming: store
                 .files
                 .incoming()
-                .inspect_err(|error| store.make_room_after(error))?,
+                .inspect_err(|error| store.note_failure(error))?,
             hasher: Hasher::new(digest.algorithm()),
             arrived: 0,
         },

@@ -10,6 +10,8 @@ pub(super) struct Process {
     descriptors_open: IntGauge,
     descriptors_max: IntGauge,
     sending_bytes: IntGauge,
+    state_failing: IntGauge,
+    store_failing: IntGauge,
     access_lines_dropped: IntGauge,
     decision_lines_dropped: IntGauge,
     log_lines_dropped: IntGauge,
@@ -24,6 +26,14 @@ impl Process {
             sending_bytes: gauge(
                 "sending_bytes",
                 "Bytes of stored content in memory that clients have not taken yet.",
+            )?,
+            state_failing: gauge(
+                "state_failing",
+                "1 while the database takes nothing new: a full disk or damage.",
+            )?,
+            store_failing: gauge(
+                "store_failing",
+                "1 while no content can be stored: a full or failing disk.",
             )?,
             access_lines_dropped: gauge(
                 "access_lines_dropped",
@@ -46,6 +56,8 @@ impl Process {
         set(&self.descriptors_open, gauges.descriptors_open);
         set(&self.descriptors_max, gauges.descriptors_max);
         set(&self.sending_bytes, gauges.sending_bytes);
+        set(&self.state_failing, gauges.state_failing.into());
+        set(&self.store_failing, gauges.store_failing.into());
         set(&self.access_lines_dropped, gauges.access_lines_dropped);
         set(&self.decision_lines_dropped, gauges.decision_lines_dropped);
         set(&self.log_lines_dropped, log::log_lines_dropped());

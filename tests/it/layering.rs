@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("shares", &[]),
     ("pace", &[]),
     ("private", &[]),
+    ("disk", &[]),
     ("listener", &["pace", "telemetry"]),
     ("telemetry", &[]),
     ("signature", &["oci"]),
@@ -91,6 +92,16 @@ const EXTRA: &[(&str, &str, &str)] = &[
     ("server", "listener", "requests come from a listener"),
     ("server", "pace", "HTTP/2 bodies begin with small pieces"),
     ("store", "pace", "content is read in pieces of that size"),
+    (
+        "store",
+        "disk",
+        "the last write tells whether the disk takes content",
+    ),
+    (
+        "state",
+        "disk",
+        "the last write tells whether the disk takes rows",
+    ),
     ("store", "private", "content is readable by this user only"),
     (
         "state",

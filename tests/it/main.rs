@@ -43,6 +43,8 @@ mod failure_never_passes;
 #[cfg(test)]
 mod fake_registry;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod heads;
 #[cfg(test)]
 mod image_validating_policy;

@@ -16,6 +16,52 @@ async fn probes_answer() {
 }
 
 #[tokio::test]
+async fn readiness_names_nothing_without_the_token() {
+    let scene = Scene::with(|configuration, _| {
+        let server =
+            serde_json::json!({ "admin_listen": "0.0.0.0", "admin_token": "secret-token" });
+        configuration.set("server", server)
+    })
+    .await;
+    let config = scene.proxy.config_path();
+    std::fs::write(&config, "policies: 17\n").unwrap();
+    scene.proxy.signal_hangup();
+    let port = scene.proxy.admin_port();
+    let with_token = async |token: &str| {
+        let token = format!("Bearer {token}");
+        send(port, "GET", "/readyz", &[("Authorization", &token)]).await
+    };
+    let started = std::time::Instant::now();
+    let problems = loop {
+        let told = with_token("secret-token").await.json()["configuration"]["problems"].clone();
+        if told.as_array().is_some_and(|problems| !problems.is_empty()) {
+            break told;
+        }
+        assert!(
+            started.elapsed() < std::time::Duration::from_secs(30),
+            "{told}"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert!(problems.to_string().contains("config.yaml"), "{problems}");
+    for answer in [
+        scene.proxy.admin("/readyz").await,
+        with_token("wrong").await,
+    ] {
+        assert_eq!(answer.status, 200, "{answer}");
+        let told = answer.json();
+        let count = problems.as_array().unwrap().len();
+        assert_eq!(told["configuration"]["problems"], count);
+        assert!(told["keys"]["total"].is_u64(), "{told}");
+        assert!(told["trusted_roots"]["total"].is_u64(), "{told}");
+        let text = told.to_string();
+        for name in ["config.yaml", &scene.registry.name(), "policies: 17"] {
+            assert!(!text.contains(name), "{name}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn admin_listener_answers_only_under_its_own_names() {
     let scene = Scene::with(|configuration, _| {
         let server = serde_json::json!({

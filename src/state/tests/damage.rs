@@ -1,6 +1,9 @@
 //! Files and rows that somebody else has changed.
 
+use std::os::unix::fs::FileExt as _;
+
 use super::*;
+use crate::disk::Fault;
 
 #[tokio::test]
 async fn garbled_rows_count_as_absent() {
@@ -85,4 +88,55 @@ async fn a_newer_database_is_refused_untouched() {
         .query_row("PRAGMA user_version", (), |row| row.get(0))
         .unwrap();
     assert_eq!(version, 99);
+}
+
+#[tokio::test]
+async fn a_damaged_page_is_told_until_it_is_mended() {
+    let (directory, state) = new_state();
+    let batch = Batch {
+        records: (1..=200).map(record).collect(),
+        ..Batch::default()
+    };
+    state.write(batch).await.unwrap();
+    drop(state);
+    // All of it into the one file.
+    behind_our_back(&directory)
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_row| Ok(()))
+        .unwrap();
+    let path = directory.path().join("state.sqlite3");
+    let sound = std::fs::read(&path).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    let state = State::open(directory.path()).unwrap();
+    assert_eq!(state.check().await, None);
+    let pages = sound.len() / 4096;
+    for page in pages / 2..pages {
+        file.write_all_at(&[0xa5; 4096], page as u64 * 4096)
+            .unwrap();
+    }
+    let mut failed = false;
+    for number in 1..=200 {
+        failed |= state.record(id(number)).await.is_err();
+    }
+    assert!(failed, "a read meets the damage");
+    assert_eq!(state.fault(), Some(Fault::Damaged));
+    assert_eq!(state.check().await, Some(Fault::Damaged));
+    // A row that can be written elsewhere says nothing about the rest.
+    let tags = Batch {
+        forgets_asked_tags: true,
+        ..Batch::default()
+    };
+    drop(state.write(tags).await);
+    assert_eq!(state.fault(), Some(Fault::Damaged));
+}
+
+#[tokio::test]
+async fn one_bad_row_says_nothing_about_the_disk() {
+    let (_directory, state) = new_state();
+    let batch = || Batch {
+        records: vec![record(1)],
+        ..Batch::default()
+    };
+    state.write(batch()).await.unwrap();
+    state.write(batch()).await.unwrap_err();
+    assert_eq!(state.fault(), None);
 }

@@ -127,7 +127,7 @@ impl Filling {
         blocking("store content", move || {
             let committed = store
                 .commit(incoming, &digest, shared.size)
-                .inspect_err(|error| store.make_room_after(error));
+                .inspect_err(|error| store.note_failure(error));
             store.partials.forget(&digest);
             if committed.is_ok() {
                 store.note_delivered(shared.repository.host(), &digest);
@@ -282,7 +282,7 @@ impl Queue {
                     action: "write content",
                     source,
                 });
-                store.make_room_after(&failure);
+                store.note_failure(&failure);
                 conclude(store, shared, TransferError::Store(Arc::clone(&failure)));
                 self.lock().failure = Some(failure);
                 self.changed.notify_one();

@@ -29,8 +29,8 @@ pub(crate) struct Proxy {
     directory: TempDir,
     /// Variables of its environment that are not the test's own; an absent value removes one.
     variables: Mutex<Vec<(&'static str, Option<String>)>>,
-    /// Its umask if that is not the test's own.
-    umask: Mutex<Option<&'static str>>,
+    /// The command that starts it, if another one does. It takes the program and its arguments.
+    starter: Mutex<Vec<String>>,
 }
 
 impl Proxy {
@@ -50,7 +50,7 @@ impl Proxy {
             child: Mutex::new(None),
             directory: TempDir::with_prefix("countersign-it-").unwrap(),
             variables: Mutex::default(),
-            umask: Mutex::default(),
+            starter: Mutex::default(),
         }
     }
 
@@ -62,7 +62,33 @@ impl Proxy {
 
     /// Sets its umask for the next start.
     pub(crate) fn set_umask(&self, umask: &'static str) {
-        *self.umask.lock().unwrap() = Some(umask);
+        let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+        self.start_by(&["sh", "-c", &script]);
+    }
+
+    /// Gives it a data directory on a disk of so many MiB for the next start, which only the superuser can do; returns false
+    /// where that is not possible.
+    pub(crate) fn set_small_disk(&self, mebibytes: u32) -> bool {
+        let can = Command::new("unshare").args(["-m", "true"]).status();
+        if !rustix::process::geteuid().is_root() || !can.is_ok_and(|status| status.success()) {
+            return false;
+        }
+        std::fs::create_dir_all(self.data_dir()).unwrap();
+        let place = self.data_dir().display().to_string();
+        let script =
+            format!("mount -t tmpfs -o size={mebibytes}m none '{place}' && exec \"$0\" \"$@\"");
+        self.start_by(&["unshare", "-m", "sh", "-c", &script]);
+        true
+    }
+
+    /// Its data directory as the process itself sees it.
+    pub(crate) fn own_data_dir(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
+        root.join(self.data_dir().strip_prefix("/").unwrap())
+    }
+
+    fn start_by(&self, command: &[&str]) {
+        *self.starter.lock().unwrap() = command.iter().map(ToString::to_string).collect();
     }
 
     /// Nothing in its environment says who we are to any cloud, from the next start on.
@@ -112,13 +138,12 @@ impl Proxy {
         let mut child = self.child.lock().unwrap();
         assert!(child.is_none(), "it is running");
         let program = env!("CARGO_BIN_EXE_countersign");
-        let mut command = match *self.umask.lock().unwrap() {
-            None => Command::new(program),
-            Some(umask) => {
-                let mut shell = Command::new("sh");
-                let script = format!("umask {umask}; exec \"$0\" \"$@\"");
-                shell.args(["-c", &script, program]);
-                shell
+        let mut command = match self.starter.lock().unwrap().as_slice() {
+            [] => Command::new(program),
+            [starter, arguments @ ..] => {
+                let mut command = Command::new(starter);
+                command.args(arguments).arg(program);
+                command
             }
         };
         for (name, value) in self.variables.lock().unwrap().iter() {
@@ -149,7 +174,9 @@ impl Proxy {
         if configuration["server"]["listen"].is_null() {
             configuration["server"]["listen"] = json!(format!("127.0.0.1:{}", self.listen));
         }
-        configuration["server"]["admin_listen"] = json!(format!("127.0.0.1:{}", self.admin));
+        let admin = &configuration["server"]["admin_listen"];
+        let host = admin.as_str().unwrap_or("127.0.0.1").to_owned();
+        configuration["server"]["admin_listen"] = json!(format!("{host}:{}", self.admin));
         configuration["data_dir"] = json!(self.data_dir());
         let text = serde_json::to_string_pretty(&configuration).unwrap();
         let written = self.directory.path().join("config.new");
