@@ -117,12 +117,8 @@ impl Admission {
         is_material: fn(&[u8]) -> bool,
         deadline: Instant,
     ) -> Nature {
-        let stored = self
-            .inner
-            .manifests
-            .stored(&descriptor.digest, descriptor.size, 1);
-        let bytes: Bytes = match stored.await {
-            Ok(Some((bytes, _hold))) => bytes,
+        let bytes: Bytes = match self.confirmed_bytes(subject, descriptor).await {
+            Ok(Some(bytes)) => bytes,
             Err(Error::Busy(_)) => return Nature::Unknown,
             Ok(None) | Err(_) => {
                 let fetched = self
@@ -148,6 +144,31 @@ impl Admission {
             Ok(false) => Nature::Ordinary,
             Err(_full) => Nature::Unknown,
         }
+    }
+
+    /// The bytes of a blob that the store holds and this repository may read. Whoever writes a manifest chooses the
+    /// digests in it. Content that another repository brought here must not show in the answer, so it counts only after
+    /// this repository's own upstream has shown that it holds the blob.
+    async fn confirmed_bytes(
+        &self,
+        subject: &Subject,
+        descriptor: &Descriptor,
+    ) -> Result<Option<Bytes>, Error> {
+        let blob = Subject {
+            repository: subject.repository.clone(),
+            digest: descriptor.digest,
+        };
+        let may_read = match self.inner.reliance {
+            // Nothing is served by a replay, and nobody is asked.
+            Reliance::Recorded => true,
+            Reliance::Fresh => matches!(self.inner.state.is_blob_confirmed(&blob).await, Ok(true)),
+        };
+        if !may_read {
+            return Ok(None);
+        }
+        let manifests = &self.inner.manifests;
+        let stored = manifests.stored(&descriptor.digest, descriptor.size, 1);
+        Ok(stored.await?.map(|(bytes, _hold)| bytes))
     }
 
     /// The referrers tag holds an index; it passes if everything it lists is material.

@@ -124,6 +124,54 @@ async fn claim_of_another_host_gives_nobody_what_only_the_owner_has() {
     }
 }
 
+/// A manifest without a signature is looked into: does it hold signature material? The answer must not depend on whether
+/// the owner's blob is in the store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unsigned_manifest_does_not_tell_whether_the_owners_blob_is_here() {
+    let document = json!({"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "name": "private",
+        "dataLicense": "CC0-1.0", "documentNamespace": "https://example.com/private",
+        "creationInfo": {"created": "2026-01-01T00:00:00Z", "creators": ["Tool: test"]}, "packages": []});
+    let private = [
+        Bytes::from(document.to_string()),
+        image::noise("opaque", 60_000),
+    ];
+    let hosts = Hosts::start(&private).await;
+    let mut before = Vec::new();
+    for round in ["empty store", "full store"] {
+        if round == "full store" {
+            hosts.fill().await;
+        }
+        let mut answers = Vec::new();
+        for layer in &private {
+            for fault in [Fault::Status(503), Fault::Status(404)] {
+                // Another digest each time, so that no answer is remembered.
+                let manifest = json!({
+                    "schemaVersion": 2, "mediaType": image::OCI_MANIFEST,
+                    "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"),
+                    "layers": [descriptor("application/octet-stream", layer)],
+                    "annotations": {"probe": format!("{round} {fault:?}")},
+                });
+                let mut probe = Image::raw(image::OCI_MANIFEST, manifest.to_string());
+                probe.blobs = vec![b"{}".to_vec().into()];
+                hosts.claimant.lift_faults();
+                hosts.claimant.push("evil/app", &probe);
+                let digest = sha256(layer);
+                hosts.claimant.fault(&format!("/blobs/{digest}"), fault);
+                let name = hosts.claimant.name();
+                let path = format!("/v2/{name}/evil/app/manifests/{}", probe.digest);
+                let answer = hosts.proxy.get(&path).await;
+                answers.push(answer.status);
+            }
+        }
+        if round == "empty store" {
+            assert_eq!(answers, [503, 403, 503, 403]);
+            before = answers;
+        } else {
+            assert_eq!(answers, before);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_host_delivers_once_and_then_its_word_counts_for_its_repositories() {
     let layer = image::noise("shared by two hosts", 700_000);
