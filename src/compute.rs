@@ -15,9 +15,9 @@ use crate::shares::{Bounds, Full, Shares};
 pub const LARGE_BYTES: usize = 64 * 1024;
 
 /// The most pieces of work of one party that wait.
-const WAITING_PARTY: usize = 64;
+const WAITING_PARTY: usize = 256;
 /// The most pieces of work of all parties that wait.
-const WAITING: usize = 1024;
+const WAITING: usize = 4096;
 
 static PLACES: LazyLock<Shares> = LazyLock::new(|| Shares::new(bounds(cores())));
 
@@ -56,6 +56,17 @@ pub async fn run<T: Send + 'static>(
     if bytes < LARGE_BYTES {
         return Ok(work());
     }
+    run_apart(deadline, work).await
+}
+
+/// Does work on a thread of its own whatever its size, because the work of a condition does not follow from its size.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_apart<T: Send + 'static>(
+    deadline: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Full> {
     run_within(&PLACES, deadline, work).await
 }
 

@@ -383,7 +383,8 @@ impl Admission {
         }
     }
 
-    /// Evaluates what was gathered; what is large, away from the threads that serve.
+    /// Evaluates what was gathered; what is large or meets a condition, away from the threads that serve. A small
+    /// statement can make a condition take all the time that a decision has.
     pub(super) async fn evaluate(
         &self,
         subject: &Subject,
@@ -393,8 +394,8 @@ impl Admission {
     ) -> Result<Evaluation, Error> {
         let verifying = Stopwatch::now();
         let stale = draft.stale && self.inner.reliance == Reliance::Fresh;
-        let size = gathering.size();
-        let evaluation = if size < compute::LARGE_BYTES {
+        let meets_condition = !gathering.candidates().is_empty() && terms.have_conditions(subject);
+        let evaluation = if gathering.size() < compute::LARGE_BYTES && !meets_condition {
             evaluate_gathered(subject, gathering, terms, &self.inner.limits, stale)
         } else {
             let (subject, gathering) = (subject.clone(), gathering.clone());
@@ -402,7 +403,7 @@ impl Admission {
             let deadline = terms.deadline;
             let busy = Error::Busy(subject.clone());
             let work = move || evaluate_gathered(&subject, &gathering, &terms, &limits, stale);
-            compute::run(size, deadline, work)
+            compute::run_apart(deadline, work)
                 .await
                 .map_err(|_full| busy)?
         };
@@ -445,6 +446,14 @@ impl Terms {
             .matching(&subject.repository, &self.tags)
             .cloned()
             .collect()
+    }
+
+    /// Whether a policy that covers the subject has a condition over attestations, in any language.
+    fn have_conditions(&self, subject: &Subject) -> bool {
+        self.policies
+            .matching(&subject.repository, &self.tags)
+            .flat_map(|policy| policy.requirement.attestations())
+            .any(|attestation| attestation.condition.is_some())
     }
 
     /// Whether a policy that covers the subject speaks of attestations that nobody has vouched for yet.

@@ -231,6 +231,8 @@ class Conditions(Attack):
             "membership": {"items": [{"name": "a"}] * 90_000, "allowed": ["b"] * 90_000 + ["a"]},
             "patterns": {"items": [{"name": "a" * 30}] * 60_000, "pattern": "(a{1,15}){1,15}{1,8}c"},
             "search": {"items": [{"name": "a" * 9 + "b"}] * 60_000, "text": "a" * 2_000_000},
+            # Of 40 KB, and quadratic.
+            "small": {"items": [100 + number % 900 for number in range(10_000)]},
         }
         self.digests = []
         for name, predicate in predicates.items():

@@ -18,6 +18,7 @@ CONDITIONS = {
     "membership": "predicate.items.all(item, item.name in predicate.allowed)",
     "patterns": "predicate.items.all(item, !item.name.matches(predicate.pattern))",
     "search": "predicate.items.all(item, !predicate.text.contains(item.name))",
+    "small": "predicate.items.all(a, predicate.items.all(b, a + b >= 0))",
 }
 
 
