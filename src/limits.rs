@@ -78,7 +78,8 @@ pub struct Limits {
     pub reading_bytes_max: u64,
     /// Bytes of content kept on disk.
     pub store_bytes_max: u64,
-    /// Processor time for the conditions of one decision, over all attestations and policies.
+    /// Processor time for the conditions of one decision, over all attestations and enforcing policies. Auditing policies
+    /// have as much of their own.
     pub condition_cpu_time_max: Duration,
     /// Client connections. Lowered at the start to what fits into the limit of open files.
     pub connections_max: usize,

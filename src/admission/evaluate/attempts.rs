@@ -331,9 +331,10 @@ impl<'a> Attempts<'a> {
         if condition.depends_on_time() {
             self.note_until(later(self.now, TIMED_MEMORY));
         }
-        self.verdicts.of(condition, statement, |statement| {
+        let answers = self.verdicts.for_mode(self.mode);
+        answers.of(condition, statement, |statement| {
             let answer = match statement {
-                Ok(statement) => condition.evaluate(statement, self.now, &self.verdicts.fuel),
+                Ok(statement) => condition.evaluate(statement, self.now, &answers.fuel),
                 Err(Unread::OutOfFuel(error)) => Err(error.into()),
                 Err(Unread::Broken(error)) => return Err(refusal(Unmet::Unreadable(&error))),
             };

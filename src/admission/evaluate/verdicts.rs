@@ -1,7 +1,11 @@
 //! The answers of conditions about statements in one decision.
 //!
-//! A statement costs what its signer wants it to cost. So all conditions of a decision pay from one tank, and the same
+//! A statement costs what its signer wants it to cost. So the conditions of a decision pay from a tank, and the same
 //! statement is judged once, however many copies of it there are and however often a decision looks at what it has.
+//!
+//! Auditing policies have a tank of their own, or a policy that only audits could leave an enforcing one without fuel. A
+//! decision looks at what it has several times, so that the order of policies would not prevent that. One decision costs
+//! two tanks at most.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +17,18 @@ use super::attempts::Refusal;
 use crate::limits::Limits;
 use crate::oci::Digest;
 use crate::policy::fuel::price;
-use crate::policy::{Fuel, OutOfFuel, Rule};
+use crate::policy::{Fuel, Mode, OutOfFuel, Rule};
+
+/// The answers for the policies of each mode.
+#[derive(Debug)]
+pub(in crate::admission) struct Verdicts {
+    enforcing: Answers,
+    auditing: Answers,
+}
 
 /// The answers of conditions so far, and the fuel that is left for more.
 #[derive(Debug)]
-pub(in crate::admission) struct Verdicts {
+pub(super) struct Answers {
     pub(super) fuel: Fuel,
     memory: Mutex<Memory>,
 }
@@ -41,8 +52,25 @@ struct Memory {
 }
 
 impl Verdicts {
-    /// Returns an empty memory with a full tank.
+    /// Returns empty memories with full tanks.
     pub(in crate::admission) fn new(limits: &Limits) -> Self {
+        Self {
+            enforcing: Answers::new(limits),
+            auditing: Answers::new(limits),
+        }
+    }
+
+    /// Returns the answers for policies of this mode.
+    pub(super) fn for_mode(&self, mode: Mode) -> &Answers {
+        match mode {
+            Mode::Enforce => &self.enforcing,
+            Mode::Audit => &self.auditing,
+        }
+    }
+}
+
+impl Answers {
+    fn new(limits: &Limits) -> Self {
         Self {
             fuel: Fuel::within(limits),
             memory: Mutex::default(),
@@ -124,7 +152,7 @@ mod tests {
         }
     }
 
-    fn ask(verdicts: &Verdicts, rule: &Arc<dyn Rule>, statement: &'static str) -> bool {
+    fn ask(verdicts: &Answers, rule: &Arc<dyn Rule>, statement: &'static str) -> bool {
         let outcome = verdicts.of(rule, &Bytes::from_static(statement.as_bytes()), |read| {
             let read = read.unwrap();
             let met = rule.evaluate(read, Timestamp::UNIX_EPOCH, &verdicts.fuel);
@@ -136,7 +164,7 @@ mod tests {
 
     #[test]
     fn each_condition_judges_the_same_bytes_once() {
-        let verdicts = Verdicts::new(&Limits::default());
+        let verdicts = Answers::new(&Limits::default());
         let counting = [Arc::new(Counting::default()), Arc::new(Counting::default())];
         let [first, second] = counting.clone().map(|it| it as Arc<dyn Rule>);
         for rule in [&first, &first, &second, &first, &second] {
@@ -153,7 +181,7 @@ mod tests {
             condition_cpu_time_max: std::time::Duration::from_millis(1),
             ..Limits::default()
         };
-        let verdicts = Verdicts::new(&limits);
+        let verdicts = Answers::new(&limits);
         let condition: Arc<dyn Rule> =
             Arc::new(Condition::new("predicate.all(it, it > 0)").unwrap());
         let numbers = |first: u64| {
