@@ -132,7 +132,10 @@ impl Admission {
         let (size, media_type) = (manifest.len(), row.media_type.clone());
         let read = move || Manifest::parse(&manifest, &media_type);
         let deadline = Instant::now() + limits.decision_time_max;
-        let Ok(Ok(Manifest::Image(image))) = compute::run(size, deadline, read).await else {
+        // A full queue says nothing about what is stored.
+        let busy = |_full| Error::Busy(subject.clone());
+        let parsed = compute::run(size, deadline, read).await.map_err(busy)?;
+        let Ok(Manifest::Image(image)) = parsed else {
             return Ok(None);
         };
         let blob_bytes_max = limits.bundle_bytes_max.max(limits.payload_bytes_max);
@@ -208,11 +211,13 @@ impl Admission {
         subject: &Subject,
         gathering: &Gathering,
     ) {
-        if !gathering.is_complete()
-            && let Ok(Some(stored)) = self.stored_evidence(subject).await
-            && stored.is_complete()
-        {
-            return;
+        if !gathering.is_complete() {
+            match self.stored_evidence(subject).await {
+                Ok(Some(stored)) if stored.is_complete() => return,
+                Ok(_) => {}
+                // What cannot be read now may be complete.
+                Err(_) => return,
+            }
         }
         let evidence = gathering.to_evidence();
         self.witness(subject, &evidence);
