@@ -202,7 +202,9 @@ impl Pull {
         subject: &Subject,
     ) -> Result<Option<ServedBlob>, store::Error> {
         let size = grant.content().descriptor().size;
-        if let Some(bytes) = self.inner.small_blobs.get(&subject.digest) {
+        let in_memory = self.inner.small_blobs.get(&subject.digest);
+        // Another manifest may have granted it with another size. A wrong size is not at hand, as on disk.
+        if let Some(bytes) = in_memory.filter(|it| u64::try_from(it.len()) == Ok(size)) {
             return Ok(Some(ServedBlob {
                 grant,
                 size,
@@ -211,7 +213,8 @@ impl Pull {
             }));
         }
         if size <= self.inner.limits.memory_blob_bytes_max {
-            let Some(bytes) = self.inner.store.get(&subject.digest, size).await? else {
+            let read = self.inner.store.get(&subject.digest, size).await?;
+            let Some(bytes) = read.filter(|it| u64::try_from(it.len()) == Ok(size)) else {
                 return Ok(None);
             };
             self.inner.small_blobs.insert(subject.digest, bytes.clone());

@@ -17,6 +17,23 @@ async fn revoke(scene: &Scene, revoked: Value) {
     scene.proxy.run().await;
 }
 
+/// Puts this under `revoked` while the process runs.
+async fn revoke_meanwhile(scene: &Scene, revoked: Value) {
+    let hash = async || scene.proxy.admin("/readyz").await.json()["configuration"]["hash"].clone();
+    let before = hash().await;
+    scene
+        .proxy
+        .rewrite(|configuration| configuration["revoked"] = revoked);
+    scene.proxy.signal_hangup();
+    let changed = async {
+        while hash().await == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(30), changed).await;
+    in_time.unwrap();
+}
+
 #[tokio::test]
 async fn a_manifest_by_digest() {
     let scene = Scene::start().await;
@@ -39,6 +56,31 @@ async fn a_manifest_by_digest() {
     let answer = scene.blob("apps/web", &image.layer(0)).await;
     assert_eq!(answer.status, 403, "{answer}");
     assert_serves(&scene.manifest("apps/web", "v2").await, &other);
+}
+
+/// Another manifest lists a blob that is here with a size that it does not have.
+#[tokio::test]
+async fn blob_in_memory_is_not_served_with_another_size() {
+    let scene = Scene::start().await;
+    let image = scene.signed("apps/web", "v1");
+    let layer = image.layer(0);
+    assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+    assert_serves_blob(&scene.blob("apps/web", &layer).await, &layer);
+    for wrong in [-1, 1] {
+        let mut manifest: Value = serde_json::from_slice(&image.bytes).unwrap();
+        let size = manifest["layers"][0]["size"].as_i64().unwrap();
+        manifest["layers"][0]["size"] = json!(size + wrong);
+        let liar = Image::raw(image::OCI_MANIFEST, manifest.to_string());
+        scene.push_signed("apps/web", "v2", &liar);
+        revoke(&scene, json!({"digests": []})).await;
+        assert_serves(&scene.manifest("apps/web", "v1").await, &image);
+        assert_serves_blob(&scene.blob("apps/web", &layer).await, &layer);
+        // The same process, in which the blob stays in memory.
+        revoke_meanwhile(&scene, json!({"digests": [image.digest]})).await;
+        assert_serves(&scene.manifest("apps/web", "v2").await, &liar);
+        let answer = scene.blob("apps/web", &layer).await;
+        assert!(!answer.is_whole_success(), "{wrong}: {answer}");
+    }
 }
 
 #[tokio::test]
