@@ -1,13 +1,24 @@
 //! What a pile of signatures may cost: how many are verified, whatever a registry lists.
 
-use serde_json::json;
+use std::sync::{Arc, OnceLock};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::forge::{Key, Signature, attestation};
 use super::house::{House, Settings, subject};
 use super::question::{Question, SCAN, World, attested_by, now, signed_by, words};
+use crate::admission::Error;
+use crate::compute;
 use crate::limits::Limits;
 use crate::oci::{Descriptor, Digest, Manifest, media_type};
-use crate::policy::{AttestationRequirement, Policy, Quantifier};
+use crate::policy::{
+    AttestationRequirement, Condition, ConditionError, Fuel, Mode, Policy, Quantifier, Rule,
+};
+use crate::shares::Party;
 use crate::signature::{Artifact, Blob, Candidate, Source, candidates};
 
 fn repeated(candidate: &Candidate, count: usize) -> impl Iterator<Item = Candidate> {
@@ -146,6 +157,39 @@ fn large_candidates_share_a_limit_on_bytes_and_hide_no_small_one() {
     }
 }
 
+/// A policy that only audits must not leave an enforcing one without fuel, wherever it stands.
+#[test]
+fn auditing_policy_takes_no_fuel_from_an_enforcing_one() {
+    let world = World::new();
+    let with_condition = |source: &str, mode: Mode| {
+        let condition = Condition::new(source).unwrap();
+        let policy = attested_by(AttestationRequirement {
+            predicate_type: SCAN.to_owned(),
+            authorities: vec![world.authority.clone()],
+            quantifier: Quantifier::Any,
+            condition: Some(Arc::new(condition)),
+        });
+        Policy { mode, ..policy }
+    };
+    let costly = "predicate.list.all(a, predicate.list.all(b, a + b >= 0))";
+    let list: Vec<_> = (0..10_000).collect();
+    for (mode, expected) in [
+        (Mode::Audit, "satisfied"),
+        (Mode::Enforce, "limit_exceeded"),
+    ] {
+        let policies = vec![
+            with_condition(costly, mode),
+            with_condition("predicate.list.size() > 0", Mode::Enforce),
+        ];
+        let candidates = vec![world.attestation(&json!({ "list": list }), None)];
+        let evaluation = Question::new(policies, candidates).ask();
+        assert!(
+            words(&evaluation).starts_with(expected),
+            "{mode:?}: {evaluation:?}"
+        );
+    }
+}
+
 /// What has the shape of a signature and no content.
 fn broken() -> Candidate {
     let layer = Descriptor {
@@ -171,6 +215,87 @@ fn what_is_broken_does_not_use_up_the_attempts() {
     let policy = signed_by(&[&world.authority], 1);
     let question = Question::new(vec![policy], candidates.collect());
     assert_eq!(question.answer(), "satisfied");
+}
+
+/// True of everything, on the thread that it remembers.
+#[derive(Debug, Default)]
+struct Witness(OnceLock<ThreadId>);
+
+impl Rule for Witness {
+    fn source(&self) -> &'static str {
+        "witness"
+    }
+
+    fn evaluate(&self, _: &Value, _: Timestamp, _: &Fuel) -> Result<bool, ConditionError> {
+        self.0.get_or_init(|| std::thread::current().id());
+        Ok(true)
+    }
+
+    fn depends_on_time(&self) -> bool {
+        false
+    }
+}
+
+/// The size of a statement does not tell what a condition over it costs.
+#[tokio::test]
+async fn condition_over_a_small_statement_is_asked_away_from_the_threads_that_serve() {
+    let (world, house) = (World::new(), House::new().await);
+    let image = house.registry.push_image("attested");
+    let layer = attestation(&world.key, &image.digest, SCAN, &json!({}), None);
+    house.registry.attach(&image, ".att", layer);
+    let witness = Arc::new(Witness::default());
+    let policy = attested_by(AttestationRequirement {
+        predicate_type: SCAN.to_owned(),
+        authorities: vec![world.authority.clone()],
+        quantifier: Quantifier::Any,
+        condition: Some(witness.clone()),
+    });
+    let process = house.process(vec![policy]);
+    process.decide(&image).await;
+    let asked_on = *witness.0.get().unwrap();
+    assert_ne!(asked_on, std::thread::current().id());
+}
+
+/// A full queue says nothing about what is stored.
+#[tokio::test]
+async fn stored_evidence_that_waits_for_a_thread_in_vain_is_no_absence() {
+    let (world, house) = (World::new(), House::new().await);
+    let image = house.registry.push_image("signed");
+    let layer = Signature::default().by(&world.key, &image.digest);
+    let mut manifest: Value = serde_json::from_slice(
+        &house
+            .registry
+            .push_layers(std::slice::from_ref(&layer))
+            .bytes,
+    )
+    .unwrap();
+    manifest["annotations"] = json!({ "padding": "x".repeat(compute::LARGE_BYTES) });
+    let manifest = house.registry.push(media_type::OCI_MANIFEST, &manifest);
+    let tag = format!("{}.sig", image.digest.to_tag_prefix());
+    house.registry.tag(&tag, &manifest);
+    let policies = || vec![signed_by(&[&world.authority], 1)];
+    let process = house.process(policies());
+    assert_eq!(process.decide(&image).await, "signature");
+    let settings = Settings {
+        limits: Limits {
+            decision_time_max: Duration::from_millis(100),
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
+    let process = house.process_with(policies(), settings);
+    let of_image = subject(&image.digest);
+    let stored = process.admission.stored_evidence(&of_image).await;
+    assert!(matches!(stored, Ok(Some(_))), "{stored:?}");
+    let places = compute::places();
+    let later = Instant::now() + Duration::from_secs(60);
+    let mut held = Vec::new();
+    while held.len() as u64 != places.usage().limit {
+        let party = Party::Network([10, 0, 0, u8::try_from(held.len()).unwrap()].into());
+        held.push(party.scope(places.take(1, later)).await.unwrap());
+    }
+    let stored = process.admission.stored_evidence(&of_image).await;
+    assert!(matches!(stored, Err(Error::Busy(_))), "{stored:?}");
 }
 
 /// Decisions take up memory with their manifests, and what is too much for it is decided again.
