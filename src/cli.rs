@@ -1,5 +1,6 @@
 //! The command line.
 
+mod allocator;
 mod colour;
 mod completions;
 mod demo;
@@ -19,6 +20,7 @@ mod question;
 mod recheck;
 mod replay;
 mod requirements;
+mod restart;
 mod serve;
 mod verify;
 mod verify_attestation;
@@ -117,7 +119,7 @@ struct ConfigFiles {
 /// Runs the command line and returns the exit code: 0 yes, 1 no, 2 could not tell, 64 bad usage.
 #[must_use]
 pub fn run() -> ExitCode {
-    empty_variables::forget();
+    restart::with_own_environment();
     let parsed = command().try_get_matches();
     let arguments = match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
