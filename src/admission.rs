@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::decision_log::{Record, Subject};
+use crate::decision_log::{Entry, Subject};
 use crate::discovery::Discovery;
 use crate::flights::Flights;
 use crate::in_force::InForce;
@@ -143,7 +143,7 @@ pub struct Parts {
 #[async_trait::async_trait]
 pub trait Sink: std::fmt::Debug + Send + Sync {
     /// A decision was recorded.
-    async fn recorded(&self, record: &Record);
+    async fn recorded(&self, record: &Entry);
 }
 
 /// On whose behalf and how a decision is asked for.

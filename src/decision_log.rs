@@ -3,6 +3,7 @@
 mod access;
 mod change;
 mod clients;
+mod entry;
 mod json_lines;
 mod kind;
 mod line;
@@ -24,6 +25,7 @@ use crate::verify::TransparencyLog;
 pub use access::{AccessClient, AccessLine, AccessLog};
 pub use change::{Change, ChangeKind, ChangeQuery};
 pub use clients::{CLIENTS_MAX, RefusedClient, RefusedClients};
+pub use entry::{Entry, RECORD_BYTES_MAX};
 pub use json_lines::JsonLines;
 pub use kind::{KINDS, KindName, UnknownKind};
 pub use output::{Destination, OpenError};
@@ -63,8 +65,12 @@ pub struct Record {
     pub denial: Option<DenialReport>,
     /// The policies that cover the name.
     pub policies: Vec<PolicyReport>,
-    /// Every signature tried.
+    /// The signatures tried.
     pub attempts: Vec<AttemptReport>,
+    /// Attempts and policies that are not listed, because a record takes at most [`RECORD_BYTES_MAX`] bytes. The key is
+    /// absent where all are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
     /// The parent that endorsed it.
     pub endorsed_by: Option<Digest>,
     /// Digests of the trusted roots that were used.
@@ -295,6 +301,25 @@ pub struct Query {
     pub limit: usize,
     /// Older than this record.
     pub after: Option<Ulid>,
+}
+
+/// Decisions of one answer, newest first.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Page {
+    /// The decisions.
+    pub decisions: Vec<Record>,
+    /// What to ask for [`after`](Query::after) to get the next page; absent on the last one.
+    pub next: Option<Ulid>,
+}
+
+impl Page {
+    /// Bytes of records after which a page ends. One record is on it however long it is.
+    pub const BYTES_MAX: usize = 4 * 1024 * 1024;
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Record {

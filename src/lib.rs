@@ -15,6 +15,7 @@ pub mod clock;
 pub mod compute;
 pub mod disk;
 pub mod flights;
+pub mod foreign;
 pub mod limits;
 pub mod oci;
 pub mod pace;

@@ -78,6 +78,8 @@ pub struct Limits {
     pub reading_bytes_max: u64,
     /// Bytes of content kept on disk.
     pub store_bytes_max: u64,
+    /// Bytes of the records that the log keeps.
+    pub log_bytes_max: u64,
     /// Processor time for the conditions of one decision, over all attestations and enforcing policies. Auditing policies
     /// have as much of their own.
     pub condition_cpu_time_max: Duration,
@@ -137,6 +139,7 @@ impl Default for Limits {
             memory_blob_bytes_max: MIB / 4,
             reading_bytes_max: 96 * MIB,
             store_bytes_max: 100 * 1024 * MIB,
+            log_bytes_max: 10 * 1024 * MIB,
             condition_cpu_time_max: Duration::from_millis(200),
             connections_max: 20_000,
             client_requests_max: 4096,

@@ -7,6 +7,7 @@ mod lists;
 mod manifest;
 mod recheck;
 mod referrers;
+mod refusals;
 mod tag;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use lists::TagsList;
 pub use manifest::{CacheState, ServedManifest};
 pub use recheck::decision_id;
 pub use referrers::ReferrersList;
+use refusals::{Place, Refusals};
 
 /// Serves pulls. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,8 +53,7 @@ struct Inner {
     absent: absent::Absent,
     confirmed: moka::sync::Cache<Subject, ()>,
     small_blobs: moka::sync::Cache<crate::oci::Digest, bytes::Bytes>,
-    refusals: moka::sync::Cache<(String, Kind), ulid::Ulid>,
-    undecided: moka::sync::Cache<String, ()>,
+    refusals: Refusals,
     recalled: moka::sync::Cache<Subject, ()>,
     listings: Flights<Subject, Result<referrers::Listing, upstream::Error>>,
     lookups: Flights<(RepositoryName, crate::oci::Tag), Result<tag::Lookup, Arc<manifests::Error>>>,
@@ -135,10 +136,8 @@ pub enum Missing {
 
 /// Tags and refusals that are remembered at most.
 const REMEMBERED_MAX: u64 = 100_000;
-/// Refusals that are about no digest are recorded once in this time.
-const REFUSAL_RECORDED_EVERY: Duration = Duration::from_secs(30);
-/// Refusals that are about no decision and are recorded in that time.
-const REFUSALS_RECORDED_MAX: u64 = 1000;
+/// The beginning of the message of a record that counts many refusals.
+const REST: &str = "one of several refusals that are not recorded one by one: ";
 /// What is told to clients that should try again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -178,16 +177,9 @@ impl Pull {
                 lookups: Flights::default(),
                 recalled: moka::sync::Cache::builder()
                     .max_capacity(REMEMBERED_MAX)
-                    .time_to_live(REFUSAL_RECORDED_EVERY)
+                    .time_to_live(refusals::RECORDED_EVERY)
                     .build(),
-                undecided: moka::sync::Cache::builder()
-                    .max_capacity(REMEMBERED_MAX)
-                    .time_to_live(REFUSAL_RECORDED_EVERY)
-                    .build(),
-                refusals: moka::sync::Cache::builder()
-                    .max_capacity(REMEMBERED_MAX)
-                    .time_to_live(REFUSAL_RECORDED_EVERY)
-                    .build(),
+                refusals: Refusals::default(),
             }),
         }
     }
@@ -204,7 +196,7 @@ impl Pull {
             kind: Kind::UpstreamNotAllowed,
             message: format!(
                 "{host} is not a configured upstream of this proxy; hosts are allowed under `upstreams`"
-            ),
+            ).into(),
             policy: None,
             digest: None,
         };
@@ -228,7 +220,8 @@ impl Pull {
                     .identity
                     .as_deref()
                     .unwrap_or("an anonymous client")
-            ),
+            )
+            .into(),
             policy: None,
             digest: None,
         };
@@ -238,28 +231,35 @@ impl Pull {
 
     /// Records a refusal that no decision stands for, once in a while however often it happens.
     async fn refuse(&self, name: &str, mut denial: Denial, asked: &Asked) -> Refusal {
-        // A record names the client, so it cannot stand for the refusal of another one.
-        let client = asked.client.identity.as_deref();
-        let client = client.filter(|_| denial.kind == Kind::ClientDenied);
-        let client = client.unwrap_or_default();
-        let key = (format!("{name}@{} {client}", asked.reference), denial.kind);
-        if let Some(id) = self.inner.refusals.get(&key) {
-            denial.name_decision(id);
-            return denied(denial, Some(id));
-        }
-        // Whoever asks for a million things that do not exist must not wash decisions out of the log.
-        if self.inner.refusals.entry_count() >= REFUSALS_RECORDED_MAX {
-            return denied(denial, None);
-        }
-        let recorded = self
-            .inner
-            .admission
-            .record_refusal(name, asked, &mut denial)
-            .await;
+        let kind = denial.kind.as_str();
+        let refusals = &self.inner.refusals;
+        let key = match refusals.place(&asked.client, name, &asked.reference, kind) {
+            Place::Recorded(id) => {
+                denial.name_decision(id);
+                return denied(denial, Some(id));
+            }
+            Place::Missing(key) => key,
+        };
+        let recorded = if key.is_rest() {
+            let (mut rest, asked) = (denial.clone(), any_reference(asked));
+            rest.message = format!("{REST}{}", denial.message).into();
+            let recording = self.inner.admission.record_refusal(name, &asked, &mut rest);
+            let recorded = recording.await;
+            if let Ok(id) = recorded {
+                denial.name_decision(id);
+            }
+            recorded
+        } else {
+            let recording = self
+                .inner
+                .admission
+                .record_refusal(name, asked, &mut denial);
+            recording.await
+        };
         // The refusal holds whether or not it can be recorded.
         let decision = match recorded {
             Ok(id) => {
-                self.inner.refusals.insert(key, id);
+                refusals.note(key, id);
                 Some(id)
             }
             Err(error) => {
@@ -279,21 +279,24 @@ impl Pull {
         let Refusal::Unavailable { message, .. } = refusal else {
             return;
         };
-        let undecided = &self.inner.undecided;
-        let key = format!("{name}@{}", asked.reference);
-        if undecided.contains_key(&key) || undecided.entry_count() >= REFUSALS_RECORDED_MAX {
+        let refusals = &self.inner.refusals;
+        let place = refusals.place(&asked.client, name, &asked.reference, "unavailable");
+        let Place::Missing(key) = place else {
             return;
-        }
-        undecided.insert(key, ());
-        let recording = self
-            .inner
-            .admission
-            .record_unavailable(name, asked, message);
-        if let Err(error) = recording.await {
-            tracing::error!(
+        };
+        let admission = &self.inner.admission;
+        let recorded = if key.is_rest() {
+            let (asked, message) = (any_reference(asked), format!("{REST}{message}"));
+            admission.record_unavailable(name, &asked, &message).await
+        } else {
+            admission.record_unavailable(name, asked, message).await
+        };
+        match recorded {
+            Ok(id) => refusals.note(key, id),
+            Err(error) => tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "Could not record that nothing could be decided"
-            );
+            ),
         }
     }
 
@@ -382,7 +385,7 @@ impl Pull {
         };
         let denial = Denial {
             kind: Kind::UpstreamDenied,
-            message: format!("{repository} cannot be pulled: {error}; {advice}"),
+            message: format!("{repository} cannot be pulled: {error}; {advice}").into(),
             policy: None,
             digest: asked.reference.parse().ok(),
         };
@@ -409,6 +412,14 @@ impl Refusal {
                 retry_after: *retry_after,
             }),
         }
+    }
+}
+
+/// What is recorded for all further requests of a client: one of them, of any reference.
+fn any_reference(asked: &Asked) -> Asked {
+    Asked {
+        reference: "*".to_owned(),
+        ..asked.clone()
     }
 }
 

@@ -8,6 +8,7 @@ mod clients;
 mod copy;
 mod database;
 mod decisions;
+mod retention;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -20,15 +21,17 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::decision_log::{
-    Change, ChangeQuery, Query, Record, RefusedClient, SourceReport, Subject,
+    Change, ChangeQuery, Entry, Page, Query, Record, RefusedClient, SourceReport, Subject,
 };
 use crate::disk::Fault;
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::signature::Source;
+use crate::telemetry::LogSize;
 
 pub use copy::copy;
 use database::Database;
 pub(crate) use database::FILE;
+pub use retention::Retention;
 
 /// The state. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -162,7 +165,9 @@ pub struct ManifestRow {
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Decisions.
-    pub records: Vec<Record>,
+    pub records: Vec<Entry>,
+    /// Refusals that are about no decision. They have a share of the log of their own.
+    pub refusals: Vec<Entry>,
     /// Changes of what decisions are made by.
     pub changes: Vec<Change>,
     /// Evidence by subject; replaces what was there.
@@ -189,29 +194,25 @@ pub struct Batch {
     pub is_attempt: bool,
 }
 
-/// Decisions that are kept when nothing else is asked for; the oldest go first.
-pub const DECISIONS_MAX: u64 = 1_000_000;
-
 /// Tags that are kept for one digest in one repository.
 pub const ASKED_TAGS_MAX: usize = 1024;
 
 impl State {
     /// Opens the database under `data_dir`, creating it if absent. Reads and writes run on threads of their own.
-    /// Keeps [`DECISIONS_MAX`] decisions.
+    /// Keeps the [`Retention`] by default.
     ///
     /// # Errors
     /// When the directory or the database cannot be used, or is of a newer version.
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
-        Self::open_keeping(data_dir, DECISIONS_MAX)
+        Self::open_keeping(data_dir, Retention::default())
     }
 
-    /// As [`State::open`], with a number of decisions to keep. The oldest beyond it are removed now and then, so that
-    /// for a while there may be some more.
+    /// As [`State::open`], with bounds on the log.
     ///
     /// # Errors
     /// As [`State::open`].
-    pub fn open_keeping(data_dir: &Path, decisions_max: u64) -> Result<Self, Error> {
-        let database = Database::open(data_dir, decisions_max)?;
+    pub fn open_keeping(data_dir: &Path, retention: Retention) -> Result<Self, Error> {
+        let database = Database::open(data_dir, retention)?;
         Ok(Self { database })
     }
 
@@ -382,13 +383,21 @@ impl State {
         self.database.fault()
     }
 
-    /// Decisions that match, newest first. Rows that cannot be read as decisions are passed over.
+    /// A page of decisions that match, newest first. Rows that cannot be read as decisions are passed over.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn records(&self, query: Query) -> Result<Vec<Record>, Error> {
+    pub async fn records(&self, query: Query) -> Result<Page, Error> {
         let read = move |connection: &Connection| decisions::select(connection, &query);
         self.database.query(read).await
+    }
+
+    /// What the log holds.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn log_size(&self) -> Result<LogSize, Error> {
+        self.database.read(retention::size).await
     }
 
     /// One decision.

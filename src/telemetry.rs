@@ -4,6 +4,7 @@ mod configuration;
 pub(crate) mod lines;
 mod listener;
 mod log;
+mod log_size;
 mod material;
 mod process;
 mod shares;
@@ -18,6 +19,7 @@ use prometheus::{
 
 pub use listener::{Ended, ListenerMetrics, Listeners, Open};
 pub use log::{flush_log_lines, log_to_stderr, log_without_waiting};
+pub use log_size::LogSize;
 
 use crate::decision_log::Record;
 use crate::keys::KeyStatus;
@@ -86,6 +88,7 @@ pub struct Metrics {
     process: process::Process,
     store_bytes: IntGauge,
     store_files: IntGauge,
+    log_size: log_size::LogGauges,
     material: material::Material,
     configuration: configuration::Configuration,
     shares: shares::ShareNumbers,
@@ -102,6 +105,8 @@ pub struct Gauges {
     pub state_failing: bool,
     /// Whether the content store takes nothing new.
     pub store_failing: bool,
+    /// What the log holds.
+    pub log_size: LogSize,
     /// Lines the access log lost.
     pub access_lines_dropped: u64,
     /// Lines about decisions that were lost.
@@ -187,6 +192,7 @@ impl Metrics {
             process: process::Process::new(&registry)?,
             store_bytes: gauge(&registry, "store_bytes", "Bytes of content on disk.")?,
             store_files: gauge(&registry, "store_files", "Files of content on disk.")?,
+            log_size: log_size::LogGauges::new(&registry)?,
             material: material::Material::new(&registry)?,
             configuration: configuration::Configuration::new(&registry)?,
             shares: shares::ShareNumbers::new(&registry)?,
@@ -257,6 +263,7 @@ impl Metrics {
             |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.store_bytes, gauges.store_bytes);
         set(&self.store_files, gauges.store_files);
+        self.log_size.set(gauges.log_size);
         self.process.set(gauges);
         self.material.set(&gauges.roots, &gauges.keys);
         self.shares.read();

@@ -57,15 +57,8 @@ pub(super) async fn decisions(
         Ok(FromQuery(filters)) => filters,
         Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };
-    let query = filters.into_query();
-    let limit = query.limit;
-    match admin.inner.state.records(query).await {
-        Ok(records) => {
-            let next = (records.len() == limit)
-                .then(|| records.last().map(|record| record.id))
-                .flatten();
-            Json(json!({ "decisions": records, "next": next })).into_response()
-        }
+    match admin.inner.state.records(filters.into_query()).await {
+        Ok(page) => Json(page).into_response(),
         Err(error) => unavailable(&error),
     }
 }

@@ -195,11 +195,14 @@ fn brief_key(key: &KeyStatus) -> serde_json::Value {
 
 pub(super) async fn metrics(Extract(admin): Extract<Admin>) -> Response {
     let usage = admin.inner.store.usage();
+    // Metrics are wanted most where the database fails.
+    let log_size = admin.inner.state.log_size().await.unwrap_or_default();
     let gauges = Gauges {
         store_bytes: usage.bytes,
         store_files: usage.files,
         state_failing: admin.inner.state.fault().is_some(),
         store_failing: admin.inner.store.fault().is_some(),
+        log_size,
         access_lines_dropped: admin.inner.access_log.dropped(),
         decision_lines_dropped: admin.inner.decision_lines.dropped(),
         sending_bytes: admin.inner.store.sending_bytes(),

@@ -193,7 +193,7 @@ impl Recheck {
             Ok(served) => Self {
                 decision: "admit".to_owned(),
                 digest: Some(served.manifest.content().subject.digest),
-                warning: served.manifest.warning().map(|it| it.message.clone()),
+                warning: served.manifest.warning().map(|it| it.message.to_string()),
                 ..recheck
             },
             Err(Refusal::Denied(refused)) => Self {
@@ -201,7 +201,7 @@ impl Recheck {
                 digest: refused.denial.digest.or(recheck.digest),
                 kind: Some(refused.denial.kind.as_str().to_owned()),
                 policy: refused.denial.policy.clone(),
-                message: Some(refused.denial.message.clone()),
+                message: Some(refused.denial.message.to_string()),
                 ..recheck
             },
             Err(Refusal::NotFound(_)) => {

@@ -157,7 +157,7 @@ fn beyond_limit(blob: &Subject, limit: usize) -> Denial {
         message: format!(
             "more than {limit} manifests refer to the blob {blob}, and none of the {limit} that were pulled last is admitted; \
              those beyond the limit were not asked (`limits.endorsement_parents_max`); pull the image by its tag or digest first"
-        ),
+        ).into(),
         policy: None,
         digest: Some(blob.digest),
     }
@@ -169,7 +169,7 @@ fn not_endorsed(blob: &Subject) -> Denial {
         message: format!(
             "no admitted manifest of {} refers to the blob {}; pull the image by its tag or digest first",
             blob.repository, blob.digest
-        ),
+        ).into(),
         policy: None,
         digest: Some(blob.digest),
     }

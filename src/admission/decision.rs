@@ -281,7 +281,7 @@ impl Error {
         use super::denial::Kind;
         let malformed = |kind, reason: String, digest: Digest| Denial {
             kind,
-            message: format!("{}@{digest} is refused: {reason}", subject.repository),
+            message: format!("{}@{digest} is refused: {reason}", subject.repository).into(),
             policy: None,
             digest: Some(digest),
         };

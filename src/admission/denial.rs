@@ -1,5 +1,6 @@
 //! Why something is refused, in fixed words for programs and one sentence for people.
 
+use crate::foreign::Message;
 use crate::oci::Digest;
 use crate::verify::FailedCheck;
 
@@ -60,7 +61,7 @@ pub struct Denial {
     /// The fixed word.
     pub kind: Kind,
     /// One sentence: name, digest, policy, what was expected, what was found.
-    pub message: String,
+    pub message: Message,
     /// The policy that refused, where one did.
     pub policy: Option<String>,
     /// What was refused, where it has a digest.
@@ -70,7 +71,7 @@ pub struct Denial {
 impl Denial {
     /// Ends the sentence with the decision under which it is recorded, for people who read it on a terminal.
     pub fn name_decision(&mut self, id: ulid::Ulid) {
-        self.message.push_str(&naming(id));
+        self.message = format!("{}{}", self.message, naming(id)).into();
     }
 
     /// Returns true if it could have been otherwise under other tags, because another policy would judge the signatures. A

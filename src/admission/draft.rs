@@ -16,7 +16,7 @@ use super::judge::Terms;
 use super::recorder::report;
 use super::{Asked, Inner};
 use crate::decision_log::{
-    self, AttemptReport, Basis, DenialReport, Mode, PolicyReport, Record, SourceOutcome,
+    self, AttemptReport, Basis, DenialReport, Entry, Mode, PolicyReport, Record, SourceOutcome,
     SourceReport, Subject, Timing,
 };
 use crate::manifests::{Document, Origin};
@@ -144,7 +144,7 @@ impl Draft {
     }
 
     /// The record of the decision `id`.
-    pub(super) fn record(&self, id: Ulid, outcome: &Outcome) -> Record {
+    pub(super) fn record(&self, id: Ulid, outcome: &Outcome) -> Entry {
         let (decision, basis, denial) = match outcome {
             Outcome::Admit { basis, warning, .. } => {
                 (decision_log::Outcome::Admit, Some(*basis), warning.as_ref())
@@ -164,7 +164,7 @@ impl Draft {
         } else {
             Mode::Enforce
         };
-        Record {
+        Entry::new(Record {
             id,
             time: self.now,
             replica: self.replica.clone(),
@@ -184,6 +184,7 @@ impl Draft {
             denial,
             policies: self.policies.clone(),
             attempts: self.attempts.clone(),
+            left_out: 0,
             endorsed_by: self.endorsed_by,
             trusted_root: trusted_root(&self.trusted_roots),
             configuration: self.configuration,
@@ -192,11 +193,11 @@ impl Draft {
             clients: Record::first_client(decision, &self.asked.client, self.asked.now),
             timing_ms: self.timing.in_milliseconds(),
             count: 0,
-        }
+        })
     }
 
     /// What is stored in one transaction with the record.
-    pub(super) fn batch(&self, record: &Record, outcome: &Outcome) -> Batch {
+    pub(super) fn batch(&self, record: &Entry, outcome: &Outcome) -> Batch {
         let subject = self.subject.clone();
         let mut batch = Batch {
             records: vec![record.clone()],

@@ -86,7 +86,7 @@ impl Parents {
             "{}; more than {limit} manifests list or refer to {subject}, and those beyond the limit were not asked \
              (`limits.endorsement_parents_max`)",
             denial.message
-        );
+        ).into();
     }
 
     /// Says of a manifest without signatures of its own that an admitted index lists it as something else, because that is
@@ -105,7 +105,7 @@ impl Parents {
         denial.message = format!(
             "policy `{policy}` refuses {repository}@{digest}: {difference}; an index endorses exactly what it lists, and the \
              manifest has no signature of its own that suffices"
-        );
+        ).into();
     }
 }
 

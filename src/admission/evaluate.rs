@@ -276,7 +276,7 @@ pub fn no_policy(repository: &RepositoryName, digest: Option<Digest>) -> Denial 
         message: format!(
             "{refused}no policy covers {repository}, so nothing is served from it; a policy whose `images` match the \
              name would decide about it"
-        ),
+        ).into(),
         policy: None,
         digest,
     }
@@ -288,7 +288,8 @@ pub(super) fn revoked_digest(subject: &Subject) -> Denial {
         message: format!(
             "{}@{} is listed under `revoked.digests`",
             subject.repository, subject.digest
-        ),
+        )
+        .into(),
         policy: None,
         digest: Some(subject.digest),
     }
@@ -303,7 +304,8 @@ fn denial(subject: &Subject, policy: &Policy, kind: Kind, reason: &str) -> Denia
             document(policy),
             subject.repository,
             subject.digest
-        ),
+        )
+        .into(),
         policy: Some(policy.name.clone()),
         digest: Some(subject.digest),
     }

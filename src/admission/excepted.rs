@@ -94,7 +94,7 @@ impl Admission {
             return Ok(Some(kept));
         }
         let mut denial = denial.clone();
-        denial.message = format!("{EXCEPTED}{exception}; without it {}", denial.message);
+        denial.message = format!("{EXCEPTED}{exception}; without it {}", denial.message).into();
         let id = self
             .record_exception(repository.as_str(), asked, &mut denial)
             .await?;
@@ -142,7 +142,7 @@ impl Excepted {
             exception,
             listed_by,
         } = self;
-        denial.message = format!("{EXCEPTED}{exception}; without it {}", denial.message);
+        denial.message = format!("{EXCEPTED}{exception}; without it {}", denial.message).into();
         draft.endorsed_by = listed_by.as_ref().map(|index| index.subject.digest);
         if let Some(index) = &listed_by {
             draft.tags.extend(index.tags.iter().cloned());

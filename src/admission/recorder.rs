@@ -12,7 +12,7 @@ use super::draft::Draft;
 use super::evaluate::SignedTags;
 use super::validity::Validity;
 use super::{Admission, Asked};
-use crate::decision_log::{self, Basis, DenialReport, Mode, Record, Subject, Timing};
+use crate::decision_log::{self, Basis, DenialReport, Entry, Mode, Record, Subject, Timing};
 use crate::manifests::{Document, Origin};
 use crate::oci::Digest;
 use crate::state::Batch;
@@ -240,14 +240,16 @@ impl Admission {
         repository: &str,
         asked: &Asked,
         missing: &str,
-    ) -> Result<(), crate::state::Error> {
+    ) -> Result<Ulid, crate::state::Error> {
+        let id = Ulid::generate();
         let report = DenialReport {
             kind: "unavailable".to_owned(),
             message: missing.to_owned(),
         };
         let undecided = (decision_log::Outcome::Unavailable, Mode::Enforce, None);
-        self.record_denial(Ulid::generate(), repository, asked, None, report, undecided)
-            .await
+        self.record_denial(id, repository, asked, None, report, undecided)
+            .await?;
+        Ok(id)
     }
 
     async fn record_denial(
@@ -259,7 +261,7 @@ impl Admission {
         denial: DenialReport,
         (decision, mode, basis): (decision_log::Outcome, Mode, Option<Basis>),
     ) -> Result<(), crate::state::Error> {
-        let record = Record {
+        let record = Entry::new(Record {
             id,
             time: asked.now,
             replica: self.inner.replica.clone(),
@@ -276,6 +278,7 @@ impl Admission {
             denial: Some(denial),
             policies: Vec::new(),
             attempts: Vec::new(),
+            left_out: 0,
             endorsed_by: None,
             trusted_root: None,
             configuration: self.inner.in_force.policies().hash,
@@ -284,14 +287,16 @@ impl Admission {
             clients: Record::first_client(decision, &asked.client, asked.now),
             timing_ms: Timing::default(),
             count: 0,
-        };
-        self.inner
-            .state
-            .write(Batch {
-                records: vec![record.clone()],
-                ..Batch::default()
-            })
-            .await?;
+        });
+        let mut batch = Batch::default();
+        // What an exception serves is a decision like others.
+        match decision {
+            decision_log::Outcome::Admit => batch.records.push(record.clone()),
+            decision_log::Outcome::Deny | decision_log::Outcome::Unavailable => {
+                batch.refusals.push(record.clone());
+            }
+        }
+        self.inner.state.write(batch).await?;
         self.inner.sink.recorded(&record).await;
         Ok(())
     }
@@ -300,6 +305,6 @@ impl Admission {
 pub(super) fn report(denial: &Denial) -> DenialReport {
     DenialReport {
         kind: denial.kind.as_str().to_owned(),
-        message: denial.message.clone(),
+        message: denial.message.to_string(),
     }
 }

@@ -14,13 +14,13 @@ use crate::admission::{self, Admission, Reliance, Sink};
 use crate::clients;
 use crate::compute;
 use crate::config::{self, Config};
-use crate::decision_log::{Destination, JsonLines, Record};
+use crate::decision_log::{Destination, Entry, JsonLines};
 use crate::discovery::Discovery;
 use crate::in_force::InForce;
 use crate::manifests::Manifests;
 use crate::pull::{self, Pull};
 use crate::shares::{Reading, Resource};
-use crate::state::State;
+use crate::state::{Retention, State};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
@@ -199,7 +199,7 @@ struct Recorded {
 
 #[async_trait::async_trait]
 impl Sink for Recorded {
-    async fn recorded(&self, record: &Record) {
+    async fn recorded(&self, record: &Entry) {
         self.metrics.decided(record);
         self.lines.write(record);
     }
@@ -229,7 +229,12 @@ async fn open(config: &Config, tasks: &TaskTracker) -> Result<(Store, State), Er
             path: path(),
             source,
         })?;
-    let state = State::open(&config.data_dir).map_err(|source| Error::State {
+    let retention = Retention {
+        bytes_max: config.limits.log_bytes_max,
+        ..Retention::default()
+    };
+    let state = State::open_keeping(&config.data_dir, retention);
+    let state = state.map_err(|source| Error::State {
         path: path(),
         source,
     })?;

@@ -193,8 +193,8 @@ async fn find_record(
                 limit: 1,
                 ..Query::default()
             };
-            let records = engine.state.records(query).await;
-            records.map(|records| records.into_iter().next())
+            let page = engine.state.records(query).await;
+            page.map(|page| page.decisions.into_iter().next())
         }
     };
     found.map_err(Error::Record)
@@ -217,7 +217,7 @@ impl Answer {
                 policy: refused.denial.policy.clone(),
                 message: match refused.decision {
                     Some(id) => Denial::unnamed(&refused.denial.message, id).to_owned(),
-                    None => refused.denial.message.clone(),
+                    None => refused.denial.message.to_string(),
                 },
             },
             Err(Refusal::NotFound(missing)) => Self::Undecided {

@@ -16,10 +16,9 @@ use super::output::{Format, log_table, print_for_people, print_json, tell};
 use super::{block_on, chain};
 use crate::clock;
 use crate::decision_log::{
-    AttemptOutcome, Basis, Client, KindName, Outcome, PastError, Query, Record, parse_past,
+    AttemptOutcome, Basis, Client, KindName, Outcome, Page, PastError, Query, Record, parse_past,
 };
 use crate::oci::{Digest, DigestPrefix};
-use source::Page;
 pub(super) use source::{AdminApi, Error as SourceError, Source};
 
 #[derive(Debug, clap::Args)]

@@ -244,7 +244,7 @@ impl Replay {
         match self.inner.engine.admission.covers(repository) {
             Err(Denial { kind, message, .. }) => Verdict {
                 kind: Some(kind.as_str()),
-                message: Some(message),
+                message: Some(message.into()),
                 ..Verdict::of("deny")
             },
             Ok(()) => Verdict {

@@ -89,6 +89,7 @@ limits! {
     bytes_or_zero memory_blob_bytes_max "A blob up to this size may be kept in memory."
     bytes reading_bytes_max "What is read and held while requests are worked on: manifests, lists, signature material."
     bytes store_bytes_max "Content on disk."
+    bytes log_bytes_max "Records of the log; the oldest go first."
     time condition_cpu_time_max "Processor time for the conditions of one decision, over all attestations and enforcing policies; auditing policies have as much of their own."
     count connections_max "Client connections; lowered to what fits into the limit of open files."
     count client_requests_max "Requests being answered at one time, those from memory aside; a client may have half."

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::route;
 use super::token::FormError;
 use crate::admission::{Denial, Described};
+use crate::foreign::Message;
 use crate::manifests::Headers;
 use crate::oci::{Digest, ErrorCode};
 use crate::pull::{Missing, Refusal};
@@ -35,8 +36,10 @@ fn error(
     message: &str,
     detail: &serde_json::Value,
 ) -> Response<Body> {
-    let body =
-        json!({ "errors": [{ "code": code.as_str(), "message": message, "detail": detail }] });
+    // Much of it was written by an upstream or the client itself.
+    let message = Message::from(message);
+    let error = json!({ "code": code.as_str(), "message": message.as_str(), "detail": detail });
+    let body = json!({ "errors": [error] });
     json_body(status, body.to_string())
 }
 

@@ -40,8 +40,8 @@ pub fn copy(from: &Path, into: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Attaches the database for reading. Its version is what [`schema::open_read_only`] has just seen: a migration only adds
-/// tables.
+/// Attaches the database for reading. Its version is what [`schema::open_read_only`] has just seen: a migration changes
+/// none of these tables.
 fn attach(copy: &Connection, source: &Path) -> Result<(), Error> {
     let path = std::fs::canonicalize(source)?;
     let not_a_path = |()| Error::Absent(PathBuf::from(source));

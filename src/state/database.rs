@@ -11,6 +11,7 @@ use crate::decision_log::Subject;
 use crate::disk::{Fault, Health};
 use crate::oci::{Digest, Tag};
 
+use super::retention::{Part, Pruning, Retention};
 use super::{Batch, Error, changes, clients, decisions, schema};
 
 /// The name of the database in a data directory.
@@ -45,11 +46,11 @@ struct Write {
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 impl Database {
-    pub(super) fn open(data_dir: &Path, decisions_max: u64) -> Result<Self, Error> {
+    pub(super) fn open(data_dir: &Path, retention: Retention) -> Result<Self, Error> {
         std::fs::create_dir_all(data_dir)?;
         let path = data_dir.join(FILE);
         let health = Arc::new(Health::new("state database"));
-        let writer = Writer::new(schema::open(&path)?, decisions_max, Arc::clone(&health));
+        let writer = Writer::new(schema::open(&path)?, retention, Arc::clone(&health));
         let (writes, queue) = mpsc::channel(QUEUED_MAX);
         spawn("state-writer", move || writer.run(queue))?;
         Ok(Self {
@@ -182,19 +183,18 @@ struct Writer {
     connection: Connection,
     /// Grows with every hint about a parent.
     hint: i64,
-    retention: decisions::Retention,
+    pruning: Pruning,
     health: Arc<Health>,
 }
 
 impl Writer {
-    fn new(connection: Connection, decisions_max: u64, health: Arc<Health>) -> Self {
+    fn new(connection: Connection, retention: Retention, health: Arc<Health>) -> Self {
         // Hints of an earlier run are older: a run does not write a million hints per second.
         let hint = crate::clock::now().as_microsecond();
-        let retention = decisions::Retention::new(decisions_max);
         Self {
             connection,
             hint,
-            retention,
+            pruning: Pruning::new(retention),
             health,
         }
     }
@@ -209,7 +209,7 @@ impl Writer {
                 group.push(next);
             }
             self.write_group(&mut group);
-            if let Err(error) = self.retention.prune(&mut self.connection) {
+            if let Err(error) = self.pruning.prune(&mut self.connection) {
                 tracing::warn!(%error, "Could not remove old decisions");
             }
         }
@@ -274,18 +274,7 @@ impl Write {
 }
 
 fn insert(transaction: &Transaction<'_>, batch: &Batch, hint: &mut i64) -> rusqlite::Result<()> {
-    for record in &batch.records {
-        decisions::insert(transaction, record)?;
-    }
-    for change in &batch.changes {
-        changes::insert(transaction, change)?;
-    }
-    for (id, pulls) in &batch.counts {
-        decisions::add_to_count(transaction, *id, *pulls)?;
-    }
-    for (id, refused) in &batch.refused_clients {
-        clients::add(transaction, *id, refused)?;
-    }
+    insert_log(transaction, batch)?;
     for (subject, evidence) in &batch.evidence {
         let (repository, digest) = super::keys(subject);
         let body = serde_json::to_string(evidence).map_err(unwritable)?;
@@ -342,6 +331,25 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch, hint: &mut i64) -> rusql
             "INSERT OR IGNORE INTO delivered_blobs (host, digest) VALUES (?1, ?2)",
             (subject.repository.host(), subject.digest.to_string()),
         )?;
+    }
+    Ok(())
+}
+
+fn insert_log(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+    for record in &batch.records {
+        decisions::insert(transaction, record, Part::Decisions)?;
+    }
+    for record in &batch.refusals {
+        decisions::insert(transaction, record, Part::of_refusal(record))?;
+    }
+    for change in &batch.changes {
+        changes::insert(transaction, change)?;
+    }
+    for (id, pulls) in &batch.counts {
+        decisions::add_to_count(transaction, *id, *pulls)?;
+    }
+    for (id, refused) in &batch.refused_clients {
+        clients::add(transaction, *id, refused)?;
     }
     Ok(())
 }

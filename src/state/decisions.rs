@@ -7,27 +7,22 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params_from_iter};
 use ulid::Ulid;
 
-use crate::decision_log::{AttemptOutcome, Outcome, Query, Record};
+use crate::decision_log::{AttemptOutcome, Outcome, Page, Query, Record};
 
 use super::clients;
 use super::database::unwritable;
+use super::retention::Part;
 
-/// Decisions between two looks at how many there are, and the most that are removed in one go.
-const PRUNE_INTERVAL: u64 = 1000;
-
-/// Bounds the number of decisions.
-#[derive(Debug)]
-pub(super) struct Retention {
-    decisions_max: u64,
-    /// The newest row when last looked.
-    looked_at_row: Option<i64>,
-}
-
-pub(super) fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+/// Adds a record to a part of the log.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    record: &Record,
+    part: Part,
+) -> rusqlite::Result<()> {
     let body = serde_json::to_string(record).map_err(unwritable)?;
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO decisions (id, time, repository, digest, decision, kind, count, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO decisions (id, time, repository, digest, decision, kind, count, body, part)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     let row = insert.insert((
         record.id.to_bytes(),
@@ -38,6 +33,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite
         record.denial.as_ref().map(|denial| &denial.kind),
         clamp(record.count),
         body,
+        part.column(),
     ))?;
     let mut insert = transaction
         .prepare_cached("INSERT OR IGNORE INTO decision_policies (policy, row) VALUES (?1, ?2)")?;
@@ -73,14 +69,25 @@ pub(super) fn select_one(connection: &Connection, id: Ulid) -> rusqlite::Result<
     Ok(record.flatten())
 }
 
-pub(super) fn select(connection: &Connection, query: &Query) -> rusqlite::Result<Vec<Record>> {
+/// Reads records until the page is full, in number or in bytes. Rows that cannot be read do not count.
+pub(super) fn select(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
     let (sql, values) = statement(query, columns(connection)?);
     let mut select = connection.prepare_cached(&sql)?;
-    let rows = select.query_map(params_from_iter(values), |row| Ok(record(row)))?;
-    // The limit counts readable rows: a page that is not full is the last one.
-    rows.filter_map(Result::transpose)
-        .take(query.limit)
-        .collect()
+    let mut rows = select.query(params_from_iter(values))?;
+    let (mut page, mut bytes) = (Page::default(), 0);
+    while let Some(row) = rows.next()? {
+        bytes += row.get_ref(0)?.as_str().map_or(0, str::len);
+        if !page.decisions.is_empty() && bytes > Page::BYTES_MAX {
+            page.next = page.decisions.last().map(|record| record.id);
+            break;
+        }
+        page.decisions.extend(record(row));
+        if page.decisions.len() >= query.limit {
+            page.next = page.decisions.last().map(|record| record.id);
+            break;
+        }
+    }
+    Ok(page)
 }
 
 /// The columns of a record. A database that an earlier version wrote and that is only read here has no clients.
@@ -210,45 +217,4 @@ pub(super) fn nanoseconds(time: Timestamp) -> i64 {
 
 pub(super) fn clamp(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-// === impl Retention ===
-
-impl Retention {
-    pub(super) fn new(decisions_max: u64) -> Self {
-        Self {
-            decisions_max,
-            looked_at_row: None,
-        }
-    }
-
-    /// Removes the oldest decisions beyond the maximum, if it is time to look.
-    pub(super) fn prune(&mut self, connection: &mut Connection) -> rusqlite::Result<()> {
-        let newest: Option<i64> = connection
-            .prepare_cached("SELECT max(row) FROM decisions")?
-            .query_row((), |row| row.get(0))?;
-        let newest = newest.unwrap_or(0);
-        let interval = clamp(PRUNE_INTERVAL.min(self.decisions_max / 10));
-        if self
-            .looked_at_row
-            .is_some_and(|row| newest - row <= interval)
-        {
-            return Ok(());
-        }
-        self.looked_at_row = Some(newest);
-        let transaction = connection.transaction()?;
-        clients::prune(&transaction, newest, interval)?;
-        let keep_from = newest.saturating_sub(clamp(self.decisions_max)) + 1;
-        for table in [
-            "decisions",
-            "decision_policies",
-            "decision_signers",
-            "decision_clients",
-        ] {
-            transaction
-                .prepare_cached(&format!("DELETE FROM {table} WHERE row < ?1"))?
-                .execute([keep_from])?;
-        }
-        transaction.commit()
-    }
 }

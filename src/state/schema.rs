@@ -74,6 +74,20 @@ const MIGRATIONS: &[&str] = &["
         host TEXT NOT NULL, digest TEXT NOT NULL,
         PRIMARY KEY (host, digest)
     ) WITHOUT ROWID;
+", "
+    -- 0 for decisions; 1 for refusals that are about no decision, and 2 for those of clients with a name. Each part of the
+    -- log has bounds of its own, so that nobody can replace decisions with refusals.
+    ALTER TABLE decisions ADD COLUMN part INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX decisions_by_part ON decisions (part, row);
+    CREATE TABLE log_parts (part INTEGER PRIMARY KEY, records INTEGER NOT NULL, bytes INTEGER NOT NULL);
+    INSERT INTO log_parts SELECT 0, count(*), coalesce(sum(octet_length(body)), 0) FROM decisions;
+    INSERT INTO log_parts VALUES (1, 0, 0), (2, 0, 0);
+    CREATE TRIGGER decision_added AFTER INSERT ON decisions BEGIN
+        UPDATE log_parts SET records = records + 1, bytes = bytes + octet_length(new.body) WHERE part = new.part;
+    END;
+    CREATE TRIGGER decision_removed AFTER DELETE ON decisions BEGIN
+        UPDATE log_parts SET records = records - 1, bytes = bytes - octet_length(old.body) WHERE part = old.part;
+    END;
 "];
 
 /// How long to wait for another process (a backup, the `sqlite3` program) that holds the database.

@@ -1,3 +1,4 @@
+mod bounds;
 mod clients;
 mod copies;
 mod damage;
@@ -7,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::decision_log::{ChangeKind, Outcome, SourceOutcome};
+use crate::decision_log::{ChangeKind, Entry, Outcome, SourceOutcome};
 
 fn new_state() -> (TempDir, State) {
     let directory = TempDir::new().unwrap();
@@ -107,9 +108,21 @@ fn evidence(number: u64) -> Evidence {
     }
 }
 
+/// Takes back the version that divided the log into parts.
+const WITHOUT_PARTS: &str = "
+    DROP TRIGGER decision_added; DROP TRIGGER decision_removed; DROP TABLE log_parts;
+    DROP INDEX decisions_by_part; ALTER TABLE decisions DROP COLUMN part; PRAGMA user_version = 5;";
+
+fn keeping(decisions_max: u64, bytes_max: u64) -> Retention {
+    Retention {
+        decisions_max,
+        bytes_max,
+    }
+}
+
 async fn write(state: &State, records: Vec<Record>) {
     let batch = Batch {
-        records,
+        records: records.into_iter().map(Entry::new).collect(),
         ..Batch::default()
     };
     state.write(batch).await.unwrap();
@@ -117,7 +130,7 @@ async fn write(state: &State, records: Vec<Record>) {
 
 /// The numbers of the decisions found, in order.
 async fn find(state: &State, query: Query) -> Vec<u64> {
-    let records = state.records(query).await.unwrap();
+    let records = state.records(query).await.unwrap().decisions;
     records
         .iter()
         .map(|record| record.id.timestamp_ms() - 1_760_000_000_000)
@@ -144,7 +157,8 @@ async fn rows_are_read_as_written_also_after_a_restart() {
         confirmed_at: time(4),
     };
     let batch = Batch {
-        records: vec![record(1)],
+        records: vec![Entry::new(record(1))],
+        refusals: Vec::new(),
         changes: vec![change(1, "private", "a")],
         evidence: vec![(app.clone(), evidence(1))],
         manifests: vec![(app.clone(), manifest_row.clone())],
@@ -254,7 +268,7 @@ async fn a_batch_that_fails_is_not_written_and_fails_no_other() {
     let holder = behind_our_back(&directory);
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let batches = (1..=40).map(|number| Batch {
-        records: vec![record(number)],
+        records: vec![Entry::new(record(number))],
         confirmed_blobs: vec![subject("ghcr.io/org/app", number)],
         ..Batch::default()
     });
@@ -363,6 +377,7 @@ async fn word_of_a_host_that_an_earlier_version_took_no_longer_counts() {
     state.write(batch).await.unwrap();
     drop(state);
     let connection = Connection::open(directory.path().join(FILE)).unwrap();
+    connection.execute_batch(WITHOUT_PARTS).unwrap();
     connection
         .execute_batch("DROP TABLE delivered_blobs; PRAGMA user_version = 4;")
         .unwrap();

@@ -10,6 +10,7 @@ use super::{
     Attempt, Certificate, ClaimedSigner, Demand, Examined, FailedCheck, Failure, Proof,
     ProvenSigner, PublicKey, Purpose, Signer, certificate, name, timestamp, transparency_log,
 };
+use crate::foreign::clip;
 use crate::oci::Digest;
 use crate::signature::{
     Broken, Claim, Content, Defect, LogEntry, LoggedVerifier, Role, Signed, SigningCertificate,
@@ -57,7 +58,7 @@ pub(super) fn claimed_predicate_type(content: &Content) -> Option<String> {
         Content::Broken(_) => None,
         Content::Signed(signed) => predicate_type(signed)
             .filter(|predicate_type| predicate_type != COSIGN_SIGNATURE)
-            .map(|predicate_type| clipped(&predicate_type)),
+            .map(|predicate_type| clip(&predicate_type)),
     }
 }
 
@@ -322,7 +323,7 @@ fn broken_failure(broken: &Broken) -> Failure {
             Defect::LimitExceeded => Examined::Cut,
             Defect::Malformed => Examined::Shape,
         },
-        reason: clipped(&broken.reason),
+        reason: clip(&broken.reason),
         certificate: None,
         transparency_log: None,
         predicate_type: None,
@@ -333,42 +334,25 @@ fn failure(refusal: &Refusal, signed: &Signed) -> Failure {
     Failure {
         check: refusal.check,
         examined: Examined::Content,
-        reason: clipped(&refusal.reason),
+        reason: clip(&refusal.reason),
         certificate: signed
             .certificate
             .as_ref()
             .map(|certificate| Box::new(clipped_certificate(certificate::claimed(certificate)))),
         transparency_log: signed.log_entries.first().map(transparency_log::claimed),
-        predicate_type: predicate_type(signed).map(|predicate_type| clipped(&predicate_type)),
+        predicate_type: predicate_type(signed).map(|predicate_type| clip(&predicate_type)),
     }
-}
-
-/// Characters of a text by whoever may write to the registry that a failure repeats.
-const CLAIM_CHARACTERS_MAX: usize = 512;
-
-/// What is not proven is repeated on one line and in short: it reaches logs, error bodies and terminals.
-fn clipped(text: &str) -> String {
-    text.chars()
-        .take(CLAIM_CHARACTERS_MAX)
-        .map(|character| {
-            if character.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                character
-            }
-        })
-        .collect()
 }
 
 fn clipped_certificate(certificate: Certificate) -> Certificate {
     Certificate {
-        identity: clipped(&certificate.identity),
-        oidc_issuer: clipped(&certificate.oidc_issuer),
-        serial: clipped(&certificate.serial),
+        identity: clip(&certificate.identity),
+        oidc_issuer: clip(&certificate.oidc_issuer),
+        serial: clip(&certificate.serial),
         extensions: certificate
             .extensions
             .into_iter()
-            .map(|(name, value)| (name, clipped(&value)))
+            .map(|(name, value)| (name, clip(&value)))
             .collect(),
         ..certificate
     }

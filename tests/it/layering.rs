@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each module may name with `crate::`. `*` is everything. Everybody may name `limits` and `shares`.
+/// What each module may name with `crate::`. `*` is everything. Everybody may name `limits`, `shares` and `foreign`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("limits", &[]),
@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("flights", &[]),
     ("secret", &[]),
     ("shares", &[]),
+    ("foreign", &["oci"]),
     ("pace", &[]),
     ("private", &[]),
     ("disk", &[]),
@@ -411,7 +412,7 @@ fn is_allowed(module: &str, import: &str) -> bool {
         .iter()
         .any(|(from, to, _)| (*from, *to) == (module, import));
     match import {
-        "limits" | "shares" => true,
+        "foreign" | "limits" | "shares" => true,
         "clock" => is_extra || READ_THE_CLOCK.contains(&module),
         _ => is_extra || may_import.contains(&"*") || may_import.contains(&import),
     }

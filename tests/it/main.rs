@@ -47,6 +47,8 @@ mod full_disk;
 #[cfg(test)]
 mod heads;
 #[cfg(test)]
+mod hostile_text;
+#[cfg(test)]
 mod image_validating_policy;
 #[cfg(test)]
 mod immunity;
@@ -75,6 +77,8 @@ mod redirected_registries;
 #[cfg(test)]
 mod referrers_pages;
 #[cfg(test)]
+mod refusal_shares;
+#[cfg(test)]
 mod refused_clients;
 #[cfg(test)]
 mod reload;
@@ -92,6 +96,8 @@ mod single_flight;
 mod slow_peers;
 #[cfg(test)]
 mod stale;
+#[cfg(test)]
+mod supply_chain;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

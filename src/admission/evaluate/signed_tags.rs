@@ -124,7 +124,7 @@ impl SignedTags {
                 kind,
                 message: format!(
                     "policy `{policy}`{place} refuses {repository}:{tag}, which is {digest}: {reason}"
-                ),
+                ).into(),
                 policy: Some(policy.clone()),
                 digest: Some(*digest),
             }))

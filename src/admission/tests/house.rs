@@ -13,7 +13,7 @@ use crate::admission::{
     Admission, Admitted, Asked, BlobGrant, Decision, Denial, Error, Freshness, Outcome, Parts,
     Reliance, Sink,
 };
-use crate::decision_log::{Basis, Client, Record, Subject};
+use crate::decision_log::{Basis, Client, Entry, Record, Subject};
 use crate::discovery::Discovery;
 use crate::in_force::{Configured, InForce};
 use crate::limits::Limits;
@@ -31,8 +31,8 @@ struct Told(Mutex<Vec<Record>>);
 
 #[async_trait]
 impl Sink for Told {
-    async fn recorded(&self, record: &Record) {
-        self.0.lock().unwrap().push(record.clone());
+    async fn recorded(&self, record: &Entry) {
+        self.0.lock().unwrap().push(record.clone().into_record());
     }
 }
 

@@ -144,7 +144,12 @@ async fn pulls_that_reused_a_decision_are_counted_when_it_is_replaced() {
     }
     let later = after(now(), 24 * 3600);
     assert_eq!(process.decide_at(&image, later).await, "signature");
-    let records = house.state.records(Query::default()).await.unwrap();
+    let records = house
+        .state
+        .records(Query::default())
+        .await
+        .unwrap()
+        .decisions;
     let counts: Vec<_> = records
         .iter()
         .map(|it| (it.id == first.id, it.count))
@@ -158,7 +163,7 @@ async fn a_refusal_without_a_decision_is_recorded() {
     let process = house.process(vec![enforcing(&world)]);
     let mut denial = Denial {
         kind: Kind::ClientDenied,
-        message: "alice may not read it".to_owned(),
+        message: "alice may not read it".into(),
         policy: None,
         digest: None,
     };
@@ -166,7 +171,12 @@ async fn a_refusal_without_a_decision_is_recorded() {
     let admission = &process.admission;
     let refused = admission.record_refusal(repository, &asked, &mut denial);
     let id = refused.await.unwrap();
-    let records = house.state.records(Query::default()).await.unwrap();
+    let records = house
+        .state
+        .records(Query::default())
+        .await
+        .unwrap()
+        .decisions;
     let [record] = records.as_slice() else {
         panic!("{records:?}");
     };

@@ -110,7 +110,12 @@ async fn a_decision_is_made_again_when_the_policies_change_meanwhile() {
     let decided = decided.unwrap();
     assert!(matches!(decided.outcome, Outcome::Deny(_)), "{decided:?}");
     // It was made under both.
-    let records = house.state.records(Query::default()).await.unwrap();
+    let records = house
+        .state
+        .records(Query::default())
+        .await
+        .unwrap()
+        .decisions;
     assert_eq!(records.len(), 2, "{records:?}");
 }
 

@@ -22,10 +22,7 @@ pub(super) fn render(record: &Record) -> String {
                 .map(|it| source_line(it, ""))
                 .collect(),
         ),
-        (
-            "attempts",
-            record.attempts.iter().flat_map(attempt_lines).collect(),
-        ),
+        ("attempts", attempts(record)),
         ("clients", clients(record)),
         ("made by", maker(record)),
     ];
@@ -35,6 +32,17 @@ pub(super) fn render(record: &Record) -> String {
     let mut text = table.trim_fmt();
     text.push('\n');
     text
+}
+
+fn attempts(record: &Record) -> Vec<String> {
+    let mut lines: Vec<_> = record.attempts.iter().flat_map(attempt_lines).collect();
+    if record.left_out > 0 {
+        lines.push(format!(
+            "{} more attempts and policies are not listed, because the record would be too long",
+            record.left_out
+        ));
+    }
+    lines
 }
 
 fn outcome(record: &Record) -> Vec<String> {

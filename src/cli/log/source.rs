@@ -9,7 +9,7 @@ use ulid::Ulid;
 use url::{Host, Url};
 
 use super::super::{EXIT_NO, EXIT_UNDECIDED, EXIT_USAGE};
-use crate::decision_log::{Query, Record};
+use crate::decision_log::{Page, Query, Record};
 use crate::state::{self, State};
 use crate::upstream::behind_system_proxies;
 
@@ -28,13 +28,6 @@ pub(in crate::cli) struct AdminApi {
     client: reqwest::Client,
     decisions: Url,
     token: Option<String>,
-}
-
-/// Some decisions, newest first, and where the next older ones begin.
-#[derive(Debug, Deserialize)]
-pub(in crate::cli) struct Page {
-    pub(in crate::cli) decisions: Vec<Record>,
-    pub(in crate::cli) next: Option<Ulid>,
 }
 
 /// The log cannot be read.
@@ -104,12 +97,7 @@ impl Source {
 
     pub(in crate::cli) async fn page(&self, query: &Query) -> Result<Page, Error> {
         match self {
-            Self::Directory(state) => {
-                let decisions = state.records(query.clone()).await?;
-                let full = decisions.len() == query.limit;
-                let next = decisions.last().filter(|_| full).map(|record| record.id);
-                Ok(Page { decisions, next })
-            }
+            Self::Directory(state) => Ok(state.records(query.clone()).await?),
             Self::Admin(api) => {
                 let mut url = api.decisions.clone();
                 url.query_pairs_mut().extend_pairs(parameters(query));

@@ -66,7 +66,7 @@ async fn clients_of_a_refusal_are_counted_and_found() {
             client: Some(client.to_owned()),
             ..Query::default()
         };
-        let records = state.records(query).await.unwrap();
+        let records = state.records(query).await.unwrap().decisions;
         let ids: Vec<_> = records.iter().map(|it| it.id).collect();
         let found: Vec<_> = found.into_iter().map(id).collect();
         assert_eq!(ids, found, "{client:?}");
@@ -114,5 +114,13 @@ async fn database_of_an_earlier_version_is_read_without_clients() {
         .unwrap();
     let state = State::open_read_only(directory.path()).unwrap();
     assert_eq!(read(&state, 1).await.clients, None);
-    assert_eq!(state.records(Query::default()).await.unwrap().len(), 1);
+    assert_eq!(
+        state
+            .records(Query::default())
+            .await
+            .unwrap()
+            .decisions
+            .len(),
+        1
+    );
 }

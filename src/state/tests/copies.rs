@@ -7,7 +7,7 @@ fn batch() -> (Batch, Subject, Tag) {
     let app = subject("ghcr.io/org/app", 1);
     let tag: Tag = "v1".parse().unwrap();
     let batch = Batch {
-        records: vec![record(1)],
+        records: vec![Entry::new(record(1))],
         changes: vec![change(2, "public-good", "new")],
         evidence: vec![(app.clone(), evidence(1))],
         manifests: vec![(
@@ -92,7 +92,14 @@ async fn a_copy_has_what_decisions_are_made_from_and_no_log() {
     assert!(copied.tag(&app.repository, &tag).await.unwrap().is_some());
     let tags = copied.asked_tags(&app).await.unwrap();
     assert_eq!(tags, Some(vec!["v1".to_owned()]));
-    assert!(copied.records(Query::default()).await.unwrap().is_empty());
+    assert!(
+        copied
+            .records(Query::default())
+            .await
+            .unwrap()
+            .decisions
+            .is_empty()
+    );
     assert!(copied.last_changes().await.unwrap().is_empty());
     assert_eq!(std::fs::read_dir(target.path()).unwrap().count(), 1);
 }
@@ -160,7 +167,7 @@ async fn nothing_is_copied_over_the_state_of_a_proxy() {
     source.write(batch).await.unwrap();
     let (used, state) = new_state();
     let batch = Batch {
-        records: vec![record(1)],
+        records: vec![Entry::new(record(1))],
         ..Batch::default()
     };
     state.write(batch).await.unwrap();

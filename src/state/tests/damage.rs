@@ -11,7 +11,7 @@ async fn garbled_rows_count_as_absent() {
     let app = subject("ghcr.io/org/app", 1);
     let tag: Tag = "v1".parse().unwrap();
     let batch = Batch {
-        records: (1..=3).map(record).collect(),
+        records: (1..=3).map(record).map(Entry::new).collect(),
         evidence: vec![(app.clone(), evidence(1))],
         manifests: vec![(
             app.clone(),
@@ -94,7 +94,7 @@ async fn a_newer_database_is_refused_untouched() {
 async fn a_damaged_page_is_told_until_it_is_mended() {
     let (directory, state) = new_state();
     let batch = Batch {
-        records: (1..=200).map(record).collect(),
+        records: (1..=200).map(record).map(Entry::new).collect(),
         ..Batch::default()
     };
     state.write(batch).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_damaged_page_is_told_until_it_is_mended() {
 async fn one_bad_row_says_nothing_about_the_disk() {
     let (_directory, state) = new_state();
     let batch = || Batch {
-        records: vec![record(1)],
+        records: vec![Entry::new(record(1))],
         ..Batch::default()
     };
     state.write(batch()).await.unwrap();

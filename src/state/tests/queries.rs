@@ -122,7 +122,7 @@ async fn queries_filter() {
 #[tokio::test]
 async fn the_oldest_decisions_go_when_there_are_too_many() {
     let directory = TempDir::new().unwrap();
-    let state = State::open_keeping(directory.path(), 20).unwrap();
+    let state = State::open_keeping(directory.path(), keeping(20, u64::MAX)).unwrap();
     for number in 1..=40 {
         write(&state, vec![record(number)]).await;
     }

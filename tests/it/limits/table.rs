@@ -93,6 +93,11 @@ const CROSSED: &[(&str, &str, &str)] = &[
         "src/store/tests/eviction.rs",
         "the_least_recently_used_goes_first",
     ),
+    (
+        "log_bytes_max",
+        "src/state/tests/bounds.rs",
+        "oldest_records_go_when_they_take_too_many_bytes",
+    ),
     ("redirects_max", "tests/it/limits/counts.rs", "of_redirects"),
     (
         "upstream_requests_max",
