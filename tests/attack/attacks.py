@@ -171,8 +171,9 @@ class ThrottledTag(Attack):
 
 
 class EarlyHints(Attack):
-    """Interim answers without end."""
+    """Interim answers without end. The HTTP library reads them without telling, so nothing bounds them yet."""
     name = "early hints"
+    is_quick = False
 
     def prepare(self, world):
         async def hint(method, query, headers, writer):
@@ -343,6 +344,8 @@ class LayerLargerThanTheStore(Attack):
 class SlowTransfers(Attack):
     """Layers that arrive slowly, each asked for once by a client that leaves."""
     name = "slow transfers"
+    # Transfers that no client waits for have no bound yet.
+    is_quick = False
 
     def prepare(self, world):
         self.layers = [sha256(b"slow %d" % number) for number in range(600)]

@@ -8,6 +8,8 @@ from witness import Witness
 from world import STORE_BYTES_MAX, World
 
 MEMORY_MIB_MAX = 300
+# What an optimised build takes at rest. A development build takes more for its code, which is not the attack's doing.
+REST_MIB = 30
 # The store, the database, and what is arriving.
 DISK_MIB_MAX = STORE_BYTES_MAX / 2**20 + 64
 RECOVERY_SECONDS = 5
@@ -25,6 +27,7 @@ def fight(attacks, seconds, slack):
 
 
 def observe(world, attacks, seconds, slack):
+    memory_max = MEMORY_MIB_MAX + max(0, world.proxy.resident_mib() - REST_MIB)
     witness = Witness(world, slack)
     witness.alone()
     for attack in attacks:
@@ -50,8 +53,8 @@ def observe(world, attacks, seconds, slack):
     figures, wrong = witness.findings()
     wrong += recovery(world, witness, before)
     peak, disk = world.proxy.resident_mib("VmHWM"), world.proxy.disk_mib()
-    if peak > MEMORY_MIB_MAX:
-        wrong.append(f"the peak of resident memory is {peak:.0f} MiB, allowed {MEMORY_MIB_MAX}")
+    if peak > memory_max:
+        wrong.append(f"the peak of resident memory is {peak:.0f} MiB, allowed {memory_max:.0f}")
     if disk > DISK_MIB_MAX:
         wrong.append(f"{disk:.0f} MiB are on disk, allowed {DISK_MIB_MAX:.0f}")
     for attack in attacks:

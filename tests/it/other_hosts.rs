@@ -282,7 +282,11 @@ async fn what_an_earlier_version_took_on_the_word_of_a_host_is_delivered_again()
         )
         .unwrap();
     database
-        .execute_batch("DROP TABLE delivered_blobs; PRAGMA user_version = 4;")
+        .execute_batch(
+            "DROP TABLE delivered_blobs; DROP TRIGGER decision_added; DROP TRIGGER decision_removed;
+             DROP TABLE log_parts; DROP INDEX decisions_by_part; ALTER TABLE decisions DROP COLUMN part;
+             PRAGMA user_version = 4;",
+        )
         .unwrap();
     drop(database);
     hosts.proxy.run().await;
