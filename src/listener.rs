@@ -2,7 +2,7 @@
 //!
 //! Both the registry API and the admin API are served here, so both have the same limits. A connection ends when its peer
 //! takes too long to begin (TLS handshake, HTTP/2 preface, first request), to send a request, to ask again, or to take a
-//! response; see [`activity`] for the rules. `ARCHITECTURE.md`, "Connections", gives the reasons.
+//! response; see `activity` for the rules. `ARCHITECTURE.md`, "Connections", gives the reasons.
 
 mod accept;
 mod activity;

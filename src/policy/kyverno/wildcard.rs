@@ -44,7 +44,7 @@ pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// Pays for [`matches`]: at worst, each part of the pattern is compared with each character.
+/// Pays for [`matches()`]: at worst, each part of the pattern is compared with each character.
 pub(super) fn pay(pattern: &str, text: &str, fuel: &Fuel) -> Result<(), OutOfFuel> {
     let is_pattern = is_pattern(pattern);
     let steps = if is_pattern {
