@@ -10,13 +10,14 @@ mod recording;
 mod reload;
 mod replay;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::Signal;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,8 @@ pub(crate) use recording::{Recording, RecordingError};
 use reload::Reloader;
 pub(crate) use replay::{Replay, Snapshot};
 
+/// Connections that wait to be accepted. One that finds no place comes back a second later.
+const BACKLOG: u32 = 4096;
 /// How long connections that are answering may take to finish when the process is told to stop.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(25);
 /// The first port that every process may listen on.
@@ -121,7 +124,7 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Something that this program did not make lies in place of a file of its own.
     #[error(
@@ -144,7 +147,7 @@ pub enum Error {
         address: SocketAddr,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The certificate or its key cannot be used.
     #[error("use the certificate {} with the key {}", files.certificate.display(), files.private_key.display())]
@@ -191,8 +194,8 @@ impl App {
     /// When something it needs cannot be used; upstreams are not among what it needs.
     pub async fn start(config: &Config, lines: &Lines) -> Result<Self, Error> {
         let (certificate, tls) = open_certificate(&config.server)?.unzip();
-        let (tcp, address) = bind(config.server.listen).await?;
-        let (admin_tcp, admin_address) = bind(config.server.admin_listen).await?;
+        let (tcp, address) = bind(config.server.listen)?;
+        let (admin_tcp, admin_address) = bind(config.server.admin_listen)?;
         let descriptors = Descriptors::raise();
         let fit = descriptors.divide(&config.limits);
         let engine = Engine::build(config, &lines.decisions).await?;
@@ -428,9 +431,21 @@ fn open_certificate(server: &config::Server) -> Result<Option<(Certificate, TlsA
     Ok(Some((certificate, acceptor)))
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+fn open_listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restart may find connections of the process before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let listen = |source| Error::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let listener = open_listener(address).map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
     Ok((listener, bound))
 }
@@ -458,8 +473,8 @@ fn admin_names(server: &config::Server) -> Names {
 }
 
 /// A remark about ports that only some processes may listen on.
-fn privileged(port: u16, error: &std::io::Error) -> &'static str {
-    let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+fn privileged(port: u16, error: &io::Error) -> &'static str {
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
     if is_denied && port < PORT_FREE_MIN {
         " (ports below 1024 need the capability CAP_NET_BIND_SERVICE)"
     } else {
