@@ -308,7 +308,7 @@ pub struct Query {
 pub struct Page {
     /// The decisions.
     pub decisions: Vec<Record>,
-    /// What to ask for [`after`](Query::after) to get the next page; absent on the last one.
+    /// The [`after`](Query::after) of the next page; absent on the last one.
     pub next: Option<Ulid>,
 }
 

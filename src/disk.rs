@@ -1,4 +1,4 @@
-//! Whether what is written to disk arrives there, as the last attempts tell.
+//! The health of the disk, as the last writes and reads tell.
 
 use std::fmt;
 use std::io;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 /// While writes fail, one is tried at most this often to find out whether they work again.
 const TRIED_EVERY: Duration = Duration::from_secs(1);
 
-/// Why nothing new can be kept.
+/// A reason for which nothing new can be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The disk or a quota on it is full.
     Full,
-    /// What is stored is damaged.
+    /// The stored data are damaged.
     Damaged,
     /// The disk does not take or give data.
     Failing,

@@ -1,7 +1,7 @@
 //! Files and directories that no other user may read, and that are what they seem to be.
 //!
-//! The modes do not depend on the umask. Links are never followed, and only regular files are opened: whoever can write in
-//! our directory must not make this process read, change or remove what lies elsewhere, or wait at a named pipe.
+//! The modes do not depend on the umask. Links are never followed, and only regular files are opened. Somebody who can
+//! write in our directory must not make this process touch files elsewhere, or wait at a named pipe.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 const DIRECTORY_MODE: Mode = Mode::RWXU;
 /// The mode of our files.
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
-/// What groups and others may do.
+/// The rights of groups and others.
 const OF_OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 
 /// Flags with which each file is opened: not through a link, and without waiting at a named pipe.
@@ -150,21 +150,30 @@ fn explain(parent: impl AsFd, path: &Path, error: Errno) -> io::Error {
     }
 }
 
+/// Modes of files and directories, for tests.
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+pub(crate) mod modes {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
-    use rustix::fs::CWD;
-
-    use super::*;
-
-    fn mode(path: &Path) -> u32 {
+    pub(crate) fn mode(path: &Path) -> u32 {
         path.symlink_metadata().unwrap().permissions().mode() & 0o777
     }
 
-    fn set_mode(path: &Path, mode: u32) {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    pub(crate) fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::CWD;
+
+    use super::modes::{mode, set_mode};
+    use super::*;
 
     #[test]
     fn made_entries_are_private() {

@@ -415,7 +415,7 @@ impl Refusal {
     }
 }
 
-/// What is recorded for all further requests of a client: one of them, of any reference.
+/// Makes one record stand for requests of any reference.
 fn any_reference(asked: &Asked) -> Asked {
     Asked {
         reference: "*".to_owned(),

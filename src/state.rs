@@ -190,7 +190,7 @@ pub struct Batch {
     pub counts: Vec<(Ulid, u64)>,
     /// Clients that decisions refused: added to the clients of their records, and to their `count`.
     pub refused_clients: Vec<(Ulid, RefusedClient)>,
-    /// Whether something small is written, to find out whether anything can be.
+    /// True to write something small, which shows that the database takes writes again.
     pub is_attempt: bool,
 }
 
@@ -372,7 +372,7 @@ impl State {
             .await
     }
 
-    /// Why nothing new can be decided, if the last write or read says so. While it does, a write is tried now and then.
+    /// Returns the fault that the last write or read showed. While there is one, a write is tried now and then.
     pub async fn check(&self) -> Option<Fault> {
         self.database.check().await
     }
@@ -392,7 +392,7 @@ impl State {
         self.database.query(read).await
     }
 
-    /// What the log holds.
+    /// Returns the number of records in the log, and their bytes.
     ///
     /// # Errors
     /// When the database fails.

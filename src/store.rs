@@ -84,7 +84,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What is wrong with the disk, if anything is.
+    /// Returns the fault of the disk that the error shows.
     fn fault(&self) -> Option<Fault> {
         match self {
             Self::Io { source, .. } => Fault::of(source),
@@ -234,8 +234,8 @@ impl Store {
         transfer::begin(&self.shared, digest, size, source).await
     }
 
-    /// Why no content can be stored, if the last attempt says so. While it does, or the disk is full as somebody else found
-    /// out, a file is written now and then.
+    /// Returns the fault that the last attempt to store content showed, or `others_found` if the disk is full. While there is
+    /// one, a file is written now and then.
     pub async fn check(&self, others_found: Option<Fault>) -> Option<Fault> {
         let health = &self.shared.health;
         if let Some(fault @ Fault::Full) = others_found {

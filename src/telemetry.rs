@@ -101,11 +101,11 @@ pub struct Gauges {
     pub store_bytes: u64,
     /// Files of stored content.
     pub store_files: u64,
-    /// Whether the state database takes nothing new.
+    /// True if the state database takes nothing new.
     pub state_failing: bool,
-    /// Whether the content store takes nothing new.
+    /// True if the content store takes nothing new.
     pub store_failing: bool,
-    /// What the log holds.
+    /// The size of the log.
     pub log_size: LogSize,
     /// Lines the access log lost.
     pub access_lines_dropped: u64,

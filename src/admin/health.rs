@@ -102,8 +102,8 @@ pub(super) async fn readyz(Extract(admin): Extract<Admin>, request: Request) -> 
 }
 
 impl Admin {
-    /// Says what keeps anything new from being decided, without names. Without the state nothing can be decided, and nothing
-    /// that was decided can be logged; and nothing is served that cannot be stored.
+    /// Returns the faults that keep anything new from being decided, without names. A decision needs the database for its
+    /// record, and new content needs room in the store.
     async fn unwritable(&self) -> Vec<String> {
         let (state, store) = (&self.inner.state, &self.inner.store);
         let mut missing = Vec::new();
@@ -130,8 +130,8 @@ impl Admin {
         missing
     }
 
-    /// What there is to know, for holders of the token. A root or key that is not to be had makes other replicas no better:
-    /// that is told, and pulls that do not need it go on.
+    /// Returns everything, for holders of the token. A root or key that cannot be fetched does not make the process unready,
+    /// because other replicas would be no better and pulls that do not need it go on.
     fn details(&self, missing: &[String]) -> serde_json::Value {
         let brief_root = |root: &RootStatus| self.brief_root(root);
         let problems = json!(self.inner.readiness.loading().problems);

@@ -448,7 +448,7 @@ impl Terms {
             .collect()
     }
 
-    /// Whether a policy that covers the subject has a condition over attestations, in any language.
+    /// Returns true if a policy that covers the subject has a condition over attestations, in any language.
     fn have_conditions(&self, subject: &Subject) -> bool {
         self.policies
             .matching(&subject.repository, &self.tags)

@@ -146,9 +146,8 @@ impl Admission {
         }
     }
 
-    /// The bytes of a blob that the store holds and this repository may read. Whoever writes a manifest chooses the
-    /// digests in it. Content that another repository brought here must not show in the answer, so it counts only after
-    /// this repository's own upstream has shown that it holds the blob.
+    /// Reads a blob from the store if this repository's own upstream has shown that it holds the blob. The author of a
+    /// manifest chooses the digests in it, so the answer must not show content that another repository brought here.
     async fn confirmed_bytes(
         &self,
         subject: &Subject,
@@ -159,7 +158,7 @@ impl Admission {
             digest: descriptor.digest,
         };
         let may_read = match self.inner.reliance {
-            // Nothing is served by a replay, and nobody is asked.
+            // A replay serves nothing and asks no upstream.
             Reliance::Recorded => true,
             Reliance::Fresh => matches!(self.inner.state.is_blob_confirmed(&blob).await, Ok(true)),
         };

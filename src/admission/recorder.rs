@@ -289,7 +289,7 @@ impl Admission {
             count: 0,
         });
         let mut batch = Batch::default();
-        // What an exception serves is a decision like others.
+        // Content that an exception serves is recorded as a decision.
         match decision {
             decision_log::Outcome::Admit => batch.records.push(record.clone()),
             decision_log::Outcome::Deny | decision_log::Outcome::Unavailable => {

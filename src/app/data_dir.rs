@@ -32,8 +32,8 @@ struct Folder {
     name: &'static str,
     /// Levels of folders below it.
     levels: usize,
-    /// Whether its files are looked at here. Stored content is looked at while it is counted, and what lies in `incoming`
-    /// is removed.
+    /// True if its files are looked at here. Stored content is looked at while it is counted, and files in `incoming` are
+    /// removed.
     has_files: bool,
 }
 
@@ -215,18 +215,11 @@ fn refuse(path: &Path, error: &io::Error) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::symlink;
     use std::path::PathBuf;
 
     use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        path.symlink_metadata().unwrap().permissions().mode() & 0o777
-    }
-
-    fn set_mode(path: &Path, mode: u32) {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    }
+    use crate::private::modes::{mode, set_mode};
 
     fn refusal(directory: &Path) -> String {
         let error = claim(directory).unwrap_err();

@@ -86,7 +86,7 @@ impl Attempt<'_> {
 
 /// A number of failures for each key, of which one is forgotten in every interval.
 ///
-/// What is kept is the time at which all of them will be forgotten, one interval for each.
+/// The time is kept at which all of them will be forgotten, one interval for each.
 struct Rate<K> {
     forgotten_at: Cache<K, Instant>,
     interval: Duration,

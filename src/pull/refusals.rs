@@ -1,7 +1,7 @@
 //! Refusals that no decision stands for, and how many of them are recorded one by one.
 //!
-//! They cost whoever asks nothing: a name that nobody configured, a repository that the client may not read. So each client
-//! has few records of its own in a while, and one more that counts the rest. Clients without a name share a number of
+//! They need no upstream, so a client can cause any number of them. So each client has few records of its own in a while,
+//! and one more that counts the rest. Clients without a name share a number of
 //! records, too. Refusals of a client with a name are recorded whatever others do.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ pub(super) struct Refusals {
     window: Mutex<Window>,
 }
 
-/// What a record stands for.
+/// The refusals that one record stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     /// One kind of refusal of one reference, for a client with a name or for all without.
@@ -47,7 +47,7 @@ pub(super) enum Place {
     Missing(Key),
 }
 
-/// What was recorded since its start.
+/// The records since its start.
 #[derive(Debug)]
 struct Window {
     began: Instant,
@@ -241,7 +241,7 @@ mod tests {
         let alice = client("192.0.2.1", Some("alice"));
         let (id, is_one) = refuse(&refusals, &alice, "private");
         assert!(is_one);
-        // Nobody else's record stands for hers.
+        // Records of others do not stand for hers.
         assert_ne!(
             refuse(&refusals, &client("192.0.2.1", None), "private").0,
             id

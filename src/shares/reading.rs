@@ -234,7 +234,7 @@ mod tests {
             Some(Full::Deadline)
         );
         assert!(begin(&reading, "one", 20_000).await.is_ok());
-        // Neither can small amounts add up to all.
+        // Small amounts of one party cannot add up to all.
         let mut held = Vec::new();
         while let Ok(hold) = begin(&reading, "one", 200_000).await {
             held.push(hold);

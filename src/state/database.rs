@@ -96,7 +96,7 @@ impl Database {
         self.ask(&self.queries, read).await
     }
 
-    /// Why nothing new can be kept, if that is so.
+    /// Returns the fault that keeps anything new from being kept.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.health.fault()
     }

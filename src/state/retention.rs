@@ -7,8 +7,7 @@ use super::decisions::clamp;
 use crate::decision_log::Record;
 use crate::telemetry::LogSize;
 
-/// How much of the log is kept. The oldest records beyond it are removed now and then, so that for a while there may be
-/// some more.
+/// The bounds of the log. The oldest records beyond them are removed now and then, so for a while there may be some more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Decisions.

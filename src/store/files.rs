@@ -226,7 +226,7 @@ impl Files {
     }
 }
 
-/// Where content is, below `content/`.
+/// The place of content, below `content/`.
 struct Place {
     algorithm: &'static str,
     hex: String,

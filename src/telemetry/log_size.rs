@@ -4,7 +4,7 @@ use prometheus::{IntGauge, Registry};
 
 use super::gauge;
 
-/// What the decision log holds.
+/// The size of the decision log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogSize {
     /// Records.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::*;
 
-/// How long recovery may take here, on a machine that is busy with other tests.
+/// Time for recovery on a machine that is busy with other tests.
 const RECOVERY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A file that takes all room there is.

@@ -43,12 +43,7 @@ fn images() -> Vec<(&'static str, Bytes)> {
 async fn manifest_with_hostile_text_is_refused_in_short_and_clean_words() {
     let scene = Scene::start().await;
     for (tag, bytes) in images() {
-        let image = Image {
-            digest: sha256(&bytes),
-            bytes,
-            ..Image::new(tag)
-        };
-        scene.push_signed("apps/web", tag, &image);
+        push(&scene, tag, bytes);
         let answer = scene.manifest("apps/web", tag).await;
         assert_eq!(answer.status, 403, "{tag}");
         assert!(
@@ -89,12 +84,7 @@ async fn explain_shows_hostile_text_in_short_and_clean_words() {
     let scene = Scene::start().await;
     let configuration = scene.proxy.config_path();
     for (tag, bytes) in images() {
-        let image = Image {
-            digest: sha256(&bytes),
-            bytes,
-            ..Image::new(tag)
-        };
-        scene.push_signed("apps/web", tag, &image);
+        push(&scene, tag, bytes);
         let name = format!("{}:{tag}", scene.repository("apps/web"));
         for command in ["explain", "verify"] {
             for output in ["text", "json"] {
@@ -118,6 +108,15 @@ async fn explain_shows_hostile_text_in_short_and_clean_words() {
     }
 }
 
+fn push(scene: &Scene, tag: &str, manifest: Bytes) {
+    let image = Image {
+        digest: sha256(&manifest),
+        bytes: manifest,
+        ..Image::new(tag)
+    };
+    scene.push_signed("apps/web", tag, &image);
+}
+
 /// All texts of a document, its keys included.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
@@ -133,7 +132,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// What the program prints on both of its outputs.
+/// Returns the text that the program prints on both of its outputs.
 async fn printed(arguments: &[&str]) -> String {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
         .args(arguments)

@@ -1,4 +1,4 @@
-//! Refusals that cost whoever asks nothing: they are counted for each client, and hide nothing of others.
+//! Refusals that need no upstream: a flood of them from one client hides no refusal of another.
 
 use std::collections::HashSet;
 

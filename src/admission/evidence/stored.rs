@@ -181,7 +181,7 @@ impl Admission {
                 subject: subject.clone(),
                 source: error.into(),
             }),
-            // Nothing else is asked than the disk.
+            // A read from disk does not end so.
             Err(
                 manifests::Error::Upstream(_)
                 | manifests::Error::Malformed { .. }
@@ -215,7 +215,7 @@ impl Admission {
             match self.stored_evidence(subject).await {
                 Ok(Some(stored)) if stored.is_complete() => return,
                 Ok(_) => {}
-                // What cannot be read now may be complete.
+                // Evidence that cannot be read now may be complete.
                 Err(_) => return,
             }
         }

@@ -13,7 +13,7 @@ use crate::admission::{
     Admission, Admitted, Asked, BlobGrant, Decision, Denial, Error, Freshness, Outcome, Parts,
     Reliance, Sink,
 };
-use crate::decision_log::{Basis, Client, Entry, Record, Subject};
+use crate::decision_log::{Basis, Client, Entry, Query, Record, Subject};
 use crate::discovery::Discovery;
 use crate::in_force::{Configured, InForce};
 use crate::limits::Limits;
@@ -57,6 +57,12 @@ pub(super) struct House {
 }
 
 impl House {
+    /// Returns the newest records of the log.
+    pub(super) async fn records(&self) -> Vec<Record> {
+        let page = self.state.records(Query::default()).await.unwrap();
+        page.decisions
+    }
+
     pub(super) async fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let tasks = TaskTracker::new();

@@ -8,7 +8,7 @@ use super::house::{House, after, asked, subject};
 use super::question::{World, now, signed_by};
 use super::registry::Trouble;
 use crate::admission::denial::{Denial, Kind};
-use crate::decision_log::{Basis, Mode as Recorded, Query, SourceOutcome};
+use crate::decision_log::{Basis, Mode as Recorded, SourceOutcome};
 use crate::policy::{Mode, Policy};
 use crate::signature::Source;
 use crate::upstream::Purpose;
@@ -144,12 +144,7 @@ async fn pulls_that_reused_a_decision_are_counted_when_it_is_replaced() {
     }
     let later = after(now(), 24 * 3600);
     assert_eq!(process.decide_at(&image, later).await, "signature");
-    let records = house
-        .state
-        .records(Query::default())
-        .await
-        .unwrap()
-        .decisions;
+    let records = house.records().await;
     let counts: Vec<_> = records
         .iter()
         .map(|it| (it.id == first.id, it.count))
@@ -171,12 +166,7 @@ async fn a_refusal_without_a_decision_is_recorded() {
     let admission = &process.admission;
     let refused = admission.record_refusal(repository, &asked, &mut denial);
     let id = refused.await.unwrap();
-    let records = house
-        .state
-        .records(Query::default())
-        .await
-        .unwrap()
-        .decisions;
+    let records = house.records().await;
     let [record] = records.as_slice() else {
         panic!("{records:?}");
     };

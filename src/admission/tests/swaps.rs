@@ -7,7 +7,6 @@ use super::house::{House, asked, subject};
 use super::question::{World, now, signed_by};
 use super::registry::Pushed;
 use crate::admission::{Admission, Outcome};
-use crate::decision_log::Query;
 use crate::oci::{Digest, Manifest};
 use crate::policy::{Policy, Revoked};
 
@@ -110,12 +109,7 @@ async fn a_decision_is_made_again_when_the_policies_change_meanwhile() {
     let decided = decided.unwrap();
     assert!(matches!(decided.outcome, Outcome::Deny(_)), "{decided:?}");
     // It was made under both.
-    let records = house
-        .state
-        .records(Query::default())
-        .await
-        .unwrap()
-        .decisions;
+    let records = house.records().await;
     assert_eq!(records.len(), 2, "{records:?}");
 }
 

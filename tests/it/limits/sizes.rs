@@ -147,7 +147,7 @@ async fn of_all_that_is_read_at_a_time() {
     };
     let (slow, ()) = tokio::join!(slow, others);
     assert_serves(&slow, &first);
-    // What is remembered counts there.
+    // Remembered content counts there.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_serves(&scene.manifest("apps/web", "second").await, &second);
 }
